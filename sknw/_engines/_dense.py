@@ -1,0 +1,315 @@
+"""The dense engine: every (query, key) pair, any kernel, any number of features, in blocks.
+
+A fast pass over all pairs is right for nearly every query. The few that it may have got wrong are known by
+their mass, the sum of their weights, and are done again with more care:
+
+* A kernel without an edge is pooled without a look at the largest weight of a row. Rows whose mass nearly
+  underflows get their exact softmax, with exponents log K(t_i) - log K(t_0) relative to the nearest key.
+* A compact kernel whose window holds little mass is sensitive to rounding at its edge. Such rows take their
+  distances from differences, for those blocks of keys only whose nearest key can be inside.
+"""
+
+import numpy as np
+from scipy.special import roots_sh_legendre
+
+from .._kernels import EDGE
+from .._threads import run_blocks
+from ._distances import SAFE_NORM, Distances
+
+BLOCK_PAIRS = 256 * 256
+"""Pairs in a block: half a MiB of weights, which stays in the cache of a core."""
+
+MAX_KEY_BLOCKS = 4096
+"""The largest number of blocks that the keys are cut into."""
+
+ROUNDING = 1e-9
+"""A relative width in 1 + t, far above what a matrix product errs by for queries within SAFE_NORM."""
+
+LOW_MASS = 0.1
+"""Mass, in units of the largest weight at distance 0, under which a compact kernel takes differences."""
+
+TINY_MASS = 1e-100
+"""Mass, in the same units, under which a kernel without an edge takes its exact softmax."""
+
+SLOPE_RULE = roots_sh_legendre(8)
+"""Nodes and weights on [0, 1]: exact to rounding for t^(-1/2), over a factor of 1.5 in t."""
+
+LOWEST_EXPONENT = -700.0
+"""exp is many times slower where its result is denormal or zero."""
+
+
+class DenseEngine:
+    """Keys of positive weight, and their values moved to [0, 2]: sums neither cancel nor overflow."""
+
+    @staticmethod
+    def supports(kernel, n_features):
+        """Every kernel, any number of features."""
+        return True
+
+    def __init__(self, keys, values, weights, kept):
+        self.rows, self.kept = keys, kept
+        self.active = np.flatnonzero(weights)
+        self.own = np.where(weights > 0, np.cumsum(weights > 0) - 1, -1)
+        self.keys = keys if len(self.active) == len(keys) else keys[self.active]
+
+        values, weights = values[self.active], weights[self.active]
+        self.exponents = np.frexp(np.abs(values).max(axis=0))[1]
+        scaled = np.ldexp(values, -self.exponents)
+        self.lowest = scaled.min(axis=0)
+        self.largest_weight = weights.max()
+        self.weights = weights / self.largest_weight
+        self.columns = np.column_stack([(scaled - self.lowest) * self.weights[:, None], self.weights])
+
+    def prepare(self, kernel, bandwidth):
+        """A pooler for one kernel and one bandwidth vector (n_features,)."""
+        return DensePooler(self, kernel, bandwidth)
+
+    def mean(self, sums):
+        """Means of the values (b, n_values) from sums of `columns` (b, n_values + 1)."""
+        return np.ldexp(sums[:, :-1] / sums[:, -1:] + self.lowest, self.exponents)
+
+
+class DensePooler:
+    """The engine's keys with one kernel and bandwidth, ready for queries."""
+
+    def __init__(self, engine, kernel, bandwidth):
+        self.engine, self.kernel = engine, kernel
+        self.distances = Distances(engine.keys, bandwidth)
+        self.jumps = kernel.jumps
+        self.even = bool(kernel.coefficients) and not any(kernel.coefficients[1::2])
+        self.edge = kernel.support**2
+
+    def pool(self, queries=None, n_jobs=None):
+        """Pooled values (m, n_values) and log_mass (m,), as every engine gives them."""
+        n_rows = len(self.engine.rows if queries is None else queries)
+        pooled = np.empty((n_rows, self.engine.columns.shape[1] - 1))
+        log_mass = np.empty(n_rows)
+
+        def pool_rows(rows):
+            sums, log_mass[rows] = self._collect(self._block(queries, rows), self._sums)
+            pooled[rows] = self.engine.mean(sums)
+
+        run_blocks(pool_rows, n_rows, self._block_rows(n_rows), n_jobs)
+        return pooled, log_mass
+
+    def attention(self, queries=None, rows=slice(None), n_jobs=None):
+        """Attention weights (m, n) and log_mass (m,) for some rows of the queries; None leaves one out."""
+        rows = np.arange(len(self.engine.rows if queries is None else queries))[rows]
+        attention = np.zeros((len(rows), len(self.engine.rows)))
+        log_mass = np.empty(len(rows))
+
+        def attend(part):
+            weights, log_mass[part] = self._collect(self._block(queries, rows[part]), self._products)
+            attention[part, self.engine.active] = weights / weights.sum(axis=1, keepdims=True)
+
+        block_rows = min(self._block_rows(len(rows)), max(1, 2**20 // len(self.engine.keys)))
+        run_blocks(attend, len(rows), block_rows, n_jobs)
+        return attention, log_mass
+
+    # Blocks of queries and of keys.
+
+    def _least_key_rows(self):
+        return max(256, -(-len(self.engine.keys) // MAX_KEY_BLOCKS))
+
+    def _block_rows(self, n_rows):
+        return max(1, min(n_rows, BLOCK_PAIRS // self._least_key_rows()))
+
+    def _key_blocks(self, n_rows):
+        n, step = len(self.engine.keys), max(self._least_key_rows(), BLOCK_PAIRS // n_rows)
+        return [slice(start, min(start + step, n)) for start in range(0, n, step)]
+
+    def _block(self, queries, rows):
+        if queries is not None:
+            return self.distances.block(queries[rows])
+        return self.distances.block(self.engine.rows[rows], self.engine.own[rows], self.engine.kept[rows])
+
+    # Collecting a stream of (rows, keys, weights) into one array, and the mass of its rows.
+
+    def _sums(self, stream, n_rows):
+        sums = np.zeros((n_rows, self.engine.columns.shape[1]))
+        for rows, keys, weights in stream:
+            sums[rows] += weights @ self.engine.columns[keys]
+        return sums, sums[:, -1]
+
+    def _products(self, stream, n_rows):
+        products = np.zeros((n_rows, len(self.engine.keys)))
+        for rows, keys, weights in stream:
+            products[rows, keys] = weights * self.engine.weights[keys]
+        return products, products.sum(axis=1)
+
+    def _collect(self, block, reduce):
+        """What `reduce` makes of all weights of a block, and log_mass."""
+        safe = (block.norms <= SAFE_NORM) & self.kernel.smooth
+        if safe.all() or not safe.any():
+            return self._collect_alike(block, reduce, safe[0])
+        log_mass = np.empty(block.n_rows)
+        near, log_mass[safe] = self._collect_alike(block.take(safe), reduce, True)
+        far, log_mass[~safe] = self._collect_alike(block.take(~safe), reduce, False)
+        result = np.empty((block.n_rows, near.shape[1]))
+        result[safe], result[~safe] = near, far
+        return result, log_mass
+
+    @np.errstate(all="ignore")
+    def _collect_alike(self, block, reduce, by_product):
+        """`_collect` for queries that all take products, or all take differences."""
+        key_blocks = self._key_blocks(block.n_rows)
+        floors = np.full((block.n_rows, len(key_blocks)), np.inf)
+        result, mass = reduce(self._all_weights(block, key_blocks, floors, by_product), block.n_rows)
+        log_mass = np.log(mass)
+        if self.kernel.compact:
+            weak = np.flatnonzero(mass < LOW_MASS if by_product and not self.jumps else mass == 0)
+        else:
+            weak = np.flatnonzero(~(mass >= TINY_MASS))
+        if len(weak):
+            few = block.take(weak)
+            if self.kernel.compact:
+                result[weak], log_mass[weak] = self._collect_window(few, key_blocks, floors[weak], reduce)
+            else:
+                result[weak], log_mass[weak] = self._collect_softmax(few, reduce)
+        return result, log_mass + np.log(self.engine.largest_weight)
+
+    # The fast pass.
+
+    def _all_weights(self, block, key_blocks, floors, by_product):
+        """Stream all weights. For compact kernels, note the least t of each row in each block of keys."""
+        gaussian = self.kernel.gaussian
+        source = self.distances.by_product if by_product else self.distances.by_difference
+        write = source(block, -0.5 if gaussian else 1.0)
+        weigh = self._weigh_products if by_product else self._weigh_differences
+        deep = (np.sqrt(block.norms.max()) + np.sqrt(self.distances.largest_norm)) ** 2 > -2 * LOWEST_EXPONENT
+        buffer = np.empty(block.n_rows * (key_blocks[0].stop - key_blocks[0].start))
+        for j, keys in enumerate(key_blocks):
+            width = keys.stop - keys.start
+            t = buffer[: block.n_rows * width].reshape(block.n_rows, width)
+            write(keys, t)
+            if gaussian:
+                if deep:
+                    np.maximum(t, np.full(width, LOWEST_EXPONENT), out=t)
+                weights = np.exp(t, out=t)
+            else:
+                weights = weigh(block, keys, t, floors[:, j])
+            yield slice(None), keys, self._leave_out(block, keys, weights)
+
+    def _weigh_products(self, block, keys, t, floor):
+        """Weights from t with the rounding of a matrix product; jumps at the edge are decided by differences."""
+        weight = self.kernel.weight or self.kernel
+        if not self.even:
+            np.maximum(t, np.zeros(t.shape[1]), out=t)
+        if not self.kernel.compact:
+            return weight(t)
+        floor[:] = self._least(block, keys, t)
+        if not self.jumps:
+            return weight(t)
+        inside = t <= self.edge + ROUNDING * (1 + self.edge)
+        surely = t <= self.edge - ROUNDING * (1 + self.edge)
+        weights = weight(t)
+        if np.count_nonzero(inside) != np.count_nonzero(surely):
+            rows = np.flatnonzero((inside != surely).any(axis=1))
+            weights[rows] = self.kernel(self.distances.differences(block.take(rows), keys))
+        return weights
+
+    def _weigh_differences(self, block, keys, t, floor):
+        if self.kernel.compact:
+            floor[:] = self._least(block, keys, t)
+        return self.kernel(t)
+
+    def _least(self, block, keys, t):
+        """The least t of each row, after hiding own keys that are left out."""
+        self._hide_own(block, keys, t)
+        return t[np.arange(len(t)), t.argmin(axis=1)]
+
+    # Leave-one-out.
+
+    @staticmethod
+    def _hide_own(block, keys, t):
+        """Put own keys that keep no weight out of reach."""
+        if block.own is not None:
+            rows, columns = block.own_pairs(keys)
+            gone = block.kept[rows] == 0
+            t[rows[gone], columns[gone]] = np.inf
+        return t
+
+    @staticmethod
+    def _leave_out(block, keys, weights):
+        """Reduce the weights of own keys to what they keep."""
+        if block.own is not None:
+            rows, columns = block.own_pairs(keys)
+            kept = block.kept[rows]
+            weights[rows, columns] = np.where(kept > 0, kept * weights[rows, columns], 0.0)
+        return weights
+
+    # The careful pass of compact kernels.
+
+    def _collect_window(self, block, key_blocks, floors, reduce):
+        """`_collect` by differences; where no key has weight, the nearest keys and -inf."""
+        result, mass = reduce(self._window_weights(block, key_blocks, floors), block.n_rows)
+        log_mass = np.log(mass)
+        empty = np.flatnonzero(mass == 0)
+        if len(empty):
+            nearest = self._nearest_weights(block.take(empty), key_blocks, floors[empty])
+            result[empty], _ = reduce(nearest, len(empty))
+        return result, log_mass
+
+    def _near_differences(self, block, key_blocks, near):
+        """Stream (rows, block of keys, t) for the (row, block) pairs marked in `near`."""
+        for j in np.flatnonzero(near.any(axis=0)):
+            rows, keys = np.flatnonzero(near[:, j]), key_blocks[j]
+            few = block.take(rows)
+            yield rows, keys, self._hide_own(few, keys, self.distances.differences(few, keys))
+
+    def _window_weights(self, block, key_blocks, floors):
+        near = floors <= self.edge + ROUNDING * (1 + self.edge)
+        for rows, keys, t in self._near_differences(block, key_blocks, near):
+            yield rows, keys, self._leave_out(block.take(rows), keys, self.kernel(t))
+
+    def _nearest_weights(self, block, key_blocks, floors):
+        """Weight 1 for the nearest keys, 0 for all others."""
+        floor = floors.min(axis=1, keepdims=True)
+        near = floors <= floor + ROUNDING * (1 + floor)
+        least = np.full(block.n_rows, np.inf)
+        for rows, _, t in self._near_differences(block, key_blocks, near):
+            least[rows] = np.minimum(least[rows], t.min(axis=1))
+        for rows, keys, t in self._near_differences(block, key_blocks, near):
+            nearest = (t <= least[rows, None] * (1 + EDGE)).astype(float)
+            yield rows, keys, self._leave_out(block.take(rows), keys, nearest)
+
+    # The careful pass of kernels without an edge.
+
+    def _collect_softmax(self, block, reduce):
+        """`_collect` by an exact softmax; where even the nearest key has no weight, the nearest keys and -inf."""
+        key_blocks = self._key_blocks(block.n_rows)
+        anchor = self._nearest(block, key_blocks, self.distances.differences)
+        anchor = self._nearest(block, key_blocks, lambda b, keys: self.distances.relative(b, anchor, keys))
+        t0 = self.distances.to_anchor(block, anchor)
+        shift = self.kernel.log(t0)
+        result, mass = reduce(self._softmax_weights(block, key_blocks, anchor, t0, shift), block.n_rows)
+        return result, np.log(mass) + shift
+
+    def _nearest(self, block, key_blocks, measure):
+        """The position (b,) of the key of least `measure(block, keys)` for each query."""
+        nearest, least = np.zeros(block.n_rows, dtype=int), np.full(block.n_rows, np.inf)
+        for keys in key_blocks:
+            t = self._hide_own(block, keys, measure(block, keys))
+            column = t.argmin(axis=1)
+            t = t[np.arange(len(t)), column]
+            closer = t < least
+            nearest[closer], least[closer] = keys.start + column[closer], t[closer]
+        return nearest
+
+    def _softmax_weights(self, block, key_blocks, anchor, t0, shift):
+        for keys in key_blocks:
+            relative = self.distances.relative(block, anchor, keys)
+            exponents = self.kernel.log(np.maximum(t0[:, None] + relative, 0)) - shift[:, None]
+            if self.kernel.log_slope is not None:
+                close = relative <= t0[:, None] / 2
+                start = np.broadcast_to(t0[:, None], relative.shape)[close]
+                exponents[close] = self._log_change(start, relative[close])
+            weights = np.exp(np.maximum(exponents, LOWEST_EXPONENT))
+            nowhere = np.isneginf(shift)
+            weights[nowhere] = relative[nowhere] <= EDGE * t0[nowhere, None]
+            yield slice(None), keys, self._leave_out(block, keys, weights)
+
+    def _log_change(self, start, change):
+        """log K(start + change) - log K(start), as an integral of the slope: the difference would cancel."""
+        slope = sum(w * self.kernel.log_slope(start + s * change) for s, w in zip(*SLOPE_RULE, strict=True))
+        return slope * change

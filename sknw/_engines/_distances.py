@@ -1,0 +1,123 @@
+"""Squared distances, in bandwidths, between blocks of queries and slices of keys: fast, exact, or far away.
+
+There are three ways, since no one of them is right everywhere:
+
+* `by_product`: one matrix product of augmented rows, [-2q, 1, |q|²] [x; |x|²; 1], centred on the median key.
+  Rounding errs by the order of eps |q|² in t, for the keys that matter to q.
+* `by_difference`: sum_f ((q - x)_f / h_f)², from coordinates as they were given: exact to a few units in the
+  last place of t, wherever the origin is.
+* `relative`: t_i - t_0 for an anchor key x_0, as sum_f (x_i - x_0)_f ((x_i - q) + (x_0 - q))_f / h_f². It stays
+  exact where q is so far away that t_i and t_0 agree in nearly all their digits.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.spatial.distance import cdist
+
+SAFE_NORM = 1e-13 / np.finfo(float).eps
+"""|q|², in bandwidths from the centre, up to which `by_product` gives t to about 1e-13."""
+
+
+class Block(NamedTuple):
+    """Some queries, (b, d) in powers of two of the bandwidth (`raw`) and in bandwidths from the centre.
+
+    In leave-one-out, `own` (b,) is the position of the query's own row among the keys, -1 without one, and
+    `kept` (b,) is the fraction of its weight that the own row keeps.
+    """
+
+    raw: np.ndarray
+    centred: np.ndarray
+    norms: np.ndarray
+    own: np.ndarray | None
+    kept: np.ndarray | None
+
+    @property
+    def n_rows(self):
+        return len(self.raw)
+
+    def take(self, rows):
+        return Block(*(None if field is None else field[rows] for field in self))
+
+    def own_pairs(self, keys):
+        """The rows whose own key is in the slice `keys`, and its column there."""
+        rows = np.flatnonzero((self.own >= keys.start) & (self.own < keys.stop))
+        return rows, self.own[rows] - keys.start
+
+
+class Distances:
+    """Keys (n, d) prepared for one bandwidth vector (d,); an infinite bandwidth ignores its feature."""
+
+    def __init__(self, keys, bandwidth):
+        self.features = np.flatnonzero(np.isfinite(bandwidth))
+        keys = self._used(keys)
+        bandwidth = bandwidth[self.features] if len(self.features) else np.ones(1)
+
+        centre = np.median(keys / 2, axis=0)
+        spread = np.abs(keys / 2 - centre).max(axis=0)
+        # squares must not overflow; at 2**-500 of the spread every weight has long reached its limit
+        bandwidth = np.maximum(bandwidth, np.maximum(spread * 2.0**-500, np.abs(keys).max(axis=0) * 2.0**-1000))
+        mantissa, self._exponents = np.frexp(bandwidth)
+        self._mantissa = mantissa
+        self._squares = mantissa**-2.0
+        self._raw = np.ldexp(keys, -self._exponents)  # a power of two loses no digit
+        self._centre = np.ldexp(centre, 1 - self._exponents)
+        centred = (self._raw - self._centre) / mantissa
+        norms = np.einsum("ij,ij->i", centred, centred)
+        self._augmented = np.vstack([centred.T, norms, np.ones(len(keys))])
+        self.largest_norm = norms.max()
+
+    def _used(self, rows):
+        if len(self.features) == rows.shape[1]:
+            return rows
+        return rows[:, self.features] if len(self.features) else np.zeros((len(rows), 1))
+
+    def block(self, queries, own=None, kept=None):
+        """A `Block` of the queries (b, d)."""
+        raw = np.ldexp(self._used(queries), -self._exponents)
+        raw = np.clip(raw, self._centre - 2.0**500, self._centre + 2.0**500)
+        centred = (raw - self._centre) / self._mantissa
+        return Block(raw, centred, np.einsum("ij,ij->i", centred, centred), own, kept)
+
+    def by_product(self, block, factor=1.0):
+        """A function (keys, out) that writes factor * t into out, (b, n_keys)."""
+        ones = np.ones(block.n_rows)
+        augmented = factor * np.column_stack([-2 * block.centred, ones, block.norms])
+
+        def write(keys, out):
+            np.matmul(augmented, self._augmented[:, keys], out=out)
+
+        return write
+
+    def by_difference(self, block, factor=1.0):
+        """A function (keys, out) that writes factor * t into out, (b, n_keys)."""
+        squares = None if np.ptp(self._squares) == 0 else self._squares
+        factor = factor if squares is not None else factor * self._squares[0]
+
+        def write(keys, out):
+            if squares is None:
+                cdist(block.raw, self._raw[keys], "sqeuclidean", out=out)
+            else:
+                cdist(block.raw, self._raw[keys], "sqeuclidean", out=out, w=squares)
+            if factor != 1.0:
+                out *= factor
+
+        return write
+
+    def differences(self, block, keys):
+        """t, (b, n_keys) as a new array, by differences."""
+        t = np.empty((block.n_rows, keys.stop - keys.start))
+        self.by_difference(block)(keys, t)
+        return t
+
+    def to_anchor(self, block, anchor):
+        """t, (b,) between each query and its own anchor key (b,)."""
+        return np.square(block.raw - self._raw[anchor]) @ self._squares
+
+    def relative(self, block, anchor, keys):
+        """t - t_0, (b, n_keys), where t_0 is the query's squared distance to its anchor key (b,)."""
+        result = np.zeros((block.n_rows, keys.stop - keys.start))
+        for f, square in enumerate(self._squares):
+            x, q, x0 = self._raw[keys, f], block.raw[:, f, None], self._raw[anchor, f, None]
+            result += square * (x - x0) * ((x - q) + (x0 - q))
+        return result

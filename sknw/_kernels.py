@@ -1,0 +1,304 @@
+"""Kernels as rows of data: log K as a function of t = (distance / bandwidth)², and the facts engines ask for.
+
+Every kernel has K(0) = 1 and never grows with the distance; normalising constants cancel in attention weights.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import inf, pi
+
+import numpy as np
+
+EDGE = 1e-12
+"""Relative width, in t, of the edge of a support: a jump includes it, a continuous kernel is zero on it."""
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A radial kernel K, by its logarithm as a function of t = (distance / bandwidth)².
+
+    `log` alone is enough: it is slower than the built-in kernels, and as exact. The other fields are facts
+    that let engines go faster.
+
+    Parameters
+    ----------
+    log : callable
+        t -> log K(t), for an ndarray t >= 0 of any shape. Must not increase with t; -inf means no weight.
+    weight : callable, default=None
+        t -> K(t) directly, where that is faster than exp(log K). May overwrite t, which is scratch.
+    log_slope : callable, default=None
+        t -> d log K / dt inside the support, t > 0. None: the kernel has no useful gradient.
+    support : float, default=inf
+        K is zero where distance > support * bandwidth.
+    coefficients : tuple of float, default=()
+        K as a polynomial in distance / bandwidth inside the support, constant term first; () if it is not one.
+    convex : bool, default=False
+        K is convex in t.
+    smooth : bool, default=False
+        dK/dt is bounded inside the support, so that a rounding error in t does no harm near t = 0.
+    gaussian : bool, default=False
+        log K = -t / 2.
+
+    Raises
+    ------
+    ValueError
+        If `support` is not positive.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sknw import Kernel, NadarayaWatsonRegressor
+    >>> student = Kernel(lambda t: -2 * np.log1p(t))
+    >>> NadarayaWatsonRegressor(1.0, kernel=student).fit([[0], [2]], [0, 1]).predict([[0]]).round(4)
+    array([0.0385])
+    """
+
+    log: Callable
+    weight: Callable | None = None
+    log_slope: Callable | None = None
+    support: float = inf
+    coefficients: tuple = ()
+    convex: bool = False
+    smooth: bool = False
+    gaussian: bool = False
+
+    def __post_init__(self):
+        if not self.support > 0:
+            raise ValueError(f"support must be positive, got {self.support!r}; use inf for a kernel without an edge")
+
+    def __call__(self, t):
+        """K(t) as a new array, zero from the edge of the support on.
+
+        An edge where K jumps belongs to the support, so that points on a lattice count alike whatever the
+        rounding of their distance; where K goes to zero continuously, the edge has no weight.
+        """
+        t = np.asarray(t, dtype=np.float64)
+        with np.errstate(all="ignore"):
+            weights = np.exp(self.log(t)) if self.weight is None else self.weight(t.copy())
+        if self.support == inf:
+            return weights
+        edge = self.support**2
+        inside = t <= edge * (1 + EDGE) if self.jumps else t < edge * (1 - EDGE)
+        return np.where(inside, weights, 0.0)
+
+    @property
+    def compact(self):
+        """Whether the support is bounded."""
+        return self.support < inf
+
+    @property
+    def jumps(self):
+        """Whether K drops to zero from a positive value at the edge of its support."""
+        if not self.compact:
+            return False
+        with np.errstate(all="ignore"):
+            return bool(np.exp(self.log(np.array([self.support**2])))[0] > EDGE)
+
+
+def _positive_part(s):
+    # numpy's maximum is faster against a row of zeros than against a scalar
+    return np.maximum(s, np.zeros(s.shape[-1:]), out=s)
+
+
+def _log_inside(s):
+    """log s where s > 0, else -inf."""
+    return np.log(np.maximum(s, 0.0))
+
+
+def _gaussian_log(t):
+    return -0.5 * t
+
+
+def _gaussian(t):
+    return np.exp(np.multiply(t, -0.5, out=t), out=t)
+
+
+def _gaussian_slope(t):
+    return np.full_like(t, -0.5)
+
+
+def _exponential_log(t):
+    return -np.sqrt(t)
+
+
+def _exponential(t):
+    return np.exp(np.negative(np.sqrt(t, out=t), out=t), out=t)
+
+
+def _exponential_slope(t):
+    return -0.5 / np.sqrt(t)
+
+
+def _logistic_log(t):
+    u = np.sqrt(t)
+    return np.log(4.0) - u - 2 * np.log1p(np.exp(-u))
+
+
+def _logistic(t):
+    e = _exponential(t)
+    s = e + 1
+    e *= 4
+    e /= s
+    e /= s
+    return e
+
+
+def _logistic_slope(t):
+    u = np.sqrt(t)
+    return -0.5 * np.tanh(u / 2) / u
+
+
+def _cauchy_log(t):
+    return -np.log1p(t)
+
+
+def _cauchy(t):
+    t += 1
+    return np.divide(1.0, t, out=t)
+
+
+def _cauchy_slope(t):
+    return -1 / (1 + t)
+
+
+def _constant_log(t):
+    return np.zeros_like(t)
+
+
+def _constant(t):
+    t[...] = 1
+    return t
+
+
+def _constant_slope(t):
+    return np.zeros_like(t)
+
+
+def _boxcar_log(t):
+    return np.where(t <= 1 + EDGE, 0.0, -inf)
+
+
+def _boxcar(t):
+    np.copyto(t, t <= 1 + EDGE)
+    return t
+
+
+def _triangular_log(t):
+    return _log_inside(1 - np.sqrt(t))
+
+
+def _triangular(t):
+    return _positive_part(np.subtract(1.0, np.sqrt(t, out=t), out=t))
+
+
+def _triangular_slope(t):
+    u = np.sqrt(t)
+    return -0.5 / (u * (1 - u))
+
+
+def _epanechnikov_log(t):
+    return _log_inside(1 - t)
+
+
+def _epanechnikov(t):
+    return _positive_part(np.subtract(1.0, t, out=t))
+
+
+def _epanechnikov_slope(t):
+    return -1 / (1 - t)
+
+
+def _biweight_log(t):
+    return 2 * _log_inside(1 - t)
+
+
+def _biweight(t):
+    s = _epanechnikov(t)
+    s *= s
+    return s
+
+
+def _biweight_slope(t):
+    return -2 / (1 - t)
+
+
+def _cube(s):
+    s *= s * s
+    return s
+
+
+def _triweight_log(t):
+    return 3 * _log_inside(1 - t)
+
+
+def _triweight(t):
+    return _cube(_epanechnikov(t))
+
+
+def _triweight_slope(t):
+    return -3 / (1 - t)
+
+
+def _tricube_log(t):
+    return 3 * _log_inside(1 - t * np.sqrt(t))
+
+
+def _tricube(t):
+    t *= np.sqrt(t)
+    return _cube(_epanechnikov(t))
+
+
+def _tricube_slope(t):
+    u = np.sqrt(t)
+    return -4.5 * u / (1 - u * t)
+
+
+def _cosine_log(t):
+    return np.log(_cosine(t.copy()))
+
+
+def _cosine(t):
+    u = np.sqrt(np.minimum(t, 1.0, out=t), out=t)
+    # cos(pi u / 2) as a sine, which is exactly zero at the edge
+    return np.sin(np.multiply(np.subtract(1.0, u, out=u), pi / 2, out=u), out=u)
+
+
+def _cosine_slope(t):
+    u = np.sqrt(t)
+    return -pi / 4 * np.tan(pi / 2 * u) / u
+
+
+KERNELS = {
+    "gaussian": Kernel(_gaussian_log, _gaussian, _gaussian_slope, convex=True, smooth=True, gaussian=True),
+    "exponential": Kernel(_exponential_log, _exponential, _exponential_slope, convex=True),
+    "logistic": Kernel(_logistic_log, _logistic, _logistic_slope, convex=True, smooth=True),
+    "cauchy": Kernel(_cauchy_log, _cauchy, _cauchy_slope, convex=True, smooth=True),
+    "constant": Kernel(_constant_log, _constant, _constant_slope, convex=True, smooth=True),
+    "boxcar": Kernel(_boxcar_log, _boxcar, None, 1.0, (1.0,), smooth=True),
+    "triangular": Kernel(_triangular_log, _triangular, _triangular_slope, 1.0, (1.0, -1.0), convex=True),
+    "epanechnikov": Kernel(
+        _epanechnikov_log, _epanechnikov, _epanechnikov_slope, 1.0, (1.0, 0.0, -1.0), convex=True, smooth=True
+    ),
+    "biweight": Kernel(
+        _biweight_log, _biweight, _biweight_slope, 1.0, (1.0, 0.0, -2.0, 0.0, 1.0), convex=True, smooth=True
+    ),
+    "triweight": Kernel(
+        _triweight_log,
+        _triweight,
+        _triweight_slope,
+        1.0,
+        (1.0, 0.0, -3.0, 0.0, 3.0, 0.0, -1.0),
+        convex=True,
+        smooth=True,
+    ),
+    "tricube": Kernel(
+        _tricube_log,
+        _tricube,
+        _tricube_slope,
+        1.0,
+        (1.0, 0.0, 0.0, -3.0, 0.0, 0.0, 3.0, 0.0, 0.0, -1.0),
+        smooth=True,
+    ),
+    "cosine": Kernel(_cosine_log, _cosine, _cosine_slope, 1.0, convex=True, smooth=True),
+}
+"""The kernels that have a name."""

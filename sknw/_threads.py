@@ -1,0 +1,51 @@
+"""Blocks of rows on threads, with one BLAS thread each."""
+
+import threading
+from contextlib import contextmanager
+from functools import cache
+
+from joblib import Parallel, delayed
+from threadpoolctl import ThreadpoolController
+
+_lock = threading.Lock()
+_users = 0
+_limit = None
+
+
+@cache
+def _controller():
+    return ThreadpoolController()
+
+
+@contextmanager
+def single_threaded_blas():
+    """Keep BLAS to one thread while anyone is inside: the first in sets the limit, the last out restores it.
+
+    The limit is global to the process: a pair of set and restore for each caller would leave it set for good
+    when two callers interleave.
+    """
+    global _users, _limit
+    with _lock:
+        if _users == 0:
+            _limit = _controller().limit(limits=1, user_api="blas")
+        _users += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _users -= 1
+            if _users == 0:
+                _limit.restore_original_limits()
+
+
+def run_blocks(function, n_rows, block_rows, n_jobs):
+    """Call `function(rows)` for consecutive slices of `block_rows` rows, on `n_jobs` threads (joblib's meaning).
+
+    The blocks do not depend on `n_jobs`, so neither do results.
+    """
+    blocks = [slice(start, min(start + block_rows, n_rows)) for start in range(0, n_rows, block_rows)]
+    with single_threaded_blas():
+        if len(blocks) == 1:
+            function(blocks[0])
+        else:
+            Parallel(n_jobs=n_jobs, require="sharedmem")(delayed(function)(rows) for rows in blocks)

@@ -1,0 +1,42 @@
+"""The definition, in plain numpy: a(q) = softmax(log K(t) + log w), pool(q) = a(q) @ values."""
+
+import numpy as np
+
+EDGE = 1e-12
+
+
+def _inside(t, weights):
+    return np.where(t < 1 - EDGE, weights, 0.0)
+
+
+KERNELS = {
+    "gaussian": lambda t: -t / 2,
+    "exponential": lambda t: -np.sqrt(t),
+    "logistic": lambda t: np.log(4) - np.sqrt(t) - 2 * np.log1p(np.exp(-np.sqrt(t))),
+    "cauchy": lambda t: -np.log(1 + t),
+    "constant": lambda t: 0 * t,
+    "boxcar": lambda t: np.log(np.where(t <= 1 + EDGE, 1.0, 0.0)),
+    "triangular": lambda t: np.log(_inside(t, 1 - np.sqrt(t))),
+    "epanechnikov": lambda t: np.log(_inside(t, 1 - t)),
+    "biweight": lambda t: np.log(_inside(t, (1 - t) ** 2)),
+    "triweight": lambda t: np.log(_inside(t, (1 - t) ** 3)),
+    "tricube": lambda t: np.log(_inside(t, (1 - t**1.5) ** 3)),
+    "cosine": lambda t: np.log(_inside(t, np.cos(np.pi / 2 * np.sqrt(t)))),
+}
+
+
+@np.errstate(all="ignore")
+def attention(queries, keys, bandwidth, kernel="gaussian", weights=None, leave_one_out=False):
+    """Attention weights (m, n), and which queries (m,) are empty and attend to their nearest keys instead."""
+    bandwidth = np.broadcast_to(bandwidth, keys.shape[1])
+    t = (((queries[:, None] - keys[None]) / bandwidth) ** 2).sum(axis=-1)
+    w = np.tile(np.ones(len(keys)) if weights is None else weights, (len(queries), 1))
+    if leave_one_out:
+        counts = np.all(w == np.rint(w))
+        np.fill_diagonal(w, np.maximum(w.diagonal() - 1, 0) if counts else 0)
+    logits = (KERNELS[kernel] if isinstance(kernel, str) else kernel)(t) + np.log(w)
+    empty = np.isneginf(logits).all(axis=1)
+    nearest = np.where(w > 0, t, np.inf).min(axis=1, keepdims=True) * (1 + EDGE)
+    logits[empty] = np.where(t <= nearest, np.log(w), -np.inf)[empty]
+    a = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return a / a.sum(axis=1, keepdims=True), empty
