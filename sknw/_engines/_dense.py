@@ -9,6 +9,8 @@ their mass, the sum of their weights, and are done again with more care:
   distances from differences, for those blocks of keys only whose nearest key can be inside.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from scipy.special import roots_sh_legendre
 
@@ -25,11 +27,8 @@ MAX_KEY_BLOCKS = 4096
 ROUNDING = 1e-9
 """A relative width in 1 + t, far above what a matrix product errs by for queries within SAFE_NORM."""
 
-LOW_MASS = 0.1
-"""Mass, in units of the largest weight at distance 0, under which a compact kernel takes differences."""
-
 TINY_MASS = 1e-100
-"""Mass, in the same units, under which a kernel without an edge takes its exact softmax."""
+"""Mass, in units of the largest weight at distance 0, under which an unbounded kernel takes its exact softmax."""
 
 SLOPE_RULE = roots_sh_legendre(8)
 """Nodes and weights on [0, 1]: exact to rounding for t^(-1/2), over a factor of 1.5 in t."""
@@ -69,6 +68,31 @@ class DenseEngine:
         return np.ldexp(sums[:, :-1] / sums[:, -1:] + self.lowest, self.exponents)
 
 
+def _width(keys):
+    return len(range(keys.start, keys.stop, keys.step or 1))
+
+
+class _Nearest(NamedTuple):
+    """The least t of each row in each block of keys, and the position of its key, (n_key_blocks, n_rows)."""
+
+    t: np.ndarray
+    key: np.ndarray
+
+    @classmethod
+    def among(cls, key_blocks, n_rows):
+        shape = len(key_blocks), n_rows
+        return cls(np.empty(shape), np.empty(shape, dtype=np.intp))
+
+    def note(self, j, keys, t):
+        column = t.argmin(axis=1)
+        np.add(column, keys.start, out=self.key[j])
+        self.t[j] = t[np.arange(len(t)), column]
+        return self.t[j]
+
+    def take(self, rows):
+        return _Nearest(self.t[:, rows], self.key[:, rows])
+
+
 class DensePooler:
     """The engine's keys with one kernel and bandwidth, ready for queries."""
 
@@ -76,7 +100,7 @@ class DensePooler:
         self.engine, self.kernel = engine, kernel
         self.distances = Distances(engine.keys, bandwidth)
         self.jumps = kernel.jumps
-        self.even = bool(kernel.coefficients) and not any(kernel.coefficients[1::2])
+        self.even = kernel.gaussian or (bool(kernel.coefficients) and not any(kernel.coefficients[1::2]))
         self.edge = kernel.support**2
 
     def pool(self, queries=None, n_jobs=None):
@@ -152,133 +176,167 @@ class DensePooler:
     @np.errstate(all="ignore")
     def _collect_alike(self, block, reduce, by_product):
         """`_collect` for queries that all take products, or all take differences."""
-        key_blocks = self._key_blocks(block.n_rows)
-        floors = np.full((block.n_rows, len(key_blocks)), np.inf)
-        result, mass = reduce(self._all_weights(block, key_blocks, floors, by_product), block.n_rows)
-        log_mass = np.log(mass)
         if self.kernel.compact:
-            weak = np.flatnonzero(mass < LOW_MASS if by_product and not self.jumps else mass == 0)
+            result, log_mass = self._collect_compact(block, reduce, by_product)
         else:
+            result, mass = reduce(self._unbounded_weights(block, by_product), block.n_rows)
+            log_mass = np.log(mass)
             weak = np.flatnonzero(~(mass >= TINY_MASS))
-        if len(weak):
-            few = block.take(weak)
-            if self.kernel.compact:
-                result[weak], log_mass[weak] = self._collect_window(few, key_blocks, floors[weak], reduce)
-            else:
-                result[weak], log_mass[weak] = self._collect_softmax(few, reduce)
+            if len(weak):
+                result[weak], log_mass[weak] = self._collect_softmax(block.take(weak), reduce)
         return result, log_mass + np.log(self.engine.largest_weight)
 
-    # The fast pass.
-
-    def _all_weights(self, block, key_blocks, floors, by_product):
-        """Stream all weights. For compact kernels, note the least t of each row in each block of keys."""
-        gaussian = self.kernel.gaussian
+    def _distance_blocks(self, block, key_blocks, by_product, factor=1.0):
+        """Stream (block of keys, factor * t), t in a buffer that is used again."""
         source = self.distances.by_product if by_product else self.distances.by_difference
-        write = source(block, -0.5 if gaussian else 1.0)
-        weigh = self._weigh_products if by_product else self._weigh_differences
-        deep = (np.sqrt(block.norms.max()) + np.sqrt(self.distances.largest_norm)) ** 2 > -2 * LOWEST_EXPONENT
-        buffer = np.empty(block.n_rows * (key_blocks[0].stop - key_blocks[0].start))
-        for j, keys in enumerate(key_blocks):
-            width = keys.stop - keys.start
+        write = source(block, factor)
+        buffer = np.empty(block.n_rows * _width(key_blocks[0]))
+        for keys in key_blocks:
+            width = _width(keys)
             t = buffer[: block.n_rows * width].reshape(block.n_rows, width)
             write(keys, t)
-            if gaussian:
-                if deep:
-                    np.maximum(t, np.full(width, LOWEST_EXPONENT), out=t)
-                weights = np.exp(t, out=t)
-            else:
-                weights = weigh(block, keys, t, floors[:, j])
-            yield slice(None), keys, self._leave_out(block, keys, weights)
+            if by_product and not self.even:
+                np.maximum(t, np.zeros(width), out=t)
+            yield keys, t
 
-    def _weigh_products(self, block, keys, t, floor):
-        """Weights from t with the rounding of a matrix product; jumps at the edge are decided by differences."""
-        weight = self.kernel.weight or self.kernel
-        if not self.even:
-            np.maximum(t, np.zeros(t.shape[1]), out=t)
-        if not self.kernel.compact:
-            return weight(t)
-        floor[:] = self._least(block, keys, t)
-        if not self.jumps:
-            return weight(t)
-        inside = t <= self.edge + ROUNDING * (1 + self.edge)
-        surely = t <= self.edge - ROUNDING * (1 + self.edge)
-        weights = weight(t)
-        if np.count_nonzero(inside) != np.count_nonzero(surely):
-            rows = np.flatnonzero((inside != surely).any(axis=1))
-            weights[rows] = self.kernel(self.distances.differences(block.take(rows), keys))
+    @staticmethod
+    def _leave_out(block, rows, keys, weights):
+        """Reduce the weights of own keys to what they keep; `weights` are those of some rows of the block."""
+        if block.own is not None:
+            i, columns, kept = block.own_pairs(rows, keys)
+            weights[i, columns] = np.where(kept > 0, kept * weights[i, columns], 0.0)
         return weights
-
-    def _weigh_differences(self, block, keys, t, floor):
-        if self.kernel.compact:
-            floor[:] = self._least(block, keys, t)
-        return self.kernel(t)
-
-    def _least(self, block, keys, t):
-        """The least t of each row, after hiding own keys that are left out."""
-        self._hide_own(block, keys, t)
-        return t[np.arange(len(t)), t.argmin(axis=1)]
-
-    # Leave-one-out.
 
     @staticmethod
     def _hide_own(block, keys, t):
         """Put own keys that keep no weight out of reach."""
         if block.own is not None:
-            rows, columns = block.own_pairs(keys)
-            gone = block.kept[rows] == 0
-            t[rows[gone], columns[gone]] = np.inf
+            i, columns, kept = block.own_pairs(slice(None), keys)
+            t[i[kept == 0], columns[kept == 0]] = np.inf
         return t
 
-    @staticmethod
-    def _leave_out(block, keys, weights):
-        """Reduce the weights of own keys to what they keep."""
-        if block.own is not None:
-            rows, columns = block.own_pairs(keys)
-            kept = block.kept[rows]
-            weights[rows, columns] = np.where(kept > 0, kept * weights[rows, columns], 0.0)
-        return weights
+    # Compact kernels.
 
-    # The careful pass of compact kernels.
+    def _collect_compact(self, block, reduce, by_product):
+        """A fast pass, and one by differences for the rows that it may have got wrong."""
+        key_blocks = self._key_blocks(block.n_rows)
+        if self._is_crowded(block, key_blocks[0]):
+            nearest, stream = None, self._crowded_weights(block, key_blocks, by_product)
+        else:
+            nearest = _Nearest.among(key_blocks, block.n_rows)
+            stream = self._sparse_weights(block, key_blocks, nearest, by_product)
+        result, mass = reduce(stream, block.n_rows)
+        exact = self.jumps or not by_product
+        weak = np.flatnonzero(mass == 0 if exact else mass < (1 + block.norms) / SAFE_NORM)
+        if len(weak):
+            few = block.take(weak)
+            nearest = self._survey(few, key_blocks, by_product) if nearest is None else nearest.take(weak)
+            result[weak], mass[weak] = self._collect_nearby(few, key_blocks, nearest, reduce)
+        return result, np.log(mass)
 
-    def _collect_window(self, block, key_blocks, floors, reduce):
-        """`_collect` by differences; where no key has weight, the nearest keys and -inf."""
-        result, mass = reduce(self._window_weights(block, key_blocks, floors), block.n_rows)
-        log_mass = np.log(mass)
+    def _collect_nearby(self, block, key_blocks, nearest, reduce):
+        """Weights by differences; where there are none, those of the nearest keys, and mass 0."""
+        result, mass = reduce(self._window_weights(block, key_blocks, nearest), block.n_rows)
         empty = np.flatnonzero(mass == 0)
         if len(empty):
-            nearest = self._nearest_weights(block.take(empty), key_blocks, floors[empty])
-            result[empty], _ = reduce(nearest, len(empty))
-        return result, log_mass
+            ties = self._nearest_weights(block.take(empty), key_blocks, nearest.take(empty))
+            result[empty], _ = reduce(ties, len(empty))
+        return result, mass
+
+    def _is_crowded(self, block, keys):
+        """Whether most queries, judged by the first few, have some of `keys` within the support."""
+        t = self.distances.differences(block.raw[:16], keys)
+        return np.mean(t.min(axis=1) <= self.edge) > 0.5
+
+    def _crowded_weights(self, block, key_blocks, by_product):
+        """Stream all weights."""
+        weigh = self._weigh_products if by_product else self._weigh_differences
+        rows = slice(None)
+        for keys, t in self._distance_blocks(block, key_blocks, by_product):
+            yield rows, keys, self._leave_out(block, rows, keys, weigh(block, rows, keys, t))
+
+    def _sparse_weights(self, block, key_blocks, nearest, by_product):
+        """Stream the weights of the rows that have a key inside, noting the nearest keys of every row."""
+        weigh = self._weigh_products if by_product else self._weigh_differences
+        for j, (keys, t) in enumerate(self._distance_blocks(block, key_blocks, by_product)):
+            least = nearest.note(j, keys, self._hide_own(block, keys, t))
+            rows = np.flatnonzero(least <= self.edge + self._slack(self.edge))
+            if len(rows):
+                yield rows, keys, self._leave_out(block, rows, keys, weigh(block, rows, keys, t[rows]))
+
+    def _survey(self, block, key_blocks, by_product):
+        """The nearest keys of every row."""
+        nearest = _Nearest.among(key_blocks, block.n_rows)
+        for j, (keys, t) in enumerate(self._distance_blocks(block, key_blocks, by_product)):
+            nearest.note(j, keys, self._hide_own(block, keys, t))
+        return nearest
+
+    @staticmethod
+    def _slack(t):
+        return ROUNDING * (1 + t)
+
+    def _weigh_differences(self, block, rows, keys, t):
+        return self.kernel(t)
+
+    def _weigh_products(self, block, rows, keys, t):
+        """Weights from t with the rounding of a matrix product; a jump at the edge is decided by differences."""
+        weight = self.kernel.weight or self.kernel
+        if not self.jumps:
+            return weight(t)
+        inside, surely = t <= self.edge + self._slack(self.edge), t <= self.edge - self._slack(self.edge)
+        weights = weight(t)
+        if np.count_nonzero(inside) != np.count_nonzero(surely):
+            unsure = np.flatnonzero((inside != surely).any(axis=1))
+            weights[unsure] = self.kernel(self.distances.differences(block.raw[rows][unsure], keys))
+        return weights
+
+    def _window_weights(self, block, key_blocks, nearest):
+        """Stream weights by differences, for the (row, block of keys) pairs that can have any."""
+        for rows, keys, t in self._near_differences(block, key_blocks, nearest.t <= self.edge + self._slack(self.edge)):
+            yield rows, keys, self._leave_out(block, rows, keys, self.kernel(t))
+
+    def _nearest_weights(self, block, key_blocks, nearest):
+        """Stream weight 1 for the nearest keys of each row."""
+        t0 = nearest.t.min(axis=0)
+        near = nearest.t <= t0 + self._slack(t0)
+        t0 = self.distances.to_anchor(block, nearest.key[nearest.t.argmin(axis=0), np.arange(block.n_rows)])
+        for rows, keys, t in self._near_differences(block, key_blocks, near):
+            ties = (t <= t0[rows, None] * (1 + EDGE)).astype(float)
+            yield rows, keys, self._leave_out(block, rows, keys, ties)
 
     def _near_differences(self, block, key_blocks, near):
-        """Stream (rows, block of keys, t) for the (row, block) pairs marked in `near`."""
-        for j in np.flatnonzero(near.any(axis=0)):
-            rows, keys = np.flatnonzero(near[:, j]), key_blocks[j]
-            few = block.take(rows)
-            yield rows, keys, self._hide_own(few, keys, self.distances.differences(few, keys))
+        """Stream (rows, block of keys, t) for the pairs marked in `near` (n_key_blocks, n_rows)."""
+        for j in np.flatnonzero(near.any(axis=1)):
+            rows = np.flatnonzero(near[j])
+            yield rows, key_blocks[j], self.distances.differences(block.raw[rows], key_blocks[j])
 
-    def _window_weights(self, block, key_blocks, floors):
-        near = floors <= self.edge + ROUNDING * (1 + self.edge)
-        for rows, keys, t in self._near_differences(block, key_blocks, near):
-            yield rows, keys, self._leave_out(block.take(rows), keys, self.kernel(t))
+    # Kernels without an edge.
 
-    def _nearest_weights(self, block, key_blocks, floors):
-        """Weight 1 for the nearest keys, 0 for all others."""
-        floor = floors.min(axis=1, keepdims=True)
-        near = floors <= floor + ROUNDING * (1 + floor)
-        least = np.full(block.n_rows, np.inf)
-        for rows, _, t in self._near_differences(block, key_blocks, near):
-            least[rows] = np.minimum(least[rows], t.min(axis=1))
-        for rows, keys, t in self._near_differences(block, key_blocks, near):
-            nearest = (t <= least[rows, None] * (1 + EDGE)).astype(float)
-            yield rows, keys, self._leave_out(block.take(rows), keys, nearest)
+    def _unbounded_weights(self, block, by_product):
+        """Stream all weights."""
+        weight = self.kernel.weight or self.kernel
+        key_blocks = self._key_blocks(block.n_rows)
+        if not self.kernel.gaussian:
+            for keys, t in self._distance_blocks(block, key_blocks, by_product):
+                yield slice(None), keys, self._leave_out(block, slice(None), keys, weight(t))
+            return
+        deep = self._is_deep(block, by_product)
+        for keys, exponents in self._distance_blocks(block, key_blocks, by_product, factor=-0.5):
+            if deep:
+                np.maximum(exponents, np.full(exponents.shape[1], LOWEST_EXPONENT), out=exponents)
+            yield slice(None), keys, self._leave_out(block, slice(None), keys, np.exp(exponents, out=exponents))
 
-    # The careful pass of kernels without an edge.
+    def _is_deep(self, block, by_product):
+        """Whether, judged by a sample of pairs, exp would often underflow: that costs more than a floor."""
+        step = max(1, len(self.engine.keys) // 256)
+        sample = [slice(0, len(self.engine.keys), step)]
+        ((_, exponents),) = self._distance_blocks(block.take(slice(16)), sample, by_product, factor=-0.5)
+        return np.mean(exponents < LOWEST_EXPONENT) > 0.01
 
     def _collect_softmax(self, block, reduce):
         """`_collect` by an exact softmax; where even the nearest key has no weight, the nearest keys and -inf."""
         key_blocks = self._key_blocks(block.n_rows)
-        anchor = self._nearest(block, key_blocks, self.distances.differences)
+        anchor = self._nearest(block, key_blocks, lambda b, keys: self.distances.differences(b.raw, keys))
         anchor = self._nearest(block, key_blocks, lambda b, keys: self.distances.relative(b, anchor, keys))
         t0 = self.distances.to_anchor(block, anchor)
         shift = self.kernel.log(t0)
@@ -307,7 +365,7 @@ class DensePooler:
             weights = np.exp(np.maximum(exponents, LOWEST_EXPONENT))
             nowhere = np.isneginf(shift)
             weights[nowhere] = relative[nowhere] <= EDGE * t0[nowhere, None]
-            yield slice(None), keys, self._leave_out(block, keys, weights)
+            yield slice(None), keys, self._leave_out(block, slice(None), keys, weights)
 
     def _log_change(self, start, change):
         """log K(start + change) - log K(start), as an integral of the slope: the difference would cancel."""

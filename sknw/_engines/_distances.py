@@ -39,10 +39,11 @@ class Block(NamedTuple):
     def take(self, rows):
         return Block(*(None if field is None else field[rows] for field in self))
 
-    def own_pairs(self, keys):
-        """The rows whose own key is in the slice `keys`, and its column there."""
-        rows = np.flatnonzero((self.own >= keys.start) & (self.own < keys.stop))
-        return rows, self.own[rows] - keys.start
+    def own_pairs(self, rows, keys):
+        """Among some rows of the block, those whose own key is in the slice `keys`; its column; what it keeps."""
+        own = self.own[rows]
+        here = np.flatnonzero((own >= keys.start) & (own < keys.stop))
+        return here, own[here] - keys.start, self.kept[rows][here]
 
 
 class Distances:
@@ -60,12 +61,12 @@ class Distances:
         mantissa, self._exponents = np.frexp(bandwidth)
         self._mantissa = mantissa
         self._squares = mantissa**-2.0
+        self._uniform = np.all(self._squares == self._squares[0])
         self._raw = np.ldexp(keys, -self._exponents)  # a power of two loses no digit
         self._centre = np.ldexp(centre, 1 - self._exponents)
         centred = (self._raw - self._centre) / mantissa
         norms = np.einsum("ij,ij->i", centred, centred)
         self._augmented = np.vstack([centred.T, norms, np.ones(len(keys))])
-        self.largest_norm = norms.max()
 
     def _used(self, rows):
         if len(self.features) == rows.shape[1]:
@@ -91,23 +92,24 @@ class Distances:
 
     def by_difference(self, block, factor=1.0):
         """A function (keys, out) that writes factor * t into out, (b, n_keys)."""
-        squares = None if np.ptp(self._squares) == 0 else self._squares
-        factor = factor if squares is not None else factor * self._squares[0]
-
         def write(keys, out):
-            if squares is None:
-                cdist(block.raw, self._raw[keys], "sqeuclidean", out=out)
-            else:
-                cdist(block.raw, self._raw[keys], "sqeuclidean", out=out, w=squares)
+            self._write_differences(block.raw, keys, out)
             if factor != 1.0:
                 out *= factor
 
         return write
 
-    def differences(self, block, keys):
-        """t, (b, n_keys) as a new array, by differences."""
-        t = np.empty((block.n_rows, keys.stop - keys.start))
-        self.by_difference(block)(keys, t)
+    def _write_differences(self, raw, keys, out):
+        if self._uniform:
+            cdist(raw, self._raw[keys], "sqeuclidean", out=out)
+            out *= self._squares[0]
+        else:
+            cdist(raw, self._raw[keys], "sqeuclidean", out=out, w=self._squares)
+
+    def differences(self, raw, keys):
+        """t, (b, n_keys) as a new array, for queries as they are in `Block.raw` (b, d)."""
+        t = np.empty((len(raw), keys.stop - keys.start))
+        self._write_differences(raw, keys, t)
         return t
 
     def to_anchor(self, block, anchor):
