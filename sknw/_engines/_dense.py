@@ -18,8 +18,8 @@ from .._kernels import EDGE
 from .._threads import run_blocks
 from ._distances import SAFE_NORM, Distances
 
-BLOCK_PAIRS = 256 * 256
-"""Pairs in a block: half a MiB of weights, which stays in the cache of a core."""
+BLOCK_PAIRS = 512 * 256
+"""Pairs in a block: a MiB of weights, which stays in the cache of a core."""
 
 MAX_KEY_BLOCKS = 4096
 """The largest number of blocks that the keys are cut into."""

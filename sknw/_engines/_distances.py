@@ -51,22 +51,22 @@ class Distances:
 
     def __init__(self, keys, bandwidth):
         self.features = np.flatnonzero(np.isfinite(bandwidth))
-        keys = self._used(keys)
+        columns = np.ascontiguousarray(self._used(keys).T)
         bandwidth = bandwidth[self.features] if len(self.features) else np.ones(1)
 
-        centre = np.median(keys / 2, axis=0)
-        spread = np.abs(keys / 2 - centre).max(axis=0)
+        low, high, centre = columns.min(axis=1), columns.max(axis=1), np.median(columns / 2, axis=1)
+        spread = np.maximum(high / 2 - centre, centre - low / 2)
         # squares must not overflow; at 2**-500 of the spread every weight has long reached its limit
-        bandwidth = np.maximum(bandwidth, np.maximum(spread * 2.0**-500, np.abs(keys).max(axis=0) * 2.0**-1000))
-        mantissa, self._exponents = np.frexp(bandwidth)
-        self._mantissa = mantissa
-        self._squares = mantissa**-2.0
+        largest = np.maximum(high, -low)
+        bandwidth = np.maximum(bandwidth, np.maximum(spread * 2.0**-500, largest * 2.0**-1000))
+        self._mantissa, self._exponents = np.frexp(bandwidth)
+        self._squares = self._mantissa**-2.0
         self._uniform = np.all(self._squares == self._squares[0])
-        self._raw = np.ldexp(keys, -self._exponents)  # a power of two loses no digit
+        columns = np.ldexp(columns, -self._exponents[:, None])  # a power of two loses no digit
+        self._raw = np.ascontiguousarray(columns.T)
         self._centre = np.ldexp(centre, 1 - self._exponents)
-        centred = (self._raw - self._centre) / mantissa
-        norms = np.einsum("ij,ij->i", centred, centred)
-        self._augmented = np.vstack([centred.T, norms, np.ones(len(keys))])
+        centred = (columns - self._centre[:, None]) / self._mantissa[:, None]
+        self._augmented = np.vstack([centred, np.square(centred).sum(axis=0), np.ones(len(keys))])
 
     def _used(self, rows):
         if len(self.features) == rows.shape[1]:
