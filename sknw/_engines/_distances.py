@@ -6,14 +6,16 @@ There are three ways, since no one of them is right everywhere:
   Rounding errs by the order of eps |q|² in t, for the keys that matter to q.
 * `by_difference`: sum_f ((q - x)_f / h_f)², from coordinates as they were given: exact to a few units in the
   last place of t, wherever the origin is.
-* `relative`: t_i - t_0 for an anchor key x_0, as sum_f (x_i - x_0)_f ((x_i - q) + (x_0 - q))_f / h_f². It stays
-  exact where q is so far away that t_i and t_0 agree in nearly all their digits.
+* `relative`: t_i - t_0 for an anchor key x_0, as sum_f (x_i - x_0)_f ((x_i - q) + (x_0 - q))_f / h_f² in twice
+  the precision. It stays exact where q is so far away that t_i and t_0 agree in nearly all their digits.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 from scipy.spatial.distance import cdist
+
+from ._exact import inverse_square, two_product, two_sum
 
 SAFE_NORM = 1e-13 / np.finfo(float).eps
 """|q|², in bandwidths from the centre, up to which `by_product` gives t to about 1e-13."""
@@ -60,7 +62,8 @@ class Distances:
         largest = np.maximum(high, -low)
         bandwidth = np.maximum(bandwidth, np.maximum(spread * 2.0**-500, largest * 2.0**-1000))
         self._mantissa, self._exponents = np.frexp(bandwidth)
-        self._squares = self._mantissa**-2.0
+        self._exact_squares = inverse_square(self._mantissa)
+        self._squares = self._exact_squares[0]
         self._uniform = np.all(self._squares == self._squares[0])
         columns = np.ldexp(columns, -self._exponents[:, None])  # a power of two loses no digit
         self._raw = np.ascontiguousarray(columns.T)
@@ -118,8 +121,18 @@ class Distances:
 
     def relative(self, block, anchor, keys):
         """t - t_0, (b, n_keys), where t_0 is the query's squared distance to its anchor key (b,)."""
-        result = np.zeros((block.n_rows, keys.stop - keys.start))
-        for f, square in enumerate(self._squares):
+        total = np.zeros((block.n_rows, keys.stop - keys.start))
+        error = np.zeros_like(total)
+        for f, (square, square_error) in enumerate(zip(*self._exact_squares, strict=True)):
             x, q, x0 = self._raw[keys, f], block.raw[:, f, None], self._raw[anchor, f, None]
-            result += square * (x - x0) * ((x - q) + (x0 - q))
-        return result
+            step, step_error = two_sum(x, -x0)
+            near, near_error = two_sum(x, -q)
+            far, far_error = two_sum(x0, -q)
+            both, both_error = two_sum(near, far)
+            both_error = both_error + near_error + far_error
+            term, term_error = two_product(step, both)
+            term_error = term_error + step * both_error + step_error * both
+            scaled, scaled_error = two_product(np.asarray(square), term)
+            total, sum_error = two_sum(total, scaled)
+            error += sum_error + scaled_error + square * term_error + square_error * term
+        return total + error
