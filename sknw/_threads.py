@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from functools import cache
 
 from joblib import Parallel, delayed
-from threadpoolctl import ThreadpoolController
+from threadpoolctl import OpenBLASController, ThreadpoolController
 
 _lock = threading.Lock()
 _users = 0
@@ -17,16 +17,24 @@ def _controller():
     return ThreadpoolController()
 
 
+def _take_control():
+    # since version 3.8 threadpoolctl ignores every thread but the one that set a limit first
+    clear = getattr(OpenBLASController, "clear_controlling_thread", None)
+    if clear is not None:
+        clear(force=True)
+
+
 @contextmanager
 def single_threaded_blas():
     """Keep BLAS to one thread while anyone is inside: the first in sets the limit, the last out restores it.
 
-    The limit is global to the process: a pair of set and restore for each caller would leave it set for good
-    when two callers interleave.
+    The limit is global to the process: a set and a restore for each caller would leave it set for good when two
+    callers interleave.
     """
     global _users, _limit
     with _lock:
         if _users == 0:
+            _take_control()
             _limit = _controller().limit(limits=1, user_api="blas")
         _users += 1
     try:
@@ -35,6 +43,7 @@ def single_threaded_blas():
         with _lock:
             _users -= 1
             if _users == 0:
+                _take_control()
                 _limit.restore_original_limits()
 
 

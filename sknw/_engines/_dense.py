@@ -21,6 +21,9 @@ from ._distances import SAFE_NORM, Distances
 BLOCK_PAIRS = 512 * 256
 """Pairs in a block: a MiB of weights, which stays in the cache of a core."""
 
+MIN_KEY_ROWS = 256
+"""The fewest keys in a block, where there are as many."""
+
 MAX_KEY_BLOCKS = 4096
 """The largest number of blocks that the keys are cut into."""
 
@@ -133,7 +136,7 @@ class DensePooler:
     # Blocks of queries and of keys.
 
     def _least_key_rows(self):
-        return max(256, -(-len(self.engine.keys) // MAX_KEY_BLOCKS))
+        return max(MIN_KEY_ROWS, -(-len(self.engine.keys) // MAX_KEY_BLOCKS))
 
     def _block_rows(self, n_rows):
         return max(1, min(n_rows, BLOCK_PAIRS // self._least_key_rows()))
@@ -153,7 +156,7 @@ class DensePooler:
         sums = np.zeros((n_rows, self.engine.columns.shape[1]))
         for rows, keys, weights in stream:
             sums[rows] += weights @ self.engine.columns[keys]
-        return sums, sums[:, -1]
+        return sums, sums[:, -1].copy()
 
     def _products(self, stream, n_rows):
         products = np.zeros((n_rows, len(self.engine.keys)))

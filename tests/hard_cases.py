@@ -1,0 +1,57 @@
+"""Problems on which textbook formulas fail, and their answers in 60 digits."""
+
+import mpmath
+import numpy as np
+
+mpmath.mp.dps = 60
+
+LOG_KERNELS = {
+    "gaussian": lambda t: -t / 2,
+    "exponential": lambda t: -mpmath.sqrt(t),
+    "logistic": lambda t: -mpmath.sqrt(t) - 2 * mpmath.log1p(mpmath.exp(-mpmath.sqrt(t))),
+    "cauchy": lambda t: -mpmath.log1p(t),
+}
+
+
+def exact_pool(kernel, query, keys, values, bandwidth):
+    """The definition for one query and one value column."""
+    bandwidth = np.broadcast_to(bandwidth, len(query))
+    logs = []
+    for key in keys:
+        differences = (mpmath.mpf(float(q)) - mpmath.mpf(float(x)) for q, x in zip(query, key, strict=True))
+        t = mpmath.fsum((u / mpmath.mpf(float(h))) ** 2 for u, h in zip(differences, bandwidth, strict=True))
+        logs.append(LOG_KERNELS[kernel](t))
+    weights = [mpmath.exp(log - max(logs)) for log in logs]
+    return float(mpmath.fdot(weights, [mpmath.mpf(float(v)) for v in values]) / mpmath.fsum(weights))
+
+
+def _normal(n, d, seed=0):
+    return np.random.default_rng(seed).normal(size=(n, d))
+
+
+def _clusters(n, d, distance):
+    return _normal(n, d) + distance * np.random.default_rng(1).integers(0, 2, size=(n, d))
+
+
+def _directions(m, d):
+    directions = _normal(m, d, seed=2)
+    return directions / np.linalg.norm(directions, axis=1, keepdims=True)
+
+
+CASES = {
+    "near": (_normal(30, 3), _normal(5, 3, 3), 0.7),
+    "50 bandwidths away": (_normal(30, 3), 50 * _directions(5, 3), 1.0),
+    "1e4 bandwidths away": (_normal(30, 3), 1e4 * _directions(5, 3), 1.0),
+    "1e9 bandwidths away": (_normal(30, 2), 1e9 * _directions(5, 2), 1.0),
+    "offset 1e8": (1e8 + np.round(_normal(30, 2) * 64) / 64, 1e8 + np.round(_normal(5, 2, 3) * 64) / 64, 0.3),
+    "offset 1e8, far": (1e8 + np.round(_normal(30, 2) * 64) / 64, 1e8 + 1e4 * np.round(_directions(5, 2) * 64), 0.3),
+    "sentinel key at 1e9": (np.r_[[[1e9, 1e9]], _normal(30, 2)], np.r_[[[1e9, 0]], _normal(5, 2, 3)], 0.2),
+    "clusters 1e6 apart": (_clusters(40, 2, 1e6), _clusters(12, 2, 1e6)[6:] + 0.1, 0.1),
+    "clusters 1e6 apart, wide": (_clusters(20, 4, 1e6), _clusters(12, 4, 1e6)[6:] + 0.3, 850.0),
+    "tiny bandwidth": (_normal(30, 2), _normal(5, 2, 3), 1e-5),
+    "huge bandwidth": (_normal(30, 2), _normal(5, 2, 3), 1e7),
+    "huge bandwidth, far": (_normal(30, 2), 1e10 * _directions(5, 2), 1e7),
+    "per feature": (_normal(30, 3), 20 * _directions(5, 3), np.array([1e-3, 0.7, 300.0])),
+    "query on a key": (_normal(30, 2), _normal(30, 2)[:5], 0.1),
+    "lattice": (np.indices((5, 6)).reshape(2, -1).T * 0.1, np.array([[0.25, 0.25], [1e3, -1e3], [0.1, 0.3]]), 0.1),
+}
