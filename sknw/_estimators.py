@@ -1,12 +1,13 @@
 """The estimators: what the values are, what the pool means, and scikit-learn's conventions."""
 
 from numbers import Integral, Real
+from typing import ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, check_X_y, validate_data
+from sklearn.utils.validation import check_array, check_is_fitted, check_X_y, validate_data
 
 from ._attention import BLOCK_WEIGHTS, AttentionView, sparse_attention
 from ._bandwidth import RULES, choose_bandwidth
@@ -18,7 +19,7 @@ from ._weights import has_one_unit, kept_fraction, means_of_others
 class _NadarayaWatson(BaseEstimator):
     """What both estimators share: everything but the meaning of y."""
 
-    _parameter_constraints = {
+    _parameter_constraints: ClassVar = {
         "bandwidth": [Interval(Real, 0, np.inf, closed="right"), "array-like", StrOptions(set(RULES))],
         "kernel": [StrOptions(set(KERNELS)), Kernel],
         "empty": [StrOptions({"nearest", "mean", "nan", "raise"})],
@@ -72,12 +73,12 @@ class _NadarayaWatson(BaseEstimator):
         Costs O(n log n) time for each feature, and O(n) memory.
         """
         keys, targets = self._check_training(X, y)
-        weights = _check_weights(sample_weight, keys)
+        weights = _check_weights(sample_weight, len(keys))
         kernel = KERNELS[self.kernel] if isinstance(self.kernel, str) else self.kernel
         bandwidth = choose_bandwidth(self.bandwidth, keys, weights, kernel)
         validate_data(self, X, skip_check_array=True)  # sets the number and the names of the features
         self.keys_, self.values_, self.bandwidth_ = keys, self._encode_y(targets), bandwidth
-        self.algorithm_ = choose_engine(self.algorithm)
+        self.algorithm_ = choose_engine(self.algorithm, kernel, keys.shape[1])
         self._weights, self._kernel = weights, kernel
         self._prepare()
         return self
@@ -191,8 +192,12 @@ class _NadarayaWatson(BaseEstimator):
         result[empty] = np.nan if self.empty == "nan" else means(empty)
 
 
-def _check_weights(sample_weight, keys):
-    weights = _check_sample_weight(sample_weight, keys, dtype=np.float64, copy=True)
+def _check_weights(sample_weight, n):
+    if sample_weight is None or isinstance(sample_weight, Real):
+        sample_weight = np.full(n, 1.0 if sample_weight is None else sample_weight)
+    weights = check_array(sample_weight, dtype=np.float64, ensure_2d=False, copy=True, input_name="sample_weight")
+    if weights.shape != (n,):
+        raise ValueError(f"sample_weight has shape {weights.shape}, but X has {n} rows: give one weight for each")
     if np.any(weights < 0):
         raise ValueError(
             f"sample_weight must not be negative, got a smallest weight of {weights.min():g}; "

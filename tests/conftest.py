@@ -1,4 +1,4 @@
 from hypothesis import HealthCheck, settings
 
-settings.register_profile("suite", deadline=None, max_examples=80, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("suite", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("suite")

@@ -22,9 +22,11 @@ from ._dense import DenseEngine
 ENGINES = {"dense": DenseEngine}
 
 
-def choose_engine(algorithm):
-    """The name of the engine for `algorithm`; "auto" takes "dense", which does every kernel at every size."""
-    return "dense" if algorithm == "auto" else algorithm
+def choose_engine(algorithm, kernel, n_features):
+    """The name of the engine: the one asked for, or for "auto" the first in `ENGINES` that can do the job."""
+    if algorithm != "auto":
+        return algorithm
+    return next(name for name, engine in ENGINES.items() if engine.supports(kernel, n_features))
 
 
 __all__ = ["ENGINES", "choose_engine"]

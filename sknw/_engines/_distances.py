@@ -95,6 +95,7 @@ class Distances:
 
     def by_difference(self, block, factor=1.0):
         """A function (keys, out) that writes factor * t into out, (b, n_keys)."""
+
         def write(keys, out):
             self._write_differences(block.raw, keys, out)
             if factor != 1.0:

@@ -1,0 +1,198 @@
+"""scikit-learn's own checks, and its tools used for real."""
+
+import io
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+import sklearn
+from sklearn.base import clone
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
+from sklearn.datasets import load_diabetes, load_iris
+from sklearn.ensemble import AdaBoostRegressor, BaggingRegressor, VotingClassifier
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401
+from sklearn.inspection import partial_dependence, permutation_importance
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+from sklearn.model_selection import GridSearchCV, HalvingGridSearchCV, LeaveOneOut, cross_val_predict, cross_validate
+from sklearn.multioutput import MultiOutputClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MinMaxScaler, StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from sknw import NadarayaWatsonClassifier, NadarayaWatsonRegressor
+from sknw._kernels import KERNELS
+
+EMPTY = ("nearest", "mean", "nan", "raise")
+
+
+def matrix():
+    """Kernels x bandwidths x policies. A bandwidth for each feature fits no check, since each chooses its own d."""
+    for Estimator in (NadarayaWatsonRegressor, NadarayaWatsonClassifier):
+        yield Estimator()
+        for name, kernel in KERNELS.items():
+            for bandwidth in (1.0, "silverman", "scott"):
+                for empty in EMPTY if kernel.compact else EMPTY[:1]:  # nothing else is ever empty
+                    yield Estimator(bandwidth, kernel=name, empty=empty)
+
+
+def expected_failed_checks(estimator):
+    regressor = isinstance(estimator, NadarayaWatsonRegressor)
+    if estimator.kernel == "constant":
+        check = "check_regressors_train" if regressor else "check_classifiers_train"
+        return {check: "asks for a good fit in sample; average pooling does not fit"}
+    too_smooth = estimator.kernel == "cauchy" or (estimator.kernel == "logistic" and estimator.bandwidth == 1.0)
+    if regressor and too_smooth:
+        return {"check_regressors_train": "asks for R² > 0.5 in sample; the tails of this kernel are too heavy"}
+    if KERNELS[estimator.kernel].compact and (
+        estimator.empty == "raise" or (estimator.empty == "nan" and not regressor)
+    ):
+        checks = ["check_sample_weight_equivalence_on_dense_data"]
+        if not regressor:
+            checks += ["check_classifiers_one_label", "check_classifiers_one_label_sample_weights"]
+        return dict.fromkeys(checks, "predicts at queries without a neighbour, which this policy refuses")
+    return {}
+
+
+@parametrize_with_checks(list(matrix()), expected_failed_checks=expected_failed_checks)
+def test_scikit_learn_checks(estimator, check):
+    check(estimator)
+
+
+def test_the_defaults_need_no_exception():
+    assert not expected_failed_checks(NadarayaWatsonRegressor())
+    assert not expected_failed_checks(NadarayaWatsonClassifier())
+
+
+@pytest.fixture(scope="module")
+def diabetes():
+    X, y = load_diabetes(return_X_y=True, as_frame=True)
+    return X[["bmi", "bp", "s5"]], y
+
+
+@pytest.fixture(scope="module")
+def iris():
+    return load_iris(return_X_y=True, as_frame=True)
+
+
+def test_bandwidths_for_each_feature(iris):
+    X, y = iris
+    model = NadarayaWatsonClassifier([0.4, np.inf, 0.4, 0.2]).fit(X, y)
+    assert model.score(None, y) > 0.93
+
+
+def test_grid_search_over_floats_and_strings(diabetes):
+    X, y = diabetes
+    pipeline = make_pipeline(StandardScaler(), NadarayaWatsonRegressor())
+    grid = {
+        "nadarayawatsonregressor__bandwidth": [0.3, 1, "silverman", "scott", [0.5, 0.7, 0.5]],
+        "nadarayawatsonregressor__kernel": ["gaussian", "tricube"],
+    }
+    search = GridSearchCV(pipeline, grid, cv=3).fit(X, y)
+    assert search.best_score_ > 0.35
+    assert len(pd.DataFrame(search.cv_results_)) == 10
+
+
+def test_halving_search(diabetes):
+    search = HalvingGridSearchCV(
+        make_pipeline(MinMaxScaler(), NadarayaWatsonRegressor()),
+        {"nadarayawatsonregressor__bandwidth": [0.05, 0.1, 0.2, 0.4, "silverman"]},
+        cv=3,
+        random_state=0,
+        min_resources=60,
+    ).fit(*diabetes)
+    assert search.best_score_ > 0.2
+
+
+def test_cross_validation(iris):
+    scores = cross_validate(NadarayaWatsonClassifier(), *iris, cv=5, scoring=["accuracy", "neg_log_loss"], n_jobs=2)
+    assert scores["test_accuracy"].mean() > 0.93
+    assert np.isfinite(scores["test_neg_log_loss"]).all()
+
+
+def test_leave_one_out_scores_are_cross_validation_without_refitting(iris):
+    X, y = iris
+    model = NadarayaWatsonClassifier(0.3).fit(X, y)
+    by_refitting = cross_val_predict(NadarayaWatsonClassifier(0.3), X, y, cv=LeaveOneOut(), method="predict_proba")
+    np.testing.assert_allclose(model.predict_proba(None), by_refitting, atol=1e-12)
+    assert log_loss(y, model.predict_proba(None)) < 0.3
+
+
+def test_clone_and_persistence(diabetes, tmp_path):
+    X, y = diabetes
+    model = NadarayaWatsonRegressor([1, 2, 3], kernel="biweight", n_jobs=2).fit(X, y)
+    assert clone(model).get_params() == model.get_params()
+    joblib.dump(model, tmp_path / "model.joblib")
+    for mode in (None, "r"):
+        loaded = joblib.load(tmp_path / "model.joblib", mmap_mode=mode)
+        np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
+
+
+def test_ensembles(diabetes):
+    X, y = diabetes
+    assert BaggingRegressor(NadarayaWatsonRegressor(), n_estimators=10, random_state=0).fit(X, y).score(X, y) > 0.4
+    assert AdaBoostRegressor(NadarayaWatsonRegressor(), n_estimators=5, random_state=0).fit(X, y).score(X, y) > 0.4
+    assert (
+        TransformedTargetRegressor(NadarayaWatsonRegressor(), func=np.log, inverse_func=np.exp).fit(X, y).score(X, y)
+        > 0.4
+    )
+
+
+def test_calibration_and_voting(iris):
+    X, y = iris
+    for model in (
+        CalibratedClassifierCV(NadarayaWatsonClassifier(), cv=3),
+        VotingClassifier(
+            [("nw", NadarayaWatsonClassifier()), ("lr", LogisticRegression(max_iter=1000))], voting="soft", n_jobs=2
+        ),
+    ):
+        assert model.fit(X, y).score(X, y) > 0.93
+    multi = MultiOutputClassifier(NadarayaWatsonClassifier()).fit(X, np.c_[y, y == 1])
+    assert multi.predict(X).shape == (150, 2)
+
+
+def test_inspection(diabetes):
+    X, y = diabetes
+    model = NadarayaWatsonRegressor().fit(X, y)
+    assert permutation_importance(model, X, y, n_repeats=3, random_state=0).importances_mean.shape == (3,)
+    assert np.isfinite(partial_dependence(model, X, ["bmi"], grid_resolution=10)["average"]).all()
+
+
+def test_feature_names(diabetes):
+    X, y = diabetes
+    model = NadarayaWatsonRegressor().fit(X, y)
+    np.testing.assert_array_equal(model.feature_names_in_, ["bmi", "bp", "s5"])
+    with pytest.raises(ValueError, match="feature names should match"):
+        model.predict(X[["bp", "bmi", "s5"]])
+    with pytest.warns(UserWarning, match="does not have valid feature names"):
+        model.predict(X.to_numpy())
+    inside = ColumnTransformer([("scale", StandardScaler(), ["bmi", "s5"])])
+    assert make_pipeline(inside, NadarayaWatsonRegressor()).fit(X, y).score(X, y) > 0.4
+
+
+def test_metadata_routing(diabetes):
+    X, y = diabetes
+    weights = np.random.default_rng(0).integers(0, 3, size=len(y))
+    with sklearn.config_context(enable_metadata_routing=True):
+        model = NadarayaWatsonRegressor().set_fit_request(sample_weight=True).set_score_request(sample_weight=True)
+        scaler = StandardScaler().set_fit_request(sample_weight=False)
+        search = GridSearchCV(make_pipeline(scaler, model), {}, cv=3).fit(X, y, sample_weight=weights)
+    routed = search.best_estimator_[-1]
+    expected = NadarayaWatsonRegressor().fit(StandardScaler().fit_transform(X), y, weights)
+    np.testing.assert_allclose(routed.bandwidth_, expected.bandwidth_)
+
+
+def test_html_repr_of_a_pipeline(diabetes):
+    pipeline = make_pipeline(StandardScaler(), NadarayaWatsonRegressor()).fit(*diabetes)
+    assert "NadarayaWatsonRegressor" in pipeline._repr_html_()
+
+
+def test_joblib_round_trip_in_memory(iris):
+    X, y = iris
+    model = NadarayaWatsonClassifier("scott").fit(X, y)
+    buffer = io.BytesIO()
+    joblib.dump(model, buffer)
+    buffer.seek(0)
+    np.testing.assert_array_equal(joblib.load(buffer).predict_proba(X), model.predict_proba(X))
