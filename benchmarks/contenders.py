@@ -15,7 +15,7 @@ WEIGHTS = {
 }
 
 
-def sknw(problem):
+def scikit_nw(problem):
     """This package, one thread."""
     model = NadarayaWatsonRegressor(problem.bandwidth, kernel=problem.kernel, algorithm="dense")
     return model.fit(problem.keys, problem.targets).predict(problem.queries)
@@ -87,4 +87,4 @@ def statsmodels(problem):
 def contenders(problem):
     """The contenders that can do a problem, this package first."""
     slow = [k_neighbors, radius_neighbors] + ([statsmodels] if problem.kernel == "gaussian" else [])
-    return [sknw, full_matrix, chunked_cdist, *(slow if problem.keys.shape[1] <= 10 else [])]
+    return [scikit_nw, full_matrix, chunked_cdist, *(slow if problem.keys.shape[1] <= 10 else [])]

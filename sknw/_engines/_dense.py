@@ -6,7 +6,9 @@ their mass, the sum of their weights, and are done again with more care:
 * A kernel without an edge is pooled without a look at the largest weight of a row. Rows whose mass nearly
   underflows get their exact softmax, with exponents log K(t_i) - log K(t_0) relative to the nearest key.
 * A compact kernel whose window holds little mass is sensitive to rounding at its edge. Such rows take their
-  distances from differences, for those blocks of keys only whose nearest key can be inside.
+  distances from differences.
+
+The second pass looks only into those blocks of keys that hold a key near enough to matter.
 """
 
 from typing import NamedTuple
@@ -38,6 +40,9 @@ SLOPE_RULE = roots_sh_legendre(8)
 
 LOWEST_EXPONENT = -700.0
 """exp is many times slower where its result is denormal or zero."""
+
+NEGLIGIBLE = 60.0
+"""An exact softmax leaves out weights under exp(-60), 1e-26, of the largest."""
 
 
 class DenseEngine:
@@ -94,6 +99,10 @@ class _Nearest(NamedTuple):
 
     def take(self, rows):
         return _Nearest(self.t[:, rows], self.key[:, rows])
+
+    def first(self):
+        """The position of the nearest key of each row, (n_rows,)."""
+        return np.take_along_axis(self.key, self.t.argmin(axis=0)[None], axis=0)[0]
 
 
 class DensePooler:
@@ -179,15 +188,42 @@ class DensePooler:
     @np.errstate(all="ignore")
     def _collect_alike(self, block, reduce, by_product):
         """`_collect` for queries that all take products, or all take differences."""
-        if self.kernel.compact:
-            result, log_mass = self._collect_compact(block, reduce, by_product)
+        key_blocks, nearest = self._key_blocks(block.n_rows), None
+        if not self.kernel.compact:
+            stream, enough = self._unbounded_weights(block, key_blocks, by_product), TINY_MASS
         else:
-            result, mass = reduce(self._unbounded_weights(block, by_product), block.n_rows)
-            log_mass = np.log(mass)
-            weak = np.flatnonzero(~(mass >= TINY_MASS))
-            if len(weak):
-                result[weak], log_mass[weak] = self._collect_softmax(block.take(weak), reduce)
+            enough = (1 + block.norms) / SAFE_NORM if by_product and not self.jumps else np.finfo(float).tiny
+            if self._is_crowded(block, key_blocks[0]):
+                stream = self._crowded_weights(block, key_blocks, by_product)
+            else:
+                nearest = _Nearest.among(key_blocks, block.n_rows)
+                stream = self._sparse_weights(block, key_blocks, nearest, by_product)
+        result, mass = reduce(stream, block.n_rows)
+        log_mass = np.log(mass)
+        weak = np.flatnonzero(~(mass >= enough))
+        if len(weak):
+            few = block.take(weak)
+            if nearest is None:
+                nearest = self._survey(few, key_blocks, by_product and self.kernel.compact)
+            else:
+                nearest = nearest.take(weak)
+            result[weak], log_mass[weak] = self._collect_nearby(few, key_blocks, nearest, reduce)
         return result, log_mass + np.log(self.engine.largest_weight)
+
+    def _collect_nearby(self, block, key_blocks, nearest, reduce):
+        """`_collect` by the careful pass; where no key has weight, the nearest keys and -inf."""
+        if self.kernel.compact:
+            stream, shift = self._window_weights(block, key_blocks, nearest), 0.0
+        else:
+            anchor = self._nearest_keys(block, key_blocks, nearest)
+            shift = self.kernel.log(self.distances.to_key(block.raw, anchor))
+            stream = self._softmax_weights(block, key_blocks, nearest, anchor)
+        result, mass = reduce(stream, block.n_rows)
+        empty = np.flatnonzero(mass == 0)
+        if len(empty):
+            ties = self._tie_weights(block.take(empty), key_blocks, nearest.take(empty))
+            result[empty], _ = reduce(ties, len(empty))
+        return result, np.log(mass) + shift
 
     def _distance_blocks(self, block, key_blocks, by_product, factor=1.0):
         """Stream (block of keys, factor * t), t in a buffer that is used again."""
@@ -211,40 +247,14 @@ class DensePooler:
         return weights
 
     @staticmethod
-    def _hide_own(block, keys, t):
-        """Put own keys that keep no weight out of reach."""
+    def _hide_own(block, rows, keys, t):
+        """Put own keys that keep no weight out of reach; `t` are the distances of some rows of the block."""
         if block.own is not None:
-            i, columns, kept = block.own_pairs(slice(None), keys)
+            i, columns, kept = block.own_pairs(rows, keys)
             t[i[kept == 0], columns[kept == 0]] = np.inf
         return t
 
-    # Compact kernels.
-
-    def _collect_compact(self, block, reduce, by_product):
-        """A fast pass, and one by differences for the rows that it may have got wrong."""
-        key_blocks = self._key_blocks(block.n_rows)
-        if self._is_crowded(block, key_blocks[0]):
-            nearest, stream = None, self._crowded_weights(block, key_blocks, by_product)
-        else:
-            nearest = _Nearest.among(key_blocks, block.n_rows)
-            stream = self._sparse_weights(block, key_blocks, nearest, by_product)
-        result, mass = reduce(stream, block.n_rows)
-        exact = self.jumps or not by_product
-        weak = np.flatnonzero(mass == 0 if exact else mass < (1 + block.norms) / SAFE_NORM)
-        if len(weak):
-            few = block.take(weak)
-            nearest = self._survey(few, key_blocks, by_product) if nearest is None else nearest.take(weak)
-            result[weak], mass[weak] = self._collect_nearby(few, key_blocks, nearest, reduce)
-        return result, np.log(mass)
-
-    def _collect_nearby(self, block, key_blocks, nearest, reduce):
-        """Weights by differences; where there are none, those of the nearest keys, and mass 0."""
-        result, mass = reduce(self._window_weights(block, key_blocks, nearest), block.n_rows)
-        empty = np.flatnonzero(mass == 0)
-        if len(empty):
-            ties = self._nearest_weights(block.take(empty), key_blocks, nearest.take(empty))
-            result[empty], _ = reduce(ties, len(empty))
-        return result, mass
+    # The fast pass of compact kernels.
 
     def _is_crowded(self, block, keys):
         """Whether most queries, judged by the first few, have some of `keys` within the support."""
@@ -262,17 +272,10 @@ class DensePooler:
         """Stream the weights of the rows that have a key inside, noting the nearest keys of every row."""
         weigh = self._weigh_products if by_product else self._weigh_differences
         for j, (keys, t) in enumerate(self._distance_blocks(block, key_blocks, by_product)):
-            least = nearest.note(j, keys, self._hide_own(block, keys, t))
+            least = nearest.note(j, keys, self._hide_own(block, slice(None), keys, t))
             rows = np.flatnonzero(least <= self.edge + self._slack(self.edge))
             if len(rows):
                 yield rows, keys, self._leave_out(block, rows, keys, weigh(block, rows, keys, t[rows]))
-
-    def _survey(self, block, key_blocks, by_product):
-        """The nearest keys of every row."""
-        nearest = _Nearest.among(key_blocks, block.n_rows)
-        for j, (keys, t) in enumerate(self._distance_blocks(block, key_blocks, by_product)):
-            nearest.note(j, keys, self._hide_own(block, keys, t))
-        return nearest
 
     @staticmethod
     def _slack(t):
@@ -293,32 +296,11 @@ class DensePooler:
             weights[unsure] = self.kernel(self.distances.differences(block.raw[rows][unsure], keys))
         return weights
 
-    def _window_weights(self, block, key_blocks, nearest):
-        """Stream weights by differences, for the (row, block of keys) pairs that can have any."""
-        for rows, keys, t in self._near_differences(block, key_blocks, nearest.t <= self.edge + self._slack(self.edge)):
-            yield rows, keys, self._leave_out(block, rows, keys, self.kernel(t))
+    # The fast pass of kernels without an edge.
 
-    def _nearest_weights(self, block, key_blocks, nearest):
-        """Stream weight 1 for the nearest keys of each row."""
-        t0 = nearest.t.min(axis=0)
-        near = nearest.t <= t0 + self._slack(t0)
-        t0 = self.distances.to_anchor(block, nearest.key[nearest.t.argmin(axis=0), np.arange(block.n_rows)])
-        for rows, keys, t in self._near_differences(block, key_blocks, near):
-            ties = (t <= t0[rows, None] * (1 + EDGE)).astype(float)
-            yield rows, keys, self._leave_out(block, rows, keys, ties)
-
-    def _near_differences(self, block, key_blocks, near):
-        """Stream (rows, block of keys, t) for the pairs marked in `near` (n_key_blocks, n_rows)."""
-        for j in np.flatnonzero(near.any(axis=1)):
-            rows = np.flatnonzero(near[j])
-            yield rows, key_blocks[j], self.distances.differences(block.raw[rows], key_blocks[j])
-
-    # Kernels without an edge.
-
-    def _unbounded_weights(self, block, by_product):
+    def _unbounded_weights(self, block, key_blocks, by_product):
         """Stream all weights."""
         weight = self.kernel.weight or self.kernel
-        key_blocks = self._key_blocks(block.n_rows)
         if not self.kernel.gaussian:
             for keys, t in self._distance_blocks(block, key_blocks, by_product):
                 yield slice(None), keys, self._leave_out(block, slice(None), keys, weight(t))
@@ -336,41 +318,73 @@ class DensePooler:
         ((_, exponents),) = self._distance_blocks(block.take(slice(16)), sample, by_product, factor=-0.5)
         return np.mean(exponents < LOWEST_EXPONENT) > 0.01
 
-    def _collect_softmax(self, block, reduce):
-        """`_collect` by an exact softmax; where even the nearest key has no weight, the nearest keys and -inf."""
-        key_blocks = self._key_blocks(block.n_rows)
-        anchor = self._nearest(block, key_blocks, lambda b, keys: self.distances.differences(b.raw, keys))
-        anchor = self._nearest(block, key_blocks, lambda b, keys: self.distances.relative(b, anchor, keys))
-        t0 = self.distances.to_anchor(block, anchor)
-        shift = self.kernel.log(t0)
-        result, mass = reduce(self._softmax_weights(block, key_blocks, anchor, t0, shift), block.n_rows)
-        return result, np.log(mass) + shift
+    # The careful pass, on the blocks of keys that are near enough to matter.
 
-    def _nearest(self, block, key_blocks, measure):
-        """The position (b,) of the key of least `measure(block, keys)` for each query."""
-        nearest, least = np.zeros(block.n_rows, dtype=int), np.full(block.n_rows, np.inf)
-        for keys in key_blocks:
-            t = self._hide_own(block, keys, measure(block, keys))
-            column = t.argmin(axis=1)
-            t = t[np.arange(len(t)), column]
-            closer = t < least
-            nearest[closer], least[closer] = keys.start + column[closer], t[closer]
+    def _survey(self, block, key_blocks, by_product):
+        """The nearest keys of every row."""
+        nearest = _Nearest.among(key_blocks, block.n_rows)
+        for j, (keys, t) in enumerate(self._distance_blocks(block, key_blocks, by_product)):
+            nearest.note(j, keys, self._hide_own(block, slice(None), keys, t))
         return nearest
 
-    def _softmax_weights(self, block, key_blocks, anchor, t0, shift):
-        for keys in key_blocks:
-            relative = self.distances.relative(block, anchor, keys)
-            exponents = self.kernel.log(np.maximum(t0[:, None] + relative, 0)) - shift[:, None]
-            if self.kernel.log_slope is not None:
-                close = relative <= t0[:, None] / 2
-                start = np.broadcast_to(t0[:, None], relative.shape)[close]
-                exponents[close] = self._log_change(start, relative[close])
-            weights = np.exp(np.maximum(exponents, LOWEST_EXPONENT))
-            nowhere = np.isneginf(shift)
-            weights[nowhere] = relative[nowhere] <= EDGE * t0[nowhere, None]
-            yield slice(None), keys, self._leave_out(block, slice(None), keys, weights)
+    def _near_differences(self, block, key_blocks, near):
+        """Stream (rows, block of keys, t) for the pairs marked in `near` (n_key_blocks, n_rows)."""
+        for j in np.flatnonzero(near.any(axis=1)):
+            rows = np.flatnonzero(near[j])
+            yield rows, key_blocks[j], self.distances.differences(block.raw[rows], key_blocks[j])
+
+    def _window_weights(self, block, key_blocks, nearest):
+        """Stream the weights of a compact kernel."""
+        near = nearest.t <= self.edge + self._slack(self.edge)
+        for rows, keys, t in self._near_differences(block, key_blocks, near):
+            yield rows, keys, self._leave_out(block, rows, keys, self.kernel(t))
+
+    def _tie_weights(self, block, key_blocks, nearest):
+        """Stream weight 1 for the nearest keys of each row."""
+        t0 = nearest.t.min(axis=0)
+        near = nearest.t <= t0 + self._slack(t0)
+        t0 = self.distances.to_key(block.raw, nearest.first())
+        for rows, keys, t in self._near_differences(block, key_blocks, near):
+            ties = (t <= t0[rows, None] * (1 + EDGE)).astype(float)
+            yield rows, keys, self._leave_out(block, rows, keys, ties)
+
+    def _dominant_pairs(self, block, key_blocks, nearest):
+        """Stream (rows, block of keys, i, j): key j of the block may matter to query rows[i]."""
+        shift = self.kernel.log(nearest.t.min(axis=0))
+        lowest = shift - NEGLIGIBLE - 1e-14 * np.abs(shift)  # the logarithms err by some 1e-15 of themselves
+        near = self.kernel.log(nearest.t) > lowest
+        for rows, keys, t in self._near_differences(block, key_blocks, near):
+            self._hide_own(block, rows, keys, t)
+            yield rows, keys, *np.nonzero(self.kernel.log(t) > lowest[rows, None])
+
+    def _nearest_keys(self, block, key_blocks, nearest):
+        """The nearest key of each row, (b,), also where distances agree in nearly all their digits."""
+        first = nearest.first()
+        found, least = first.copy(), np.zeros(block.n_rows)
+        for rows, keys, i, j in self._dominant_pairs(block, key_blocks, nearest):
+            row, key = rows[i], keys.start + j
+            relative = self.distances.relative(block.raw[row], first[row], key)
+            np.minimum.at(least, row, relative)
+            closest = relative == least[row]
+            found[row[closest]] = key[closest]
+        return found
+
+    def _softmax_weights(self, block, key_blocks, nearest, anchor):
+        """Stream weights relative to that of the nearest key, `anchor` (b,)."""
+        t0 = self.distances.to_key(block.raw, anchor)
+        for rows, keys, i, j in self._dominant_pairs(block, key_blocks, nearest):
+            row = rows[i]
+            relative = self.distances.relative(block.raw[row], anchor[row], keys.start + j)
+            weights = np.zeros((len(rows), keys.stop - keys.start))
+            weights[i, j] = np.exp(self._log_change(t0[row], relative))
+            yield rows, keys, self._leave_out(block, rows, keys, weights)
 
     def _log_change(self, start, change):
-        """log K(start + change) - log K(start), as an integral of the slope: the difference would cancel."""
-        slope = sum(w * self.kernel.log_slope(start + s * change) for s, w in zip(*SLOPE_RULE, strict=True))
-        return slope * change
+        """log K(start + change) - log K(start); as an integral of the slope where the difference would cancel."""
+        log, slope = self.kernel.log, self.kernel.log_slope
+        result = log(np.maximum(start + change, 0)) - log(start)
+        if slope is not None:
+            close = change <= start / 2
+            start, change = start[close], change[close]
+            result[close] = change * sum(w * slope(start + s * change) for s, w in zip(*SLOPE_RULE, strict=True))
+        return result

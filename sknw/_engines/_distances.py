@@ -116,16 +116,15 @@ class Distances:
         self._write_differences(raw, keys, t)
         return t
 
-    def to_anchor(self, block, anchor):
-        """t, (b,) between each query and its own anchor key (b,)."""
-        return np.square(block.raw - self._raw[anchor]) @ self._squares
+    def to_key(self, raw, key):
+        """t, (b,) between each query, as in `Block.raw` (b, d), and one key each (b,)."""
+        return np.square(raw - self._raw[key]) @ self._squares
 
-    def relative(self, block, anchor, keys):
-        """t - t_0, (b, n_keys), where t_0 is the query's squared distance to its anchor key (b,)."""
-        total = np.zeros((block.n_rows, keys.stop - keys.start))
-        error = np.zeros_like(total)
+    def relative(self, raw, anchor, key):
+        """t - t_0, (p,) for p queries, as in `Block.raw` (p, d), each with a key (p,) and an anchor key (p,)."""
+        total, error = np.zeros((2, len(raw)))
         for f, (square, square_error) in enumerate(zip(*self._exact_squares, strict=True)):
-            x, q, x0 = self._raw[keys, f], block.raw[:, f, None], self._raw[anchor, f, None]
+            q, x, x0 = raw[:, f], self._raw[key, f], self._raw[anchor, f]
             step, step_error = two_sum(x, -x0)
             near, near_error = two_sum(x, -q)
             far, far_error = two_sum(x0, -q)
@@ -133,7 +132,7 @@ class Distances:
             both_error = both_error + near_error + far_error
             term, term_error = two_product(step, both)
             term_error = term_error + step * both_error + step_error * both
-            scaled, scaled_error = two_product(np.asarray(square), term)
+            scaled, scaled_error = two_product(square, term)
             total, sum_error = two_sum(total, scaled)
             error += sum_error + scaled_error + square * term_error + square_error * term
         return total + error
