@@ -80,8 +80,10 @@ def statsmodels(problem):
     from statsmodels.nonparametric.kernel_regression import KernelReg
 
     types = "c" * problem.keys.shape[1]
-    model = KernelReg(problem.targets, problem.keys, types, reg_type="lc", bw=problem.bandwidth)
-    return model.fit(problem.queries)[0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # about a random generator that a given bandwidth does not use
+        model = KernelReg(problem.targets, problem.keys, types, reg_type="lc", bw=problem.bandwidth)
+        return model.fit(problem.queries)[0]
 
 
 def contenders(problem):

@@ -25,9 +25,10 @@ class Kernel:
     log : callable
         t -> log K(t), for an ndarray t >= 0 of any shape. Must not increase with t; -inf means no weight.
     weight : callable, default=None
-        t -> K(t) directly, where that is faster than exp(log K). May overwrite t, which is scratch.
+        t -> K(t) directly, where that is faster than exp(log K), zero outside the support. May overwrite t, which
+        is scratch.
     log_slope : callable, default=None
-        t -> d log K / dt inside the support, t > 0. None: the kernel has no useful gradient.
+        t -> d log K / dt inside the support, t > 0, smooth away from 0. None: the kernel has no useful gradient.
     support : float, default=inf
         K is zero where distance > support * bandwidth.
     coefficients : tuple of float, default=()
@@ -41,6 +42,8 @@ class Kernel:
 
     Raises
     ------
+    TypeError
+        If `log` cannot be called.
     ValueError
         If `support` is not positive.
 
@@ -63,6 +66,8 @@ class Kernel:
     gaussian: bool = False
 
     def __post_init__(self):
+        if not callable(self.log):
+            raise TypeError(f"log must be a function of t = (distance / bandwidth)², got {self.log!r}")
         if not self.support > 0:
             raise ValueError(f"support must be positive, got {self.support!r}; use inf for a kernel without an edge")
 

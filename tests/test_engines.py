@@ -150,6 +150,16 @@ def test_results_do_not_depend_on_n_jobs(engine, kernel):
 
 
 @every_engine
+@pytest.mark.parametrize("kernel", ["gaussian", "exponential", "logistic", "cauchy"])
+def test_a_heavy_key_far_away_outweighs_light_ones_nearby(engine, kernel):
+    keys, values = np.array([[0.0], [0.1], [20.0], [29.0]]), np.array([[0.0], [1.0], [2.0], [5.0]])
+    weights, queries = np.array([1e-220, 3e-220, 0.5, 1.0]), np.array([[-2.0], [0.0], [-300.0]])
+    attention, _ = oracle.attention(queries, keys, 1.0, kernel, weights)
+    pooled, _ = prepare(engine, kernel, keys, values, weights, 1.0).pool(queries)
+    np.testing.assert_allclose(pooled, attention @ values, rtol=1e-11)
+
+
+@every_engine
 @every_kernel
 def test_log_mass(engine, kernel):
     rng = np.random.default_rng(0)

@@ -95,6 +95,11 @@ def test_support_cuts_a_kernel_given_by_its_log():
     np.testing.assert_array_equal(truncated(np.array([3.9, 4.0, 4.1])) > 0, [True, True, False])
 
 
+def test_log_must_be_a_function():
+    with pytest.raises(TypeError, match=r"log must be a function of t.*got 'gaussian'"):
+        Kernel("gaussian")
+
+
 def test_support_must_be_positive():
     with pytest.raises(ValueError, match="support must be positive, got 0"):
         Kernel(np.negative, support=0)

@@ -26,7 +26,7 @@ BLOCK_PAIRS = 512 * 256
 MIN_KEY_ROWS = 256
 """The fewest keys in a block, where there are as many."""
 
-MAX_KEY_BLOCKS = 4096
+MAX_KEY_BLOCKS = 1024
 """The largest number of blocks that the keys are cut into."""
 
 ROUNDING = 1e-9
@@ -258,7 +258,8 @@ class DensePooler:
 
     def _is_crowded(self, block, keys):
         """Whether most queries, judged by the first few, have some of `keys` within the support."""
-        t = self.distances.differences(block.raw[:16], keys)
+        few = slice(16)
+        t = self._hide_own(block, few, keys, self.distances.differences(block.raw[few], keys))
         return np.mean(t.min(axis=1) <= self.edge) > 0.5
 
     def _crowded_weights(self, block, key_blocks, by_product):
@@ -351,7 +352,8 @@ class DensePooler:
     def _dominant_pairs(self, block, key_blocks, nearest):
         """Stream (rows, block of keys, i, j): key j of the block may matter to query rows[i]."""
         shift = self.kernel.log(nearest.t.min(axis=0))
-        lowest = shift - NEGLIGIBLE - 1e-14 * np.abs(shift)  # the logarithms err by some 1e-15 of themselves
+        lowest = shift - NEGLIGIBLE + np.log(self.engine.weights.min())  # the nearest key may be a light one
+        lowest -= 1e-14 * np.abs(shift)  # the logarithms err by some 1e-15 of themselves
         near = self.kernel.log(nearest.t) > lowest
         for rows, keys, t in self._near_differences(block, key_blocks, near):
             self._hide_own(block, rows, keys, t)
