@@ -177,11 +177,12 @@ def test_metadata_routing(diabetes):
     weights = np.random.default_rng(0).integers(0, 3, size=len(y))
     with sklearn.config_context(enable_metadata_routing=True):
         model = NadarayaWatsonRegressor().set_fit_request(sample_weight=True).set_score_request(sample_weight=True)
+        scores = cross_validate(model, X, y, params={"sample_weight": weights}, cv=3)["test_score"]
         scaler = StandardScaler().set_fit_request(sample_weight=False)
-        search = GridSearchCV(make_pipeline(scaler, model), {}, cv=3).fit(X, y, sample_weight=weights)
-    routed = search.best_estimator_[-1]
+        routed = make_pipeline(scaler, model).fit(X, y, sample_weight=weights)[-1]
+    assert scores.min() > 0.2
     expected = NadarayaWatsonRegressor().fit(StandardScaler().fit_transform(X), y, weights)
-    np.testing.assert_allclose(routed.bandwidth_, expected.bandwidth_)
+    np.testing.assert_array_equal(routed.bandwidth_, expected.bandwidth_)
 
 
 def test_html_repr_of_a_pipeline(diabetes):
