@@ -76,10 +76,10 @@ class _NadarayaWatson(BaseEstimator):
         weights = _check_weights(sample_weight, len(keys))
         kernel = KERNELS[self.kernel] if isinstance(self.kernel, str) else self.kernel
         bandwidth = choose_bandwidth(self.bandwidth, keys, weights, kernel)
+        algorithm = choose_engine(self.algorithm, kernel, keys.shape[1], len(keys), self.tol)
         validate_data(self, X, skip_check_array=True)  # sets the number and the names of the features
         self.keys_, self.values_, self.bandwidth_ = keys, self._encode_y(targets), bandwidth
-        self.algorithm_ = choose_engine(self.algorithm, kernel, keys.shape[1])
-        self._weights, self._kernel = weights, kernel
+        self.algorithm_, self._weights, self._kernel = algorithm, weights, kernel
         self._prepare()
         return self
 
@@ -160,7 +160,7 @@ class _NadarayaWatson(BaseEstimator):
                 return means_of_others(self.values_, self._weights)[rows]
             return np.average(self.values_, weights=self._weights, axis=0)
 
-        pooled, log_mass = self._pooler.pool(queries, n_jobs=self.n_jobs)
+        pooled, log_mass = self._pooler.pool(queries, n_jobs=self.n_jobs, tol=self.tol)
         self._fill_empty(pooled, log_mass, means)
         return np.clip(pooled, *self._range, out=pooled)
 
@@ -228,8 +228,10 @@ class NadarayaWatsonRegressor(RegressorMixin, _NadarayaWatson):
     empty : {"nearest", "mean", "nan", "raise"}, default="nearest"
         What a query gets when no training point has weight, which kernels of bounded support let happen: the
         mean of its nearest training points, the mean of all, nan, or a ValueError.
-    algorithm : {"auto", "dense"}, default="auto"
-        How the sums are done. "dense" takes every pair of query and training point; "auto" takes "dense".
+    algorithm : {"auto", "sorted", "dense"}, default="auto"
+        How the sums are done. "dense" takes every pair of query and training point. "sorted", for the Gaussian
+        kernel of one feature, sorts both: its cost hardly grows with the number of pairs. "auto" takes "sorted"
+        where it can, from 2001 training points on and unless `tol` is 0, and else "dense"; `algorithm_` tells.
     tol : float, default=1e-10
         The largest error that a fast algorithm may make in a prediction, as a fraction of the range of y.
         "dense" is exact up to rounding whatever `tol` is.
@@ -297,7 +299,8 @@ class NadarayaWatsonRegressor(RegressorMixin, _NadarayaWatson):
 
         Notes
         -----
-        Costs O(n_queries n n_features) time, and O(n_queries) memory.
+        "dense" costs O(n_queries n n_features) time, "sorted" O((n_queries + n) log n) and less for a single query;
+        O(n_queries) memory.
         """
         pooled = self._pool(self._check_queries(X))
         return pooled[:, 0] if self._y_ndim == 1 else pooled
@@ -328,8 +331,10 @@ class NadarayaWatsonClassifier(ClassifierMixin, _NadarayaWatson):
     empty : {"nearest", "mean", "nan", "raise"}, default="nearest"
         What a query gets when no training point has weight, which kernels of bounded support let happen: the
         classes of its nearest training points, the class frequencies, nan, or a ValueError.
-    algorithm : {"auto", "dense"}, default="auto"
-        How the sums are done. "dense" takes every pair of query and training point; "auto" takes "dense".
+    algorithm : {"auto", "sorted", "dense"}, default="auto"
+        How the sums are done. "dense" takes every pair of query and training point. "sorted", for the Gaussian
+        kernel of one feature, sorts both: its cost hardly grows with the number of pairs. "auto" takes "sorted"
+        where it can, from 2001 training points on and unless `tol` is 0, and else "dense"; `algorithm_` tells.
     tol : float, default=1e-10
         The largest error that a fast algorithm may make in a probability. "dense" is exact up to rounding
         whatever `tol` is.
@@ -401,7 +406,8 @@ class NadarayaWatsonClassifier(ClassifierMixin, _NadarayaWatson):
 
         Notes
         -----
-        Costs O(n_queries n n_features) time, and O(n_queries) memory.
+        "dense" costs O(n_queries n n_features) time, "sorted" O((n_queries + n) log n) and less for a single query;
+        O(n_queries) memory.
         """
         return self._pool(self._check_queries(X))
 
@@ -426,7 +432,8 @@ class NadarayaWatsonClassifier(ClassifierMixin, _NadarayaWatson):
 
         Notes
         -----
-        Costs O(n_queries n n_features) time, and O(n_queries) memory.
+        "dense" costs O(n_queries n n_features) time, "sorted" O((n_queries + n) log n) and less for a single query;
+        O(n_queries) memory.
         """
         probabilities = self.predict_proba(X)
         unknown = np.count_nonzero(np.isnan(probabilities[:, 0]))

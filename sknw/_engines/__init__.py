@@ -9,24 +9,45 @@ An engine works in three stages, and every engine keeps this contract:
     query in leave-one-out. Keys of weight zero have no attention, but are queries in leave-one-out.
 `engine.prepare(kernel, bandwidth) -> pooler`
     What one bandwidth needs. A single query then costs no second preparation.
-`pooler.pool(queries=None, n_jobs=None) -> pooled (m, n_values), log_mass (m,)`
-    The attention-weighted means of the values, and log_mass = log sum_i w_i K(t_i). Where log_mass is -inf no
+`pooler.pool(queries=None, n_jobs=None, tol=0.0) -> pooled (m, n_values), log_mass (m,)`
+    The attention-weighted means of the values, off by at most `tol` times the range of each, and
+    log_mass = log sum_i w_i K(t_i). Where log_mass is -inf no
     key has weight, and pooled is the limit of a shrinking Gaussian: the mean of the nearest keys, ties
     (t <= t_min (1 + 1e-12)) sharing by weight. queries=None is leave-one-out on the keys.
 
-The dense engine alone also gives rows of attention.
+`pooler.attention(queries=None, rows=slice(None), n_jobs=None) -> weights (m, n), log_mass (m,)`
+    Rows of attention, which are the dense engine's.
 """
 
 from ._dense import DenseEngine
+from ._sorted import SortedEngine
 
-ENGINES = {"dense": DenseEngine}
+ENGINES = {"sorted": SortedEngine, "dense": DenseEngine}
+
+FEW_KEYS = 2000
+"""Up to here the dense engine is as fast as any, and exact."""
 
 
-def choose_engine(algorithm, kernel, n_features):
-    """The name of the engine: the one asked for, or for "auto" the first in `ENGINES` that can do the job."""
-    if algorithm != "auto":
-        return algorithm
-    return next(name for name, engine in ENGINES.items() if engine.supports(kernel, n_features))
+def choose_engine(algorithm, kernel, n_features, n_keys, tol):
+    """The name of the engine. "auto" takes the first of these that applies:
+
+    1. "dense", if there are up to 2000 keys, or if `tol` is 0;
+    2. "sorted", for the Gaussian kernel of one feature;
+    3. "dense".
+
+    Raises
+    ------
+    ValueError
+        If the engine asked for cannot do the job.
+    """
+    able = [name for name, engine in ENGINES.items() if engine.supports(kernel, n_features)]
+    if algorithm == "auto":
+        return "dense" if n_keys <= FEW_KEYS or tol == 0 else able[0]
+    if algorithm not in able:
+        raise ValueError(
+            f"algorithm={algorithm!r} cannot do this kernel with {n_features} features; use 'auto', or one of {able}"
+        )
+    return algorithm
 
 
 __all__ = ["ENGINES", "choose_engine"]

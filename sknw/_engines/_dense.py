@@ -115,8 +115,8 @@ class DensePooler:
         self.even = kernel.gaussian or (bool(kernel.coefficients) and not any(kernel.coefficients[1::2]))
         self.edge = kernel.support**2
 
-    def pool(self, queries=None, n_jobs=None):
-        """Pooled values (m, n_values) and log_mass (m,), as every engine gives them."""
+    def pool(self, queries=None, n_jobs=None, tol=0.0):
+        """Pooled values (m, n_values) and log_mass (m,), as every engine gives them; exact whatever `tol` is."""
         n_rows = len(self.engine.rows if queries is None else queries)
         pooled = np.empty((n_rows, self.engine.columns.shape[1] - 1))
         log_mass = np.empty(n_rows)

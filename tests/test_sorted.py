@@ -1,0 +1,131 @@
+"""The sorted engine against the dense one, on problems large enough for its cells."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sknw import NadarayaWatsonClassifier, NadarayaWatsonRegressor
+from sknw._engines import _sorted
+from sknw._engines._dense import DenseEngine
+from sknw._engines._sorted import Cells, SortedEngine
+from sknw._kernels import KERNELS
+from sknw._weights import kept_fraction
+
+SCATTER = {
+    "uniform": lambda rng, n: rng.random(n),
+    "normal": lambda rng, n: rng.normal(size=n),
+    "t(1.5)": lambda rng, n: rng.standard_t(1.5, size=n),
+    "cauchy": lambda rng, n: rng.standard_cauchy(size=n),
+    "lattice": lambda rng, n: rng.integers(0, 60, size=n) * 0.1,
+    "duplicates": lambda rng, n: rng.normal(size=25)[rng.integers(0, 25, size=n)],
+    "clusters": lambda rng, n: rng.normal(size=n) + 1e6 * rng.integers(0, 3, size=n),
+    "gaps": lambda rng, n: rng.random(n) + 3 * rng.integers(0, 9, size=n),
+    "offset": lambda rng, n: rng.normal(size=n) + 1e6,
+    "outlier": lambda rng, n: np.r_[rng.normal(size=n - 1), 1e9],
+}
+WEIGHTS = {
+    "none": lambda rng, n: np.ones(n),
+    "counts": lambda rng, n: np.r_[1.0, rng.integers(0, 4, size=n - 1)],
+    "importances": lambda rng, n: np.r_[0.5, rng.random(n - 1) * (rng.random(n - 1) < 0.8)],
+}
+
+
+def poolers(keys, values, weights, bandwidth):
+    problem = keys[:, None], values, weights, kept_fraction(weights)
+    for engine in (SortedEngine, DenseEngine):
+        yield engine(*problem).prepare(KERNELS["gaussian"], np.array([bandwidth]))
+
+
+def spread(x):
+    return np.quantile(x, 0.75) - np.quantile(x, 0.25)
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    n=st.integers(50, 1500),
+    scatter=st.sampled_from(sorted(SCATTER)),
+    weighting=st.sampled_from(sorted(WEIGHTS)),
+    log_bandwidth=st.floats(-4, 2),
+    tol=st.sampled_from([1e-2, 1e-4, 1e-8, 1e-12]),
+)
+def test_errors_stay_within_tol(seed, n, scatter, weighting, log_bandwidth, tol):
+    rng = np.random.default_rng(seed)
+    keys, values, weights = SCATTER[scatter](rng, n), rng.standard_t(2, size=(n, 2)), WEIGHTS[weighting](rng, n)
+    bandwidth = (spread(keys) or 1) * 10**log_bandwidth
+    queries = np.r_[
+        rng.choice(keys, 60) + bandwidth * rng.standard_t(1, size=60),
+        keys.min() - 1e4 * bandwidth,
+        keys.max() + 1e4 * bandwidth,
+    ]
+    fast, exact = poolers(keys, values, weights, bandwidth)
+    span = np.ptp(values[weights > 0], axis=0)
+    for rows in (queries[:, None], None):
+        pooled, log_mass = fast.pool(rows, tol=tol)
+        expected, expected_mass = exact.pool(rows)
+        assert (np.abs(pooled - expected) <= (tol + 2e-12) * span).all()
+        assert (np.abs(log_mass - expected_mass) <= 2 * tol + 1e-11 * (1 + np.abs(expected_mass))).all()
+
+
+@pytest.mark.parametrize("bandwidth", [0.1, 1.0, 5.0])
+def test_expansions_keep_their_bound(bandwidth):
+    rng = np.random.default_rng(0)
+    keys = np.sort(10 * rng.random(800))
+    columns = np.c_[rng.random(800), np.ones(800)]
+    queries = np.sort(rng.uniform(-8 * bandwidth, 10 + 8 * bandwidth, size=500))
+    cells = Cells(keys, columns, bandwidth)
+    sums, error = cells.sums(queries)
+    exact = np.exp(-(((queries[:, None] - keys) / bandwidth) ** 2) / 2) @ columns
+    assert np.isfinite(error).all()
+    assert (np.abs(sums - exact) <= error[:, None]).all()
+    assert (error <= 1e-13 * 800).all()
+
+
+def test_far_segments_have_origins_of_their_own():
+    keys = np.sort(np.r_[np.linspace(0, 1, 500), 1e9 + np.linspace(0, 1, 500), -1e12])
+    cells = Cells(keys, np.ones((1001, 1)), 0.1)
+    assert len(cells.origins) == 3
+    sums, error = cells.sums(np.array([0.5, 1e9 + 0.5, 2e9]))
+    assert sums[0] == pytest.approx(sums[1], rel=1e-6)
+    assert np.isinf(error[2])
+
+
+def test_blocks_do_not_show(monkeypatch):
+    rng = np.random.default_rng(0)
+    keys, values, queries = rng.normal(size=2000), rng.normal(size=(2000, 3)), 4 * rng.normal(size=(900, 1))
+    problem = keys, values, np.ones(2000), 0.1
+    whole = [next(poolers(*problem)).pool(rows, tol=1e-10)[0] for rows in (queries, None)]
+    monkeypatch.setattr(_sorted, "BLOCK_ROWS", 40)
+    monkeypatch.setattr(_sorted, "BLOCK_VALUES", 300)
+    for rows, expected in zip((queries, None), whole, strict=True):
+        np.testing.assert_allclose(next(poolers(*problem)).pool(rows, tol=1e-10)[0], expected, atol=1e-10)
+
+
+@pytest.mark.parametrize("bandwidth", [1e-200, np.inf])
+def test_bandwidths_beyond_all_scale_are_left_to_the_dense_engine(bandwidth):
+    keys, values = np.arange(30.0), np.arange(30.0)[:, None]
+    fast, exact = poolers(keys, values, np.ones(30), bandwidth)
+    np.testing.assert_array_equal(fast.pool(keys[:, None])[0], exact.pool(keys[:, None])[0])
+
+
+def test_the_estimators_choose():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(3000, 1)), rng.normal(size=3000)
+    model = NadarayaWatsonRegressor().fit(X, y)
+    assert model.algorithm_ == "sorted"
+    exact = NadarayaWatsonRegressor(algorithm="dense").fit(X, y)
+    for rows in (X, None):
+        np.testing.assert_allclose(model.predict(rows), exact.predict(rows), atol=1e-10 * np.ptp(y))
+    np.testing.assert_array_equal(model.attention_weights(X[:5]), exact.attention_weights(X[:5]))
+    assert NadarayaWatsonRegressor(tol=0).fit(X, y).algorithm_ == "dense"
+    assert NadarayaWatsonRegressor().fit(X[:100], y[:100]).algorithm_ == "dense"
+    assert NadarayaWatsonRegressor(kernel="boxcar").fit(X, y).algorithm_ == "dense"
+    assert NadarayaWatsonRegressor().fit(np.c_[X, X], y).algorithm_ == "dense"
+    few = NadarayaWatsonClassifier(algorithm="sorted").fit(X[:100], y[:100] > 0)
+    assert few.algorithm_ == "sorted"
+    np.testing.assert_allclose(few.predict_proba(X).sum(axis=1), 1)
+
+
+def test_an_engine_that_cannot_is_refused():
+    with pytest.raises(ValueError, match=r"algorithm='sorted' cannot do this kernel with 2 features; .*\['dense'\]"):
+        NadarayaWatsonRegressor(algorithm="sorted").fit(np.eye(2), [0, 1])
