@@ -15,9 +15,9 @@ WEIGHTS = {
 }
 
 
-def scikit_nw(problem):
+def scikit_nw(problem, algorithm="dense"):
     """This package, one thread."""
-    model = NadarayaWatsonRegressor(problem.bandwidth, kernel=problem.kernel, algorithm="dense")
+    model = NadarayaWatsonRegressor(problem.bandwidth, kernel=problem.kernel, algorithm=algorithm)
     return model.fit(problem.keys, problem.targets).predict(problem.queries)
 
 

@@ -67,6 +67,32 @@ def compare_kernels(problems, repeats):
         print(f"{name:<20} {seconds[name]:9.4f} {ratio:11.2f} {error:30.1e}", flush=True)
 
 
+def compare_sizes(repeats):
+    """One feature, n = m: the sorted engine in units of two stable argsorts; how many times longer the dense engine
+    takes, extrapolated in m; leave-one-out in units of a prediction of the same size; the largest difference.
+    """
+    print(f"\n{'gaussian d=1':<14} {'seconds':>9} {'x 2 argsorts':>13} {'dense':>8} {'leave-one-out':>14} {'error':>9}")
+    for n in (10_000, 100_000, 1_000_000):
+        problem = make_problem(1, n=n, m=n)
+        few = problem._replace(queries=problem.queries[: min(n, 20_000_000 // n)])
+        model = NadarayaWatsonRegressor(problem.bandwidth).fit(problem.keys, problem.targets)
+        calls = {
+            "sorted": lambda p=problem: scikit_nw(p, "sorted"),
+            "argsorts": lambda p=problem: [np.argsort(rows[:, 0], kind="stable") for rows in (p.keys, p.queries)],
+            "dense": lambda p=few: scikit_nw(p),
+            "predict": lambda p=problem, model=model: model.predict(p.queries),
+            "leave-one-out": lambda model=model: model.predict(None),
+        }
+        seconds = time_interleaved(calls, repeats)
+        error = np.abs(model.predict(few.queries) - scikit_nw(few)).max() / np.ptp(problem.targets)
+        print(
+            f"n = m = {n:<6.0e} {seconds['sorted']:9.4f} {seconds['sorted'] / seconds['argsorts']:13.2f} "
+            f"{seconds['dense'] * n / len(few.queries) / seconds['sorted']:8.0f} "
+            f"{seconds['leave-one-out'] / seconds['predict']:14.2f} {error:9.1e}",
+            flush=True,
+        )
+
+
 def measure_memory():
     """Peak MiB of a process that fits and predicts n = m = 1e5 in 3 features, data and libraries included (Linux)."""
     scikit_nw(make_problem(3, n=100_000, m=100_000))
@@ -105,6 +131,7 @@ def main():
         compare_kernels({name: p for name, p in problems.items() if p.keys.shape[1] <= 10}, arguments.repeats)
         compare_contenders(problems, arguments.repeats)
         memory = subprocess.run([sys.executable, __file__, "--memory"], capture_output=True, text=True, check=True)
+        compare_sizes(arguments.repeats)
         print()
         print_empty_queries()
         print(f"\npeak memory, n = m = 1e5, d = 3: {memory.stdout.strip()} MiB for the whole process")

@@ -34,6 +34,9 @@ ROUNDING = 64 * np.finfo(float).eps
 MIN_OCCUPANCY = 8
 """Keys in a cell, on average, under which windows are cheaper than cells."""
 
+SORTED_ROWS = 2**20
+"""Queries sorted together."""
+
 BLOCK_ROWS = 2**15
 """Sorted queries, and sorted keys, done together."""
 
@@ -51,7 +54,7 @@ class SortedEngine:
 
     def __init__(self, keys, values, weights, kept):
         self.dense = DenseEngine(keys, values, weights, kept)
-        order = np.argsort(self.dense.keys[:, 0], kind="stable")
+        order = np.argsort(self.dense.keys[:, 0])
         self.keys, self.columns = self.dense.keys[order, 0], self.dense.columns[order]
         position = np.empty(len(order) + 1, dtype=np.intp)
         position[order], position[-1] = np.arange(len(order)), -1
@@ -86,23 +89,24 @@ class SortedPooler:
 
     def pool(self, queries=None, n_jobs=None, tol=0.0):
         """Pooled values (m, n_values) and log_mass (m,), as every engine gives them, to `tol`."""
-        dense = self.engine.dense
-        own = kept = None
+        dense, own = self.engine.dense, None
         if queries is None:
-            queries, own, kept = dense.rows, self.engine.own, dense.kept
-        q = np.clip(np.ldexp(queries[:, 0], -self.exponent), self.keys[0] - 1e150, self.keys[-1] + 1e150)
-        order = np.argsort(q, kind="stable")
-        pooled = np.empty((len(q), dense.columns.shape[1] - 1))
-        log_mass = np.empty(len(q))
+            queries, own = dense.rows, (self.engine.own, dense.kept)
+        pooled = np.empty((len(queries), dense.columns.shape[1] - 1))
+        log_mass = np.empty(len(queries))
+        block_rows = max(1, 2 * BLOCK_ROWS // dense.columns.shape[1])
+        for start in range(0, len(queries), SORTED_ROWS):
+            q = np.ldexp(queries[start : start + SORTED_ROWS, 0], -self.exponent)
+            q = np.clip(q, self.keys[0] - 1e150, self.keys[-1] + 1e150)
+            order = np.argsort(q)
 
-        def pool_rows(part):
-            rows = order[part]
-            own_rows = None if own is None else (own[rows], kept[rows])
-            sums, log_scale = self._sums(q[rows], own_rows, tol)
-            pooled[rows] = dense.mean(sums)
-            log_mass[rows] = np.log(sums[:, -1]) + log_scale + np.log(dense.largest_weight)
+            def pool_rows(part, start=start, q=q, order=order):
+                rows = start + order[part]
+                sums, log_scale = self._sums(q[order[part]], _take(own, rows), tol)
+                pooled[rows] = dense.mean(sums)
+                log_mass[rows] = np.log(sums[:, -1]) + log_scale + np.log(dense.largest_weight)
 
-        run_blocks(pool_rows, len(q), max(1, 2 * BLOCK_ROWS // dense.columns.shape[1]), n_jobs)
+            run_blocks(pool_rows, len(q), block_rows, n_jobs)
         return pooled, log_mass
 
     @np.errstate(divide="ignore")
@@ -121,8 +125,7 @@ class SortedPooler:
                 error += np.finfo(float).eps * gone[:, -1]
             weak = np.flatnonzero(~(sums[:, -1] * tol > 2 * error))
         if len(weak):
-            few = None if own is None else (own[0][weak], own[1][weak])
-            sums[weak], log_scale[weak] = self._window_sums(q[weak], few, tol)
+            sums[weak], log_scale[weak] = self._window_sums(q[weak], _take(own, weak), tol)
         return sums, log_scale
 
     def _nearest(self, q, own):
@@ -148,17 +151,9 @@ class SortedPooler:
         reach += 8 * np.finfo(float).eps * (np.abs(q) + reach)  # far away, rounding would lose the nearest keys
         start = np.searchsorted(self.keys, q - reach)
         stop = np.searchsorted(self.keys, q + reach, side="right")
-        sums = np.empty((len(q), self.engine.columns.shape[1]))
-        ends = np.cumsum(stop - start)
-        first = 0
-        while first < len(q):
-            done = ends[first - 1] if first else 0
-            pairs = BLOCK_VALUES // sums.shape[1]
-            last = max(first + 1, int(np.searchsorted(ends, done + pairs, side="right")))
-            part = slice(first, last)
-            few = None if own is None else (own[0][part], own[1][part])
-            sums[part] = self._ragged_sums(q[part], x0[part], start[part], stop[part], few)
-            first = last
+        sums = np.zeros((len(q), self.engine.columns.shape[1]))
+        for part, begin, end in _window_parts(start, stop, BLOCK_VALUES // sums.shape[1]):
+            sums[part] += self._ragged_sums(q[part], x0[part], begin, end, _take(own, part))
         return sums, -np.square((x0 - q) / self.h) / 2
 
     def _ragged_sums(self, q, x0, start, stop, own):
@@ -175,6 +170,26 @@ class SortedPooler:
             position, kept = (np.repeat(a, counts) for a in own)
             weights *= np.where(position == key, kept, 1.0)
         return np.add.reduceat(weights[:, None] * self.engine.columns[key], offsets, axis=0)
+
+
+def _take(own, rows):
+    return None if own is None else (own[0][rows], own[1][rows])
+
+
+def _window_parts(start, stop, pairs):
+    """Cut windows start ... stop of consecutive queries into (slice of queries, start, stop) of at most `pairs` keys."""
+    ends = np.cumsum(stop - start)
+    first = 0
+    while first < len(ends):
+        done = ends[first - 1] if first else 0
+        last = int(np.searchsorted(ends, done + pairs, side="right"))
+        if last > first:
+            yield slice(first, last), start[first:last], stop[first:last]
+        else:  # one window alone is too long
+            last = first + 1
+            for begin in range(start[first], stop[first], pairs):
+                yield slice(first, last), np.array([begin]), np.array([min(begin + pairs, stop[first])])
+        first = last
 
 
 class Cells:
@@ -211,7 +226,7 @@ class Cells:
         return self.base[segment] + floor, 2 * (g - floor) - 1
 
     def _moments(self, position, columns, start):
-        moments = np.empty((len(start), self.n_terms, columns.shape[1]))
+        moments = np.empty((self.n_terms, len(start), columns.shape[1]))
         ends = np.append(start[1:], len(position))
         first = 0
         while first < len(start):  # slabs of whole cells, whose temporaries stay in cache
@@ -220,7 +235,7 @@ class Cells:
             basis = _chebyshev(position[begin:end], self.n_terms)
             for c in range(first, last):
                 here = slice(start[c] - begin, ends[c] - begin)
-                moments[c] = basis[:, here] @ columns[start[c] : ends[c]]
+                moments[:, c] = basis[:, here] @ columns[start[c] : ends[c]]
             first = last
         return moments
 
@@ -248,19 +263,21 @@ class Cells:
         basis = _chebyshev(position, self.n_terms)
         found = np.empty((len(inside), sums.shape[1]))
         for c, (first, last) in enumerate(zip(start, ends, strict=True)):
-            found[first:last] = basis[:, first:last].T @ local[c]
+            found[first:last] = basis[:, first:last].T @ local[:, c]
         sums[inside] = found
         error[inside] = (EXPANSION + ROUNDING) * np.repeat(mass, ends - start) + self.rounding[segment] * found[:, -1]
         return sums, error
 
     def _expansions(self, targets):
-        """Expansions (n_targets, n_terms, n_columns) of the sums on target cells, and the mass within their reach."""
-        local = np.zeros((len(targets), *self.moments.shape[1:]))
+        """Expansions (n_terms, n_targets, n_columns) of the sums on target cells, and the mass within their reach."""
+        n_columns = self.moments.shape[2]
+        local = np.zeros((self.n_terms, len(targets), n_columns))
         mass = np.zeros(len(targets))
         for offset, translation in enumerate(self.translations, start=-REACH):
             at = np.minimum(np.searchsorted(self.sources, targets - offset), len(self.sources) - 1)
             here = np.flatnonzero(self.sources[at] == targets - offset)
-            local[here] += translation @ self.moments[at[here]]
+            moments = self.moments[:, at[here]].reshape(self.n_terms, -1)
+            local[:, here] += (translation @ moments).reshape(self.n_terms, -1, n_columns)
             mass[here] += self.mass[at[here]]
         return local, mass
 
