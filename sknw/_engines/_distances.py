@@ -78,7 +78,8 @@ class Distances:
 
     def block(self, queries, own=None, kept=None):
         """A `Block` of the queries (b, d)."""
-        raw = np.ldexp(self._used(queries), -self._exponents)
+        with np.errstate(over="ignore"):
+            raw = np.ldexp(self._used(queries), -self._exponents)
         raw = np.clip(raw, self._centre - 2.0**500, self._centre + 2.0**500)
         centred = (raw - self._centre) / self._mantissa
         return Block(raw, centred, np.einsum("ij,ij->i", centred, centred), own, kept)

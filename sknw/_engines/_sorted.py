@@ -96,7 +96,8 @@ class SortedPooler:
         log_mass = np.empty(len(queries))
         block_rows = max(1, 2 * BLOCK_ROWS // dense.columns.shape[1])
         for start in range(0, len(queries), SORTED_ROWS):
-            q = np.ldexp(queries[start : start + SORTED_ROWS, 0], -self.exponent)
+            with np.errstate(over="ignore"):
+                q = np.ldexp(queries[start : start + SORTED_ROWS, 0], -self.exponent)
             q = np.clip(q, self.keys[0] - 1e150, self.keys[-1] + 1e150)
             order = np.argsort(q)
 
@@ -177,7 +178,7 @@ def _take(own, rows):
 
 
 def _window_parts(start, stop, pairs):
-    """Cut windows start ... stop of consecutive queries into (slice of queries, start, stop) of at most `pairs` keys."""
+    """Cut windows start ... stop of successive queries into (slice of queries, start, stop) of at most `pairs` keys."""
     ends = np.cumsum(stop - start)
     first = 0
     while first < len(ends):
