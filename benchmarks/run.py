@@ -67,18 +67,22 @@ def compare_kernels(problems, repeats):
         print(f"{name:<20} {seconds[name]:9.4f} {ratio:11.2f} {error:30.1e}", flush=True)
 
 
-def compare_sizes(repeats):
+def compare_sizes(kernel, repeats):
     """One feature, n = m, the sorted engine: its time in units of two stable argsorts; how many times longer the dense
     engine takes to predict, extrapolated from 2,000 queries; leave-one-out in units of a prediction of the same size;
     the largest difference between the engines.
     """
-    print(f"\n{'gaussian d=1':<14} {'seconds':>9} {'x 2 argsorts':>13} {'dense':>8} {'leave-one-out':>14} {'error':>9}")
+    print(
+        f"\n{kernel + ' d=1':<16} {'seconds':>9} {'x 2 argsorts':>13} {'dense':>8} {'leave-one-out':>14} {'error':>9}"
+    )
     for n in (10_000, 100_000, 1_000_000):
-        problem = make_problem(1, n=n, m=n)
+        problem = make_problem(1, kernel, n=n, m=n)
         fast, dense = (
-            NadarayaWatsonRegressor(problem.bandwidth, algorithm=algorithm).fit(problem.keys, problem.targets)
+            NadarayaWatsonRegressor(problem.bandwidth, kernel=kernel, algorithm=algorithm)
             for algorithm in ("sorted", "dense")
         )
+        for model in (fast, dense):
+            model.fit(problem.keys, problem.targets)
         few = problem.queries[:2000]
         calls = {
             "sorted": lambda p=problem: scikit_nw(p, "sorted"),
@@ -90,7 +94,7 @@ def compare_sizes(repeats):
         seconds = time_interleaved(calls, repeats)
         error = np.abs(fast.predict(few) - dense.predict(few)).max() / np.ptp(problem.targets)
         print(
-            f"n = m = {n:<6.0e} {seconds['sorted']:9.4f} {seconds['sorted'] / seconds['argsorts']:13.2f} "
+            f"n = m = {n:<8.0e} {seconds['sorted']:9.4f} {seconds['sorted'] / seconds['argsorts']:13.2f} "
             f"{seconds['dense'] * n / len(few) / seconds['sorted']:8.0f} "
             f"{seconds['leave-one-out'] / seconds['predict']:14.2f} {error:9.1e}",
             flush=True,
@@ -135,7 +139,8 @@ def main():
         compare_kernels({name: p for name, p in problems.items() if p.keys.shape[1] <= 10}, arguments.repeats)
         compare_contenders(problems, arguments.repeats)
         memory = subprocess.run([sys.executable, __file__, "--memory"], capture_output=True, text=True, check=True)
-        compare_sizes(arguments.repeats)
+        for kernel in ("gaussian", "exponential"):
+            compare_sizes(kernel, arguments.repeats)
         print()
         print_empty_queries()
         print(f"\npeak memory, n = m = 1e5, d = 3: {memory.stdout.strip()} MiB for the whole process")

@@ -229,9 +229,9 @@ class NadarayaWatsonRegressor(RegressorMixin, _NadarayaWatson):
         What a query gets when no training point has weight, which kernels of bounded support let happen: the
         mean of its nearest training points, the mean of all, nan, or a ValueError.
     algorithm : {"auto", "sorted", "dense"}, default="auto"
-        How the sums are done. "dense" takes every pair of query and training point. "sorted", for the Gaussian
-        kernel of one feature, sorts both: its cost hardly grows with the number of pairs. "auto" takes "sorted"
-        where it can, from 2001 training points on and unless `tol` is 0, and else "dense"; `algorithm_` tells.
+        How the sums are done. "dense" takes every pair of query and training point. "sorted", for the gaussian
+        and the exponential kernel of one feature, sorts both instead. "auto" takes "sorted" where it can, from
+        2001 training points on and unless `tol` is 0, and else "dense"; `algorithm_` tells.
     tol : float, default=1e-10
         The largest error that a fast algorithm may make in a prediction, as a fraction of the range of y.
         "dense" is exact up to rounding whatever `tol` is.
@@ -299,8 +299,7 @@ class NadarayaWatsonRegressor(RegressorMixin, _NadarayaWatson):
 
         Notes
         -----
-        "dense" costs O(n_queries n n_features) time, "sorted" O((n_queries + n) log n) and less for a single query;
-        O(n_queries) memory.
+        "dense" costs O(n_queries n n_features) time, "sorted" O(n_queries log(n_queries + n)); O(n_queries) memory.
         """
         pooled = self._pool(self._check_queries(X))
         return pooled[:, 0] if self._y_ndim == 1 else pooled
@@ -332,9 +331,9 @@ class NadarayaWatsonClassifier(ClassifierMixin, _NadarayaWatson):
         What a query gets when no training point has weight, which kernels of bounded support let happen: the
         classes of its nearest training points, the class frequencies, nan, or a ValueError.
     algorithm : {"auto", "sorted", "dense"}, default="auto"
-        How the sums are done. "dense" takes every pair of query and training point. "sorted", for the Gaussian
-        kernel of one feature, sorts both: its cost hardly grows with the number of pairs. "auto" takes "sorted"
-        where it can, from 2001 training points on and unless `tol` is 0, and else "dense"; `algorithm_` tells.
+        How the sums are done. "dense" takes every pair of query and training point. "sorted", for the gaussian
+        and the exponential kernel of one feature, sorts both instead. "auto" takes "sorted" where it can, from
+        2001 training points on and unless `tol` is 0, and else "dense"; `algorithm_` tells.
     tol : float, default=1e-10
         The largest error that a fast algorithm may make in a probability. "dense" is exact up to rounding
         whatever `tol` is.
@@ -406,8 +405,7 @@ class NadarayaWatsonClassifier(ClassifierMixin, _NadarayaWatson):
 
         Notes
         -----
-        "dense" costs O(n_queries n n_features) time, "sorted" O((n_queries + n) log n) and less for a single query;
-        O(n_queries) memory.
+        "dense" costs O(n_queries n n_features) time, "sorted" O(n_queries log(n_queries + n)); O(n_queries) memory.
         """
         return self._pool(self._check_queries(X))
 
@@ -432,8 +430,7 @@ class NadarayaWatsonClassifier(ClassifierMixin, _NadarayaWatson):
 
         Notes
         -----
-        "dense" costs O(n_queries n n_features) time, "sorted" O((n_queries + n) log n) and less for a single query;
-        O(n_queries) memory.
+        "dense" costs O(n_queries n n_features) time, "sorted" O(n_queries log(n_queries + n)); O(n_queries) memory.
         """
         probabilities = self.predict_proba(X)
         unknown = np.count_nonzero(np.isnan(probabilities[:, 0]))

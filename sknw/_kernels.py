@@ -39,6 +39,8 @@ class Kernel:
         dK/dt is bounded inside the support, so that a rounding error in t does no harm near t = 0.
     gaussian : bool, default=False
         log K = -t / 2.
+    exponential : bool, default=False
+        log K = -sqrt(t).
 
     Raises
     ------
@@ -64,6 +66,7 @@ class Kernel:
     convex: bool = False
     smooth: bool = False
     gaussian: bool = False
+    exponential: bool = False
 
     def __post_init__(self):
         if not callable(self.log):
@@ -275,7 +278,7 @@ def _cosine_slope(t):
 
 KERNELS = {
     "gaussian": Kernel(_gaussian_log, _gaussian, _gaussian_slope, convex=True, smooth=True, gaussian=True),
-    "exponential": Kernel(_exponential_log, _exponential, _exponential_slope, convex=True),
+    "exponential": Kernel(_exponential_log, _exponential, _exponential_slope, convex=True, exponential=True),
     "logistic": Kernel(_logistic_log, _logistic, _logistic_slope, convex=True, smooth=True),
     "cauchy": Kernel(_cauchy_log, _cauchy, _cauchy_slope, convex=True, smooth=True),
     "constant": Kernel(_constant_log, _constant, _constant_slope, convex=True, smooth=True),

@@ -85,8 +85,9 @@ def test_coefficients_fact(name):
 
 
 @every_kernel
-def test_gaussian_fact(name):
+def test_facts_about_the_formula(name):
     assert KERNELS[name].gaussian == (name == "gaussian")
+    assert KERNELS[name].exponential == (name == "exponential")
 
 
 def test_support_cuts_a_kernel_given_by_its_log():

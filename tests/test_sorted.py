@@ -1,4 +1,4 @@
-"""The sorted engine against the dense one, on problems large enough for its cells."""
+"""The sorted engine against the dense one, on problems large enough for its short cuts."""
 
 import numpy as np
 import pytest
@@ -6,9 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sknw import NadarayaWatsonClassifier, NadarayaWatsonRegressor
-from sknw._engines import _sorted
+from sknw._engines import _gaussian_sums, _sorted
 from sknw._engines._dense import DenseEngine
-from sknw._engines._sorted import Cells, SortedEngine
+from sknw._engines._gaussian_sums import Cells
+from sknw._engines._sorted import SortedEngine
 from sknw._kernels import KERNELS
 from sknw._weights import kept_fraction
 
@@ -31,16 +32,20 @@ WEIGHTS = {
 }
 
 
-def poolers(keys, values, weights, bandwidth):
+every_kernel = pytest.mark.parametrize("kernel", ["gaussian", "exponential"])
+
+
+def poolers(kernel, keys, values, weights, bandwidth):
     problem = keys[:, None], values, weights, kept_fraction(weights)
     for engine in (SortedEngine, DenseEngine):
-        yield engine(*problem).prepare(KERNELS["gaussian"], np.array([bandwidth]))
+        yield engine(*problem).prepare(KERNELS[kernel], np.array([bandwidth]))
 
 
 def spread(x):
     return np.quantile(x, 0.75) - np.quantile(x, 0.25)
 
 
+@every_kernel
 @given(
     seed=st.integers(0, 2**32 - 1),
     n=st.integers(50, 1500),
@@ -49,7 +54,7 @@ def spread(x):
     log_bandwidth=st.floats(-4, 2),
     tol=st.sampled_from([1e-2, 1e-4, 1e-8, 1e-12]),
 )
-def test_errors_stay_within_tol(seed, n, scatter, weighting, log_bandwidth, tol):
+def test_errors_stay_within_tol(kernel, seed, n, scatter, weighting, log_bandwidth, tol):
     rng = np.random.default_rng(seed)
     keys, values, weights = SCATTER[scatter](rng, n), rng.standard_t(2, size=(n, 2)), WEIGHTS[weighting](rng, n)
     bandwidth = (spread(keys) or 1) * 10**log_bandwidth
@@ -58,7 +63,7 @@ def test_errors_stay_within_tol(seed, n, scatter, weighting, log_bandwidth, tol)
         keys.min() - 1e4 * bandwidth,
         keys.max() + 1e4 * bandwidth,
     ]
-    fast, exact = poolers(keys, values, weights, bandwidth)
+    fast, exact = poolers(kernel, keys, values, weights, bandwidth)
     span = np.ptp(values[weights > 0], axis=0)
     for rows in (queries[:, None], None):
         pooled, log_mass = fast.pool(rows, tol=tol)
@@ -90,38 +95,43 @@ def test_far_segments_have_origins_of_their_own():
     assert np.isinf(error[2])
 
 
-def test_blocks_do_not_show(monkeypatch):
+@every_kernel
+def test_blocks_do_not_show(kernel, monkeypatch):
     rng = np.random.default_rng(0)
     keys, values, queries = rng.normal(size=2000), rng.normal(size=(2000, 3)), 4 * rng.normal(size=(900, 1))
-    problem = keys, values, np.ones(2000), 0.1
+    problem = kernel, keys, values, np.ones(2000), 0.1
     whole = [next(poolers(*problem)).pool(rows, tol=1e-10)[0] for rows in (queries, None)]
+    monkeypatch.setattr(_sorted, "SORTED_ROWS", 500)
     monkeypatch.setattr(_sorted, "BLOCK_ROWS", 40)
-    monkeypatch.setattr(_sorted, "BLOCK_VALUES", 300)
+    monkeypatch.setattr(_gaussian_sums, "BLOCK_ROWS", 40)
+    monkeypatch.setattr(_gaussian_sums, "BLOCK_VALUES", 300)
     for rows, expected in zip((queries, None), whole, strict=True):
         np.testing.assert_allclose(next(poolers(*problem)).pool(rows, tol=1e-10)[0], expected, atol=1e-10)
 
 
+@every_kernel
 @pytest.mark.parametrize("bandwidth", [1e-200, np.inf])
-def test_bandwidths_beyond_all_scale_are_left_to_the_dense_engine(bandwidth):
+def test_bandwidths_beyond_all_scale_are_left_to_the_dense_engine(kernel, bandwidth):
     keys, values = np.arange(30.0), np.arange(30.0)[:, None]
-    fast, exact = poolers(keys, values, np.ones(30), bandwidth)
+    fast, exact = poolers(kernel, keys, values, np.ones(30), bandwidth)
     np.testing.assert_array_equal(fast.pool(keys[:, None])[0], exact.pool(keys[:, None])[0])
 
 
-def test_the_estimators_choose():
+@every_kernel
+def test_the_estimators_choose(kernel):
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(3000, 1)), rng.normal(size=3000)
-    model = NadarayaWatsonRegressor().fit(X, y)
+    model = NadarayaWatsonRegressor(kernel=kernel).fit(X, y)
     assert model.algorithm_ == "sorted"
-    exact = NadarayaWatsonRegressor(algorithm="dense").fit(X, y)
+    exact = NadarayaWatsonRegressor(kernel=kernel, algorithm="dense").fit(X, y)
     for rows in (X, None):
         np.testing.assert_allclose(model.predict(rows), exact.predict(rows), atol=1e-10 * np.ptp(y))
     np.testing.assert_array_equal(model.attention_weights(X[:5]), exact.attention_weights(X[:5]))
-    assert NadarayaWatsonRegressor(tol=0).fit(X, y).algorithm_ == "dense"
-    assert NadarayaWatsonRegressor().fit(X[:100], y[:100]).algorithm_ == "dense"
+    assert NadarayaWatsonRegressor(kernel=kernel, tol=0).fit(X, y).algorithm_ == "dense"
+    assert NadarayaWatsonRegressor(kernel=kernel).fit(X[:100], y[:100]).algorithm_ == "dense"
     assert NadarayaWatsonRegressor(kernel="boxcar").fit(X, y).algorithm_ == "dense"
-    assert NadarayaWatsonRegressor().fit(np.c_[X, X], y).algorithm_ == "dense"
-    few = NadarayaWatsonClassifier(algorithm="sorted").fit(X[:100], y[:100] > 0)
+    assert NadarayaWatsonRegressor(kernel=kernel).fit(np.c_[X, X], y).algorithm_ == "dense"
+    few = NadarayaWatsonClassifier(kernel=kernel, algorithm="sorted").fit(X[:100], y[:100] > 0)
     assert few.algorithm_ == "sorted"
     np.testing.assert_allclose(few.predict_proba(X).sum(axis=1), 1)
 

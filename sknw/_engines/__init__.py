@@ -32,7 +32,7 @@ def choose_engine(algorithm, kernel, n_features, n_keys, tol):
     """The name of the engine. "auto" takes the first of these that applies:
 
     1. "dense", if there are up to 2000 keys, or if `tol` is 0;
-    2. "sorted", for the Gaussian kernel of one feature;
+    2. "sorted", for the Gaussian and the exponential kernel of one feature;
     3. "dense".
 
     Raises
