@@ -104,7 +104,7 @@ class GaussianSums:
         to_anchor = x - np.repeat(x0, counts)
         both = (x - np.repeat(q, counts)) + np.repeat(x0 - q, counts)
         # an own key that is left out may be nearer than the anchor
-        weights = np.exp(np.clip(to_anchor * both / (-2 * self.h**2), -700.0, 0.0))
+        weights = np.exp(np.minimum(to_anchor * both / (-2 * self.h**2), 0.0))
         if own is not None:
             position, kept = (np.repeat(a, counts) for a in own)
             weights *= np.where(position == key, kept, 1.0)
@@ -141,13 +141,13 @@ class Cells:
     def __init__(self, keys, columns, h):
         self.h, self.n_terms = h, _n_terms(EXPANSION)
         breaks = np.flatnonzero(np.diff(keys) > 2 * (REACH + 1) * h) + 1
-        self.first = np.concatenate([[0], breaks])  # positions of the segments' first keys
-        self.origins = keys[self.first]
+        first = np.concatenate([[0], breaks])
+        self.origins = keys[first]
         self.ends = keys[np.append(breaks, len(keys)) - 1]
         lengths = np.floor((self.ends - self.origins) / h) + 2 * REACH + 3
         self.base = np.concatenate([[0.0], np.cumsum(lengths)[:-1]])
         self.rounding = 4 * np.finfo(float).eps * REACH * (self.ends - self.origins + REACH * h) / h
-        segment = np.repeat(np.arange(len(self.first)), np.diff(np.append(self.first, len(keys))))
+        segment = np.repeat(np.arange(len(first)), np.diff(np.append(first, len(keys))))
         cell, position = self._locate(keys, segment)
         start = np.concatenate([[0], np.flatnonzero(np.diff(cell)) + 1])
         self.moments = None
@@ -165,17 +165,15 @@ class Cells:
         return self.base[segment] + floor, 2 * (g - floor) - 1
 
     def _moments(self, position, columns, start):
-        moments = np.empty((self.n_terms, len(start), columns.shape[1]))
-        ends = np.append(start[1:], len(position))
-        first = 0
-        while first < len(start):  # slabs of whole cells, whose temporaries stay in cache
-            last = max(first + 1, int(np.searchsorted(ends, start[first] + BLOCK_ROWS, side="right")))
-            begin, end = start[first], ends[last - 1]
+        """Moments (n_terms, n_cells, n_columns) of the cells that begin at `start`, a block of keys at a time."""
+        moments = np.zeros((self.n_terms, len(start), columns.shape[1]))
+        bounds = np.append(start, len(position))
+        for begin in range(0, len(position), BLOCK_ROWS):
+            end = min(begin + BLOCK_ROWS, len(position))
             basis = _chebyshev(position[begin:end], self.n_terms)
-            for c in range(first, last):
-                here = slice(start[c] - begin, ends[c] - begin)
-                moments[:, c] = basis[:, here] @ columns[start[c] : ends[c]]
-            first = last
+            for c in range(np.searchsorted(start, begin, side="right") - 1, np.searchsorted(start, end)):
+                first, last = max(bounds[c], begin), min(bounds[c + 1], end)
+                moments[:, c] += basis[:, first - begin : last - begin] @ columns[first:last]
         return moments
 
     def _segment_of(self, q):
