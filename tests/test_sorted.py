@@ -100,13 +100,16 @@ def test_blocks_do_not_show(kernel, monkeypatch):
     rng = np.random.default_rng(0)
     keys, values, queries = rng.normal(size=2000), rng.normal(size=(2000, 3)), 4 * rng.normal(size=(900, 1))
     problem = kernel, keys, values, np.ones(2000), 0.1
-    whole = [next(poolers(*problem)).pool(rows, tol=1e-10)[0] for rows in (queries, None)]
+    asked = [
+        (rows, tol) for rows in (queries[:100], queries, None) for tol in (1e-10, 0.0)
+    ]  # 0: all keys, a long window
+    whole = [next(poolers(*problem)).pool(rows, tol=tol)[0] for rows, tol in asked]
     monkeypatch.setattr(_sorted, "SORTED_ROWS", 500)
     monkeypatch.setattr(_sorted, "BLOCK_ROWS", 40)
     monkeypatch.setattr(_gaussian_sums, "BLOCK_ROWS", 40)
     monkeypatch.setattr(_gaussian_sums, "BLOCK_VALUES", 300)
-    for rows, expected in zip((queries, None), whole, strict=True):
-        np.testing.assert_allclose(next(poolers(*problem)).pool(rows, tol=1e-10)[0], expected, atol=1e-10)
+    for (rows, tol), expected in zip(asked, whole, strict=True):
+        np.testing.assert_allclose(next(poolers(*problem)).pool(rows, tol=tol)[0], expected, atol=1e-10)
 
 
 @every_kernel
