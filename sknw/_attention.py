@@ -120,8 +120,8 @@ def sparse_attention(blocks, shape, drop):
     for weights in blocks:
         if drop > 0:
             order = weights.argsort(axis=1)
-            small = np.cumsum(np.take_along_axis(weights, order, axis=1), axis=1) <= drop
-            np.put_along_axis(weights, order, np.where(small, 0.0, np.take_along_axis(weights, order, axis=1)), axis=1)
+            ascending = np.take_along_axis(weights, order, axis=1)
+            np.put_along_axis(weights, order, np.where(ascending.cumsum(axis=1) <= drop, 0.0, ascending), axis=1)
         rows, nonzero = np.nonzero(weights)
         data.append(weights[rows, nonzero])
         columns.append(nonzero)

@@ -5,6 +5,7 @@ Every kernel has K(0) = 1 and never grows with the distance; normalising constan
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from math import inf, pi
 
 import numpy as np
@@ -94,7 +95,7 @@ class Kernel:
         """Whether the support is bounded."""
         return self.support < inf
 
-    @property
+    @cached_property
     def jumps(self):
         """Whether K drops to zero from a positive value at the edge of its support."""
         if not self.compact:

@@ -111,7 +111,6 @@ class DensePooler:
     def __init__(self, engine, kernel, bandwidth):
         self.engine, self.kernel = engine, kernel
         self.distances = Distances(engine.keys, bandwidth)
-        self.jumps = kernel.jumps
         self.even = kernel.gaussian or (bool(kernel.coefficients) and not any(kernel.coefficients[1::2]))
         self.edge = kernel.support**2
 
@@ -192,7 +191,7 @@ class DensePooler:
         if not self.kernel.compact:
             stream, enough = self._unbounded_weights(block, key_blocks, by_product), TINY_MASS
         else:
-            enough = (1 + block.norms) / SAFE_NORM if by_product and not self.jumps else np.finfo(float).tiny
+            enough = (1 + block.norms) / SAFE_NORM if by_product and not self.kernel.jumps else np.finfo(float).tiny
             if self._is_crowded(block, key_blocks[0]):
                 stream = self._crowded_weights(block, key_blocks, by_product)
             else:
@@ -288,7 +287,7 @@ class DensePooler:
     def _weigh_products(self, block, rows, keys, t):
         """Weights from t with the rounding of a matrix product; a jump at the edge is decided by differences."""
         weight = self.kernel.weight or self.kernel
-        if not self.jumps:
+        if not self.kernel.jumps:
             return weight(t)
         inside, surely = t <= self.edge + self._slack(self.edge), t <= self.edge - self._slack(self.edge)
         weights = weight(t)

@@ -64,7 +64,7 @@ class GaussianSums:
                 error += np.finfo(float).eps * gone[:, -1]
             weak = np.flatnonzero(~(sums[:, -1] * tol > 2 * error))
         if len(weak):
-            sums[weak], log_scale[weak] = self._window_sums(q[weak], _take(own, weak), tol)
+            sums[weak], log_scale[weak] = self._window_sums(q[weak], take_own(own, weak), tol)
         return sums, log_scale
 
     def _nearest(self, q, own):
@@ -92,7 +92,7 @@ class GaussianSums:
         stop = np.searchsorted(self.keys, q + reach, side="right")
         sums = np.zeros((len(q), self.columns.shape[1]))
         for part, begin, end in _window_parts(start, stop, BLOCK_VALUES // sums.shape[1]):
-            sums[part] += self._ragged_sums(q[part], x0[part], begin, end, _take(own, part))
+            sums[part] += self._ragged_sums(q[part], x0[part], begin, end, take_own(own, part))
         return sums, -np.square((x0 - q) / self.h) / 2
 
     def _ragged_sums(self, q, x0, start, stop, own):
@@ -111,7 +111,8 @@ class GaussianSums:
         return np.add.reduceat(weights[:, None] * self.columns[key], offsets, axis=0)
 
 
-def _take(own, rows):
+def take_own(own, rows):
+    """`own`, None or a pair of arrays (b,), for some rows."""
     return None if own is None else (own[0][rows], own[1][rows])
 
 

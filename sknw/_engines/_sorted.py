@@ -10,7 +10,7 @@ import numpy as np
 from .._threads import run_blocks
 from ._dense import DenseEngine
 from ._exponential_sums import ExponentialSums
-from ._gaussian_sums import GaussianSums
+from ._gaussian_sums import GaussianSums, take_own
 
 SORTED_ROWS = 2**20
 """Queries sorted together."""
@@ -77,7 +77,7 @@ class SortedPooler:
 
             def pool_rows(part, start=start, q=q, order=order):
                 rows = start + order[part]
-                sums, log_scale = self.sums.sums(q[order[part]], own and (own[0][rows], own[1][rows]), tol)
+                sums, log_scale = self.sums.sums(q[order[part]], take_own(own, rows), tol)
                 pooled[rows] = dense.mean(sums)
                 log_mass[rows] = np.log(sums[:, -1]) + log_scale + np.log(dense.largest_weight)
 
