@@ -135,6 +135,19 @@ def test_boxcar_counts_lattice_points_exactly(engine, d, unit, shift):
 
 
 @every_engine_with(["gaussian", "exponential", "boxcar", "epanechnikov"])
+def test_some_rows_are_a_part_of_all_rows(engine, kernel):
+    rng, d = np.random.default_rng(0), features(engine, kernel, 2)
+    keys, queries = rng.normal(size=(300, d)), 2 * rng.normal(size=(200, d))
+    pooler = prepare(engine, kernel, keys, rng.normal(size=(300, 2)), np.ones(300), 0.3)
+    for asked in (queries, None):
+        whole = pooler.pool(asked, tol=1e-10)
+        for rows in (np.array([7, 3, 150, 3]), slice(40, 60), slice(0, 0)):
+            part = pooler.pool(asked, rows, tol=1e-10)
+            np.testing.assert_allclose(part[0], whole[0][rows], rtol=0, atol=1e-9)
+            np.testing.assert_allclose(part[1], whole[1][rows], rtol=1e-9)
+
+
+@every_engine_with(["gaussian", "exponential", "boxcar", "epanechnikov"])
 @pytest.mark.parametrize("spread", [1.0, 40.0])
 def test_blocks_do_not_show(engine, kernel, spread, monkeypatch):
     rng, d = np.random.default_rng(0), features(engine, kernel, 2)

@@ -9,11 +9,11 @@ An engine works in three stages, and every engine keeps this contract:
     query in leave-one-out. Keys of weight zero have no attention, but are queries in leave-one-out.
 `engine.prepare(kernel, bandwidth) -> pooler`
     What one bandwidth needs. A single query then costs no second preparation.
-`pooler.pool(queries=None, n_jobs=None, tol=0.0) -> pooled (m, n_values), log_mass (m,)`
-    The attention-weighted means of the values, off by at most `tol` times the range of each, and
-    log_mass = log sum_i w_i K(t_i). Where log_mass is -inf no
-    key has weight, and pooled is the limit of a shrinking Gaussian: the mean of the nearest keys, ties
-    (t <= t_min (1 + 1e-12)) sharing by weight. queries=None is leave-one-out on the keys.
+`pooler.pool(queries=None, rows=slice(None), n_jobs=None, tol=0.0) -> pooled (m, n_values), log_mass (m,)`
+    For some rows of the queries, the attention-weighted means of the values, off by at most `tol` times the range
+    of each, and log_mass = log sum_i w_i K(t_i). Where log_mass is -inf no key has weight, and pooled is the limit
+    of a shrinking Gaussian: the mean of the nearest keys, ties (t <= t_min (1 + 1e-12)) sharing by weight.
+    queries=None is leave-one-out on the keys.
 
 `pooler.attention(queries=None, rows=slice(None), n_jobs=None) -> weights (m, n), log_mass (m,)`
     Rows of attention, which are the dense engine's.

@@ -114,17 +114,17 @@ class DensePooler:
         self.even = kernel.gaussian or (bool(kernel.coefficients) and not any(kernel.coefficients[1::2]))
         self.edge = kernel.support**2
 
-    def pool(self, queries=None, n_jobs=None, tol=0.0):
+    def pool(self, queries=None, rows=slice(None), n_jobs=None, tol=0.0):
         """Pooled values (m, n_values) and log_mass (m,), as every engine gives them; exact whatever `tol` is."""
-        n_rows = len(self.engine.rows if queries is None else queries)
-        pooled = np.empty((n_rows, self.engine.columns.shape[1] - 1))
-        log_mass = np.empty(n_rows)
+        rows = np.arange(len(self.engine.rows if queries is None else queries))[rows]
+        pooled = np.empty((len(rows), self.engine.columns.shape[1] - 1))
+        log_mass = np.empty(len(rows))
 
-        def pool_rows(rows):
-            sums, log_mass[rows] = self._collect(self._block(queries, rows), self._sums)
-            pooled[rows] = self.engine.mean(sums)
+        def pool_rows(part):
+            sums, log_mass[part] = self._collect(self._block(queries, rows[part]), self._sums)
+            pooled[part] = self.engine.mean(sums)
 
-        run_blocks(pool_rows, n_rows, self._block_rows(n_rows), n_jobs)
+        run_blocks(pool_rows, len(rows), self._block_rows(len(rows)), n_jobs)
         return pooled, log_mass
 
     def attention(self, queries=None, rows=slice(None), n_jobs=None):

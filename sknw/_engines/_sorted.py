@@ -61,25 +61,26 @@ class SortedPooler:
         """Attention weights, by the dense engine."""
         return self._dense.attention(queries, rows, n_jobs)
 
-    def pool(self, queries=None, n_jobs=None, tol=0.0):
+    def pool(self, queries=None, rows=slice(None), n_jobs=None, tol=0.0):
         """Pooled values (m, n_values) and log_mass (m,), as every engine gives them, to `tol`."""
         dense, own = self.engine.dense, None
         if queries is None:
             queries, own = dense.rows, (self.engine.own, dense.kept)
-        pooled = np.empty((len(queries), dense.columns.shape[1] - 1))
-        log_mass = np.empty(len(queries))
+        rows = np.arange(len(queries))[rows]
+        pooled = np.empty((len(rows), dense.columns.shape[1] - 1))
+        log_mass = np.empty(len(rows))
         block_rows = max(1, 2 * BLOCK_ROWS // dense.columns.shape[1])
-        for start in range(0, len(queries), SORTED_ROWS):
+        for start in range(0, len(rows), SORTED_ROWS):
             with np.errstate(over="ignore"):
-                q = np.ldexp(queries[start : start + SORTED_ROWS, 0], -self.exponent)
+                q = np.ldexp(queries[rows[start : start + SORTED_ROWS], 0], -self.exponent)
             q = np.clip(q, self.keys[0] - 1e150, self.keys[-1] + 1e150)
             order = np.argsort(q)
 
             def pool_rows(part, start=start, q=q, order=order):
-                rows = start + order[part]
-                sums, log_scale = self.sums.sums(q[order[part]], take_own(own, rows), tol)
-                pooled[rows] = dense.mean(sums)
-                log_mass[rows] = np.log(sums[:, -1]) + log_scale + np.log(dense.largest_weight)
+                place = start + order[part]
+                sums, log_scale = self.sums.sums(q[order[part]], take_own(own, rows[place]), tol)
+                pooled[place] = dense.mean(sums)
+                log_mass[place] = np.log(sums[:, -1]) + log_scale + np.log(dense.largest_weight)
 
             run_blocks(pool_rows, len(q), block_rows, n_jobs)
         return pooled, log_mass
