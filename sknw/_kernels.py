@@ -42,6 +42,10 @@ class Kernel:
         log K = -t / 2.
     exponential : bool, default=False
         log K = -sqrt(t).
+    logistic : bool, default=False
+        K = 1 / cosh²(sqrt(t) / 2).
+    cosine : bool, default=False
+        K = cos(pi sqrt(t) / 2) inside a support of 1.
 
     Raises
     ------
@@ -68,6 +72,8 @@ class Kernel:
     smooth: bool = False
     gaussian: bool = False
     exponential: bool = False
+    logistic: bool = False
+    cosine: bool = False
 
     def __post_init__(self):
         if not callable(self.log):
@@ -84,11 +90,12 @@ class Kernel:
         t = np.asarray(t, dtype=np.float64)
         with np.errstate(all="ignore"):
             weights = np.exp(self.log(t)) if self.weight is None else self.weight(t.copy())
-        if self.support == inf:
-            return weights
+        return np.where(self.inside(t), weights, 0.0) if self.compact else weights
+
+    def inside(self, t):
+        """Whether t lies in the support, by the rule for its edge."""
         edge = self.support**2
-        inside = t <= edge * (1 + EDGE) if self.jumps else t < edge * (1 - EDGE)
-        return np.where(inside, weights, 0.0)
+        return t <= edge * (1 + EDGE) if self.jumps else t < edge * (1 - EDGE)
 
     @property
     def compact(self):
@@ -280,7 +287,7 @@ def _cosine_slope(t):
 KERNELS = {
     "gaussian": Kernel(_gaussian_log, _gaussian, _gaussian_slope, convex=True, smooth=True, gaussian=True),
     "exponential": Kernel(_exponential_log, _exponential, _exponential_slope, convex=True, exponential=True),
-    "logistic": Kernel(_logistic_log, _logistic, _logistic_slope, convex=True, smooth=True),
+    "logistic": Kernel(_logistic_log, _logistic, _logistic_slope, convex=True, smooth=True, logistic=True),
     "cauchy": Kernel(_cauchy_log, _cauchy, _cauchy_slope, convex=True, smooth=True),
     "constant": Kernel(_constant_log, _constant, _constant_slope, convex=True, smooth=True),
     "boxcar": Kernel(_boxcar_log, _boxcar, None, 1.0, (1.0,), smooth=True),
@@ -308,6 +315,6 @@ KERNELS = {
         (1.0, 0.0, 0.0, -3.0, 0.0, 0.0, 3.0, 0.0, 0.0, -1.0),
         smooth=True,
     ),
-    "cosine": Kernel(_cosine_log, _cosine, _cosine_slope, 1.0, convex=True, smooth=True),
+    "cosine": Kernel(_cosine_log, _cosine, _cosine_slope, 1.0, convex=True, smooth=True, cosine=True),
 }
 """The kernels that have a name."""

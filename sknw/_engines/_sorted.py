@@ -1,6 +1,7 @@
 """The sorted engine: one feature, O((n + m) log n), for the kernels whose sums over sorted keys have a short cut.
 
-`GaussianSums` and `ExponentialSums` know the sums; the engine sorts keys and queries and makes means of the sums.
+`CellSums`, `ExponentialSums` and `PrefixSums` know the sums; the engine sorts keys and queries and makes means of the
+sums. What no short cut can do within `tol`, it hands to another engine.
 """
 
 from functools import cached_property
@@ -8,32 +9,60 @@ from functools import cached_property
 import numpy as np
 
 from .._threads import run_blocks
+from ._cell_sums import CellSums
 from ._dense import DenseEngine
 from ._exponential_sums import ExponentialSums
-from ._gaussian_sums import GaussianSums, take_own
+from ._prefix_sums import PrefixSums
+from ._radix import argsort
+from ._windows import Windows, take_own
 
 SORTED_ROWS = 2**20
 """Queries sorted together."""
 
-BLOCK_ROWS = 2**15
+BLOCK_ROWS = 2**14
 """Sorted queries done together."""
+
+LEAST_REST = 0.01
+"""What is left of the weight of a collapsed key without the own row, as a fraction: less would lose digits."""
 
 
 class SortedEngine:
-    """Keys of positive weight in ascending order, with the columns of the dense engine."""
+    """Keys of positive weight in ascending order, equal ones collapsed, with the columns of the dense engine."""
 
     @staticmethod
     def supports(kernel, n_features):
-        """The Gaussian and the exponential kernel of one feature."""
-        return (kernel.gaussian or kernel.exponential) and n_features == 1
+        """One feature; compact kernels, the Gaussian, the logistic and the exponential kernel."""
+        return n_features == 1 and (kernel.compact or kernel.gaussian or kernel.logistic or kernel.exponential)
 
     def __init__(self, keys, values, weights, kept):
         self.dense = DenseEngine(keys, values, weights, kept)
-        order = np.argsort(self.dense.keys[:, 0])
-        self.keys, self.columns = self.dense.keys[order, 0], self.dense.columns[order]
-        position = np.empty(len(order) + 1, dtype=np.intp)
-        position[order], position[-1] = np.arange(len(order)), -1
-        self.own = position[self.dense.own]
+        order = argsort(self.dense.keys[:, 0])
+        self.keys, self.columns = self.dense.keys[order, 0], np.take(self.dense.columns, order, axis=0)
+        new = np.append(True, self.keys[1:] > self.keys[:-1])
+        self.order, self.new = order, new
+        if not new.all():
+            self.keys, self.columns = self.keys[new], np.add.reduceat(self.columns, np.flatnonzero(new))
+
+    @cached_property
+    def position(self):
+        """The position of each row (n_rows,) among the sorted keys, -1 without weight."""
+        position = np.empty(len(self.order) + 1, dtype=np.intp)
+        position[self.order], position[-1] = np.cumsum(self.new) - 1, -1
+        return position[self.dense.own]
+
+    def own(self, rows):
+        """For leave-one-out of some rows, as in `Windows`: the position of the own key, and what goes with the row."""
+        own = self.dense.own[rows]
+        gone = np.take(self.dense.columns, own, axis=0)
+        gone *= np.where(own >= 0, 1 - self.dense.kept[rows], 0.0)[:, None]
+        return self.position[rows], gone
+
+    def loses_digits(self, own):
+        """Whether (b,) what is left of the own key is little beside what goes."""
+        position, gone = own
+        mass = self.columns[position, -1]
+        left = mass - gone[:, -1]
+        return (left != 0) & (left < LEAST_REST * mass)
 
     def prepare(self, kernel, bandwidth):
         """A pooler for one kernel and one bandwidth vector (1,); the dense one beyond the range of floats."""
@@ -43,6 +72,13 @@ class SortedEngine:
         return SortedPooler(self, kernel, bandwidth)
 
 
+def _short_cut(kernel, windows, h):
+    """The sums that a kernel allows."""
+    if kernel.exponential:
+        return ExponentialSums(windows, h)
+    return (PrefixSums if kernel.compact else CellSums)(windows, kernel, h)
+
+
 class SortedPooler:
     """The engine's keys with one bandwidth, ready for queries."""
 
@@ -50,37 +86,56 @@ class SortedPooler:
         self.engine, self.kernel, self.bandwidth = engine, kernel, bandwidth
         mantissa, self.exponent = np.frexp(bandwidth[0])
         self.keys = np.ldexp(engine.keys, -self.exponent)  # a power of two loses no digit
-        sums = GaussianSums if kernel.gaussian else ExponentialSums
-        self.sums = sums(self.keys, engine.columns, float(mantissa))
+        self.windows = Windows(self.keys, engine.columns)
+        self.sums = _short_cut(kernel, self.windows, float(mantissa))
 
     @cached_property
-    def _dense(self):
+    def _exact(self):
         return self.engine.dense.prepare(self.kernel, self.bandwidth)
 
     def attention(self, queries=None, rows=slice(None), n_jobs=None):
         """Attention weights, by the dense engine."""
-        return self._dense.attention(queries, rows, n_jobs)
+        return self._exact.attention(queries, rows, n_jobs)
 
     def pool(self, queries=None, rows=slice(None), n_jobs=None, tol=0.0):
         """Pooled values (m, n_values) and log_mass (m,), as every engine gives them, to `tol`."""
-        dense, own = self.engine.dense, None
-        if queries is None:
-            queries, own = dense.rows, (self.engine.own, dense.kept)
-        rows = np.arange(len(queries))[rows]
+        dense = self.engine.dense
+        asked = dense.rows if queries is None else queries
+        rows = np.arange(len(asked))[rows]
         pooled = np.empty((len(rows), dense.columns.shape[1] - 1))
         log_mass = np.empty(len(rows))
-        block_rows = max(1, 2 * BLOCK_ROWS // dense.columns.shape[1])
         for start in range(0, len(rows), SORTED_ROWS):
-            with np.errstate(over="ignore"):
-                q = np.ldexp(queries[rows[start : start + SORTED_ROWS], 0], -self.exponent)
-            q = np.clip(q, self.keys[0] - 1e150, self.keys[-1] + 1e150)
-            order = np.argsort(q)
+            chunk = rows[start : start + SORTED_ROWS]
+            q = self._scaled(asked[chunk, 0])
+            order = argsort(q)
 
-            def pool_rows(part, start=start, q=q, order=order):
-                place = start + order[part]
-                sums, log_scale = self.sums.sums(q[order[part]], take_own(own, rows[place]), tol)
-                pooled[place] = dense.mean(sums)
-                log_mass[place] = np.log(sums[:, -1]) + log_scale + np.log(dense.largest_weight)
+            def pool_rows(part, start=start, chunk=chunk, q=q, order=order):
+                place = order[part]
+                own = self.engine.own(chunk[place]) if queries is None else None
+                sums, log_scale = self._sums(q[place], own, tol)
+                pooled[start + place] = dense.mean(sums)
+                log_mass[start + place] = log_scale
 
-            run_blocks(pool_rows, len(q), block_rows, n_jobs)
+            run_blocks(pool_rows, len(q), max(1, 2 * BLOCK_ROWS // dense.columns.shape[1]), n_jobs)
+        left = np.flatnonzero(np.isnan(log_mass))
+        if len(left):
+            pooled[left], log_mass[left] = self._exact.pool(queries, rows[left], n_jobs, tol)
         return pooled, log_mass
+
+    def _scaled(self, q):
+        with np.errstate(over="ignore"):
+            q = np.ldexp(q, -self.exponent)
+        return np.clip(q, self.keys[0] - 1e150, self.keys[-1] + 1e150)
+
+    @np.errstate(divide="ignore", invalid="ignore")
+    def _sums(self, q, own, tol):
+        """Sums (b, n_columns) for sorted queries, and log_mass (b,); NaN where another engine has to do it."""
+        sums, log_scale = self.sums.sums(q, own, tol)
+        if own is not None:
+            sums[self.engine.loses_digits(own)] = np.nan
+        log_mass = np.log(sums[:, -1]) + log_scale + np.log(self.engine.dense.largest_weight)
+        empty = np.flatnonzero(sums[:, -1] == 0)
+        if len(empty):
+            sums[empty] = self.windows.nearest_sums(q[empty], take_own(own, empty))
+            log_mass[empty] = np.where(np.isnan(sums[empty, -1]), np.nan, -np.inf)
+        return sums, log_mass

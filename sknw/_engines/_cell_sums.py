@@ -1,0 +1,221 @@
+"""Gaussian and logistic sums over sorted keys, by cells.
+
+A fast Gauss transform (Greengard & Strain 1991) on sorted keys, with Chebyshev expansions on cells one bandwidth
+wide. The keys of a cell enter through their moments in the Chebyshev basis; p x p matrices, one for each distance
+between cells, turn moments into an expansion of the sums over each cell that holds queries; a query evaluates it.
+
+Error. Interpolating K(u) in both arguments on cells of width 1 errs by at most EXPANSION for each unit of mass: f with
+|f^(p)| <= 1.09 sqrt(p!), the Gaussian, by 2 (1/4)^p / p! times that; f analytic and at most M in a Bernstein ellipse
+of parameter rho by 4 M rho^(1-p) / (rho - 1) (Trefethen 2013, theorem 8.2), the logistic kernel with
+M = 2 / (1 + cos(beta)) where its argument has an imaginary part up to beta; times 1 + the Lebesgue constant of p nodes.
+Keys more than `reach` cells away are left out, and weigh less than 3e-18 each; positions are rounded to eps times the
+span of their segment, which changes a weight by |d log K / du| times that. Values lie in [0, range], so the error of a
+prediction, as a fraction of the range, is at most twice the error of the mass over the mass. Queries for which that
+exceeds `tol` (in tails and gaps, and in leave-one-out where little else is near) are left to others; Gaussian ones sum
+their window directly where it is short: the exact softmax over all keys but those that, all together, weigh less than
+tol / 4 of the nearest.
+"""
+
+from math import cos, exp, log, pi
+
+import numpy as np
+from scipy.special import gammaln
+
+from ._windows import take_own
+
+EXPANSION = 1e-14
+"""Error of the expansions for each unit of mass."""
+
+ROUNDING = 64 * np.finfo(float).eps
+"""Rounding of the sums of up to 17 terms, for each unit of mass."""
+
+NEGLECTED = 3e-18
+"""Weight of keys out of reach, at most."""
+
+GAUSSIAN_REACH, LOGISTIC_REACH = 9, 42
+"""Cells on each side that a query takes keys from."""
+
+MIN_OCCUPANCY = 8
+"""Keys in a cell, on average, under which windows are cheaper than cells."""
+
+BLOCK_ROWS = 2**14
+"""Sorted keys done together."""
+
+BLOCK_CELLS = 256
+"""Cells done together."""
+
+
+class CellSums:
+    """Sums of the columns of `Windows`, weighted by a Gaussian or logistic kernel."""
+
+    def __init__(self, windows, kernel, h):
+        self.windows, self.h, self.gaussian = windows, h, kernel.gaussian
+        self.total, self.lightest = windows.columns[:, -1].sum(), windows.columns[:, -1].min()
+        self.cells = Cells(windows.keys, windows.columns, kernel, h)
+
+    def sums(self, q, own, tol):
+        """Sums (b, n_columns) for sorted queries (b,), up to a factor, and the logarithm of that factor (b,).
+
+        NaN for queries that are left to others. `own` is as in `Windows`.
+        """
+        log_scale = np.zeros(len(q))
+        if tol == 0 or self.cells.moments is None:
+            sums, weak = np.full((len(q), self.windows.columns.shape[1]), np.nan), np.arange(len(q))
+        else:
+            sums, error = self.cells.sums(q)
+            error += self.total * NEGLECTED
+            if own is not None:
+                sums -= own[1]
+                error += np.finfo(float).eps * own[1][:, -1]
+            weak = np.flatnonzero(~(sums[:, -1] * tol > 2 * error))
+        if len(weak) and self.gaussian:
+            sums[weak], log_scale[weak] = self._window_sums(q[weak], take_own(own, weak), tol)
+        elif len(weak):
+            sums[weak] = np.nan
+        return sums, log_scale
+
+    def _window_sums(self, q, own, tol):
+        """Sums by the exact softmax over windows, relative to the weight of the nearest key, and its logarithm."""
+        keys = self.windows.keys
+        anchor = keys[self.windows.nearest(q, own)]
+        to_anchor = anchor - q
+        spread = log(4 * self.total / (tol * self.lightest)) if tol > 0 else np.inf
+        start, stop = self.windows.within(q, np.sqrt(np.square(to_anchor) + 2 * self.h**2 * max(spread, 0.0)))
+
+        def weigh(query, key):
+            x = keys[key]
+            both = (x - q[query]) + to_anchor[query]
+            # an own key that goes may be nearer than the anchor
+            return np.exp(np.minimum((x - anchor[query]) * both / (-2 * self.h**2), 0.0))
+
+        return self.windows.sums(start, stop, weigh, own), -np.square(to_anchor / self.h) / 2
+
+
+class Cells:
+    """Chebyshev moments of sorted keys on cells one bandwidth wide; none where cells would hold too few keys.
+
+    Keys are cut into segments at gaps that no query can feel both sides of, each with an origin of its own: one
+    far key would otherwise cost all others their digits.
+    """
+
+    def __init__(self, keys, columns, kernel, h):
+        self.h = h
+        if kernel.gaussian:
+            self.reach, self.n_terms, steepest = GAUSSIAN_REACH, _n_gaussian_terms(EXPANSION), GAUSSIAN_REACH
+        else:
+            self.reach, self.n_terms, steepest = LOGISTIC_REACH, _n_logistic_terms(EXPANSION), 1
+        breaks = np.flatnonzero(np.diff(keys) > 2 * (self.reach + 1) * h) + 1
+        first = np.concatenate([[0], breaks])
+        self.origins = keys[first]
+        self.ends = keys[np.append(breaks, len(keys)) - 1]
+        lengths = np.floor((self.ends - self.origins) / h) + 2 * self.reach + 3
+        self.base = np.concatenate([[0.0], np.cumsum(lengths)[:-1]])
+        self.rounding = 4 * np.finfo(float).eps * steepest * ((self.ends - self.origins) / h + self.reach)
+        segment = np.repeat(np.arange(len(first)), np.diff(np.append(first, len(keys))))
+        cell, position = self._locate(keys, segment)
+        start = np.concatenate([[0], np.flatnonzero(np.diff(cell)) + 1])
+        self.moments = None
+        if len(keys) < MIN_OCCUPANCY * len(start):
+            return
+        self.sources = cell[start]
+        self.mass = np.append(np.add.reduceat(columns[:, -1], start), 0.0)
+        self.moments = self._moments(position, columns, start)
+        self.translations = np.hstack(_translations(kernel, self.n_terms, self.reach))
+
+    def _locate(self, x, segment):
+        """The cell of each x, counted through all segments, and its position there in [-1, 1]."""
+        g = (x - self.origins[segment]) / self.h
+        floor = np.floor(g)
+        return self.base[segment] + floor, 2 * (g - floor) - 1
+
+    def _moments(self, position, columns, start):
+        """Moments (n_cells + 1, n_terms, n_columns) of the cells that begin at `start`, and zeros."""
+        moments = np.zeros((len(start) + 1, self.n_terms, columns.shape[1]))
+        bounds = np.append(start, len(position))
+        for begin in range(0, len(position), BLOCK_ROWS):
+            end = min(begin + BLOCK_ROWS, len(position))
+            basis = _chebyshev(position[begin:end], self.n_terms)
+            for c in range(np.searchsorted(start, begin, side="right") - 1, np.searchsorted(start, end)):
+                first, last = max(bounds[c], begin), min(bounds[c + 1], end)
+                moments[c] += basis[:, first - begin : last - begin] @ columns[first:last]
+        return moments
+
+    def _segment_of(self, q):
+        """The segment that is nearest to each query, and whether the query is within reach of it."""
+        after = np.searchsorted(self.origins, q, side="right")
+        left, right = np.maximum(after - 1, 0), np.minimum(after, len(self.origins) - 1)
+        beyond = np.maximum(q - self.ends[left], self.origins[left] - q)
+        segment = np.where(beyond <= self.origins[right] - q, left, right)
+        outside = np.maximum(q - self.ends[segment], self.origins[segment] - q)
+        return segment, outside <= self.reach * self.h
+
+    def sums(self, q):
+        """Sums of the columns for sorted queries (b,), and a bound (b,) on the error of each; inf out of reach."""
+        segment, within = self._segment_of(q)
+        sums, error = np.zeros((len(q), self.moments.shape[2])), np.full(len(q), np.inf)
+        inside = np.flatnonzero(within)
+        if len(inside) == 0:
+            return sums, error
+        segment = segment[inside]
+        cell, position = self._locate(q[inside], segment)
+        start = np.concatenate([[0], np.flatnonzero(np.diff(cell)) + 1])
+        ends = np.append(start[1:], len(cell))
+        local, mass = self._expansions(cell[start])
+        basis = _chebyshev(position, self.n_terms)
+        found = np.empty((len(inside), sums.shape[1]))
+        for c, (first, last) in enumerate(zip(start, ends, strict=True)):
+            found[first:last] = basis[:, first:last].T @ local[c]
+        sums[inside] = found
+        error[inside] = (EXPANSION + ROUNDING) * np.repeat(mass, ends - start) + self.rounding[segment] * found[:, -1]
+        return sums, error
+
+    def _expansions(self, targets):
+        """Expansions (n_targets, n_terms, n_columns) of the sums on target cells, and the mass within their reach."""
+        sources = targets[:, None] - np.arange(-self.reach, self.reach + 1)
+        at = np.minimum(np.searchsorted(self.sources, sources), len(self.sources) - 1)
+        at[self.sources[at] != sources] = len(self.sources)
+        local = np.empty((len(targets), *self.moments.shape[1:]))
+        for begin in range(0, len(targets), BLOCK_CELLS):
+            moments = self.moments[at[begin : begin + BLOCK_CELLS]]
+            local[begin : begin + BLOCK_CELLS] = self.translations @ moments.reshape(
+                len(moments), -1, moments.shape[-1]
+            )
+        return local, self.mass[at].sum(axis=1)
+
+
+def _n_gaussian_terms(error):
+    """How many Chebyshev terms bring the interpolation of the Gaussian on a cell of width 1 under `error`."""
+    p = 2
+    while 4.36 * exp(-p * log(4) - gammaln(p + 1) / 2) * (1 + log(p + 1) / pi) > error:
+        p += 1
+    return p
+
+
+def _n_logistic_terms(error):
+    """How many Chebyshev terms bring the interpolation of the logistic kernel on a cell of width 1 under `error`."""
+    p, rho = 2, 10.0
+    largest = 2 / (1 + cos((rho - 1 / rho) / 4))
+    while 4 * largest * rho ** (1 - p) / (rho - 1) * 2 * (1 + log(p + 1) / pi) > error:
+        p += 1
+    return p
+
+
+def _chebyshev(t, n_terms):
+    """The Chebyshev polynomials (n_terms, len(t)) at t in [-1, 1]."""
+    basis = np.empty((n_terms, len(t)))
+    basis[0], basis[1] = 1, t
+    twice = 2 * t
+    for k in range(2, n_terms):
+        np.multiply(twice, basis[k - 1], out=basis[k])
+        basis[k] -= basis[k - 2]
+    return basis
+
+
+def _translations(kernel, n_terms, reach):
+    """Matrices (2 reach + 1, p, p) from moments to expansions, for cells -reach ... reach widths apart."""
+    nodes = np.cos(pi * (np.arange(n_terms) + 0.5) / n_terms)
+    to_coefficients = np.cos(np.arange(n_terms)[:, None] * np.arccos(nodes)) * (2 / n_terms)
+    to_coefficients[0] /= 2
+    offsets = np.arange(-reach, reach + 1)[:, None, None]
+    u = offsets + (nodes[:, None] - nodes) / 2
+    return to_coefficients @ kernel(np.square(u)) @ to_coefficients.T

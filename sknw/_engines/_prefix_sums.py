@@ -1,0 +1,192 @@
+"""Sums over the windows of a compact kernel in one feature, as differences of prefix moments.
+
+Keys are cut into cells one support wide. Where the kernel is a polynomial in the distance, or the cosine, it separates
+about the centre of a cell, K = sum_r A_r(a) B_r(b) with a and b the query and the key in supports from that centre, and
+the sum over some keys of the cell is sum_r A_r(a) M_r, with the moments M_r = sum_i B_r(b_i) v_i as differences of
+prefix sums. A window touches three cells or so. Odd powers of the distance change sign at the query, where the window
+is then cut in two.
+
+Error. Prefix sums of floats lose the digits of long sums, and a difference of two of them more. Here they are integers:
+terms in [-1, 1] are rounded to multiples of 2^-s, with s such that sums over a cell fit 63 bits; sums of integers and
+their differences are exact (modulo 2^64, so the prefix sums may overflow). A sum over k keys of a cell then errs by
+k (2^-(s+1) + rounding of a term) sum_r |A_r(a)| at most, times the largest weight. Values lie in [0, range], so the
+error of a prediction, as a fraction of the range, is at most twice the error of the mass over the mass. Queries for
+which that exceeds `tol` (all keys at the edge, or none but oneself) sum their window directly.
+"""
+
+from math import comb, pi
+
+import numpy as np
+
+from ._windows import take_own
+
+BLOCK_ROWS = 2**14
+"""Keys done together."""
+
+
+class Polynomial:
+    """sum_j c_j |a - b|^j, separated into A_r(a) (2 b)^r for b in [-1/2, 1/2]."""
+
+    def __init__(self, coefficients):
+        self.coefficients = np.array(coefficients)
+        self.size = len(coefficients)
+        self.odd = any(coefficients[1::2])
+
+    def of_keys(self, b):
+        """Stream the terms (2 b)^r."""
+        power = np.ones_like(b)
+        for _ in range(self.size):
+            yield power
+            power = power * (2 * b)
+
+    def of_queries(self, a, sign):
+        """Stream the factors A_r(a) for keys on one side: sign = 1 if b <= a, -1 if b > a."""
+        signed = self.coefficients * np.power(sign, range(self.size))
+        for r in range(self.size):
+            yield _horner([signed[j] * comb(j, r) * (-0.5) ** r for j in range(r, self.size)], a)
+
+    def bound(self, a):
+        """sum_r |A_r(a)|, at most."""
+        return _horner(np.abs(self.coefficients), np.abs(a) + 0.5)
+
+
+class Cosine:
+    """cos(pi (a - b) / 2), separated by the addition theorem."""
+
+    size, odd = 2, False
+
+    def of_keys(self, b):
+        yield np.cos(pi / 2 * b)
+        yield np.sin(pi / 2 * b)
+
+    def of_queries(self, a, sign):
+        return self.of_keys(a)
+
+    def bound(self, a):
+        return 1.5  # |cos| + |sin| <= sqrt(2)
+
+
+def _horner(coefficients, x):
+    value = np.full_like(x, coefficients[-1])
+    for c in coefficients[-2::-1]:
+        value *= x
+        if c:
+            value += c
+    return value
+
+
+def _basis(kernel):
+    """How a compact kernel separates, with distances in supports; None if it does not."""
+    if kernel.coefficients:
+        return Polynomial([c * kernel.support**j for j, c in enumerate(kernel.coefficients)])
+    return Cosine() if kernel.cosine else None
+
+
+class PrefixSums:
+    """Sums of the columns of `Windows`, weighted by a compact kernel."""
+
+    def __init__(self, windows, kernel, h):
+        self.windows, self.kernel, self.h = windows, kernel, h
+        self.radius = kernel.support * h
+        self.keys, columns = windows.keys, windows.columns
+        self.basis = _basis(kernel)
+        if self.basis is None:
+            return
+        keys = self.keys
+        cell = np.floor((keys - keys[0]) / self.radius)
+        new = np.append(True, cell[1:] != cell[:-1])
+        self.cell = np.cumsum(new, dtype=np.int32) - 1
+        self.bounds = np.append(np.flatnonzero(new), len(keys))
+        self.centres = keys[self.bounds[:-1]] + self.radius / 2
+        self.largest = np.where(columns.max(axis=0) > 0, columns.max(axis=0), 1.0)
+        unit = 2.0 ** (62 - int(np.diff(self.bounds).max()).bit_length())
+        self.units = self.largest / unit
+        self.error = (0.5 / unit + 8 * (self.basis.size + 1) * np.finfo(float).eps) * self.largest[-1]
+        self.prefix = self._prefix_sums(columns)
+
+    def _prefix_sums(self, columns):
+        """Integers (n_columns, n_moments, n + 1), in `units`."""
+        n, n_columns = columns.shape
+        prefix = np.zeros((n_columns, self.basis.size, n + 1), dtype=np.int64)
+        for begin in range(0, n, BLOCK_ROWS):
+            block = slice(begin, min(begin + BLOCK_ROWS, n))
+            b = (self.keys[block] - self.centres[self.cell[block]]) / self.radius
+            scaled = columns[block].T / self.units[:, None]
+            for r, term in enumerate(self.basis.of_keys(b)):
+                for sums, column in zip(prefix[:, r], scaled, strict=True):
+                    moments = np.rint(term * column).astype(np.int64)
+                    moments[:1] += sums[begin : begin + 1]
+                    np.cumsum(moments, out=sums[begin + 1 : block.stop + 1])
+        return prefix
+
+    def sums(self, q, own, tol):
+        """Sums (b, n_columns) for sorted queries (b,), NaN where a window is too long, and log of their factor, 0.
+
+        `own` is as in `Windows`.
+        """
+        start, stop = self._window(q)
+        if tol == 0 or self.basis is None:
+            sums, weak = np.empty((len(q), self.windows.columns.shape[1])), np.arange(len(q))
+        else:
+            sums, error = self._moment_sums(q, start, stop)
+            if own is not None:
+                sums -= own[1] * self.kernel(np.zeros(1))
+                error += np.finfo(float).eps * own[1][:, -1]
+            weak = np.flatnonzero(~(sums[:, -1] * tol > 2 * error))
+        if len(weak):
+            few = q[weak]
+            sums[weak] = self.windows.sums(
+                start[weak],
+                stop[weak],
+                lambda query, key: self.kernel(self._t(few[query], key)),
+                take_own(own, weak),
+            )
+        return sums, np.zeros(len(q))
+
+    def _t(self, q, key):
+        return np.square((self.keys[key] - q) / self.h)
+
+    def _window(self, q):
+        """Where the keys inside the support of each query start and stop, by the kernel's own rule at the edge."""
+        start = self._settle(np.searchsorted(self.keys, q - self.radius), q, -1)
+        return start, self._settle(np.searchsorted(self.keys, q + self.radius, side="right"), q, 1)
+
+    def _settle(self, end, q, outward):
+        """Move ends of windows outward over keys that are inside, and inward over keys that are not."""
+        for step in (outward, -outward):
+            rows = np.arange(len(q))
+            while len(rows):
+                key = end[rows] + (step - 1) // 2
+                there = (key >= 0) & (key < len(self.keys))
+                rows, key = rows[there], key[there]
+                inside = self.kernel.inside(self._t(q[rows], key))
+                moves = inside if step == outward else ~inside & (outward * (self.keys[key] - q[rows]) > 0)
+                rows = rows[moves]
+                end[rows] += step
+        return end
+
+    def _moment_sums(self, q, start, stop):
+        """Sums (b, n_columns) over the keys start ... stop, and a bound (b,) on the error of the mass."""
+        sums, error = np.zeros((len(self.units), len(q))), np.zeros(len(q))
+        halves = [(start, stop, 1)]
+        if self.basis.odd:
+            middle = np.clip(np.searchsorted(self.keys, q, side="right"), start, stop)
+            halves = [(start, middle, 1), (middle, stop, -1)]
+        for begin, end, sign in halves:
+            rows = np.flatnonzero(end > begin)
+            begin, end = begin[rows], end[rows]
+            while len(rows):
+                cell = self.cell[begin]
+                cut = np.minimum(end, self.bounds[cell + 1])
+                a = (q[rows] - self.centres[cell]) / self.radius
+                self._add_moments(sums, rows, a, sign, begin, cut)
+                error[rows] += (cut - begin) * self.basis.bound(a)
+                more = np.flatnonzero(cut < end)
+                rows, begin, end = rows[more], cut[more], end[more]
+        return sums.T, self.error * error
+
+    def _add_moments(self, sums, rows, a, sign, begin, end):
+        """Add to `sums` (n_columns, b) of some rows those over the keys begin ... end, of one cell each."""
+        for r, factor in enumerate(self.basis.of_queries(a, sign)):
+            for total, prefix, unit in zip(sums, self.prefix[:, r], self.units, strict=True):
+                total[rows] += factor * (prefix[end] - prefix[begin]) * unit
