@@ -81,22 +81,22 @@ def test_errors_stay_within_tol(kernel, seed, n, scatter, weighting, log_bandwid
 def test_expansions_keep_their_bound(kernel, bandwidth):
     rng = np.random.default_rng(0)
     keys = np.sort(10 * rng.random(800))
-    columns = np.c_[rng.random(800), np.ones(800)]
+    columns = np.array([rng.random(800), np.ones(800)])
     queries = np.sort(rng.uniform(-8 * bandwidth, 10 + 8 * bandwidth, size=500))
     cells = Cells(keys, columns, KERNELS[kernel], bandwidth)
     sums, error = cells.sums(queries)
-    exact = KERNELS[kernel](((queries[:, None] - keys) / bandwidth) ** 2) @ columns
+    exact = KERNELS[kernel](((queries[:, None] - keys) / bandwidth) ** 2) @ columns.T
     assert np.isfinite(error).all()
-    assert (np.abs(sums - exact) <= error[:, None]).all()
+    assert (np.abs(sums.T - exact) <= error[:, None]).all()
     assert (error <= 1e-13 * 800).all()
 
 
 def test_far_segments_have_origins_of_their_own():
     keys = np.sort(np.r_[np.linspace(0, 1, 500), 1e9 + np.linspace(0, 1, 500), -1e12])
-    cells = Cells(keys, np.ones((1001, 1)), KERNELS["gaussian"], 0.1)
+    cells = Cells(keys, np.ones((1, 1001)), KERNELS["gaussian"], 0.1)
     assert len(cells.origins) == 3
     sums, error = cells.sums(np.array([0.5, 1e9 + 0.5, 2e9]))
-    assert sums[0] == pytest.approx(sums[1], rel=1e-6)
+    assert sums[0, 0] == pytest.approx(sums[0, 1], rel=1e-6)
     assert np.isinf(error[2])
 
 

@@ -21,7 +21,8 @@ from math import cos, exp, log, pi
 import numpy as np
 from scipy.special import gammaln
 
-from ._windows import take_own
+from ._radix import argsort, argsort_coarsely
+from ._windows import take_gone
 
 EXPANSION = 1e-14
 """Error of the expansions for each unit of mass."""
@@ -50,34 +51,39 @@ class CellSums:
 
     def __init__(self, windows, kernel, h):
         self.windows, self.h, self.gaussian = windows, h, kernel.gaussian
-        self.total, self.lightest = windows.columns[:, -1].sum(), windows.columns[:, -1].min()
+        self.total, self.lightest = windows.columns[-1].sum(), windows.columns[-1].min()
         self.cells = Cells(windows.keys, windows.columns, kernel, h)
 
-    def sums(self, q, own, tol):
-        """Sums (b, n_columns) for sorted queries (b,), up to a factor, and the logarithm of that factor (b,).
+    def order(self, q):
+        """An order of queries that puts those of a cell together."""
+        low, cells = self.cells.origins[0] - self.cells.reach * self.h, (self.cells.ends[-1] - self.cells.origins[0]) / self.h
+        return argsort_coarsely(q, low, self.h) if cells < 65000 else argsort(q)
 
-        NaN for queries that are left to others. `own` is as in `Windows`.
+    def sums(self, q, gone, tol):
+        """Sums (n_columns, b) for ordered queries (b,), up to a factor, and the logarithm of that factor (b,).
+
+        NaN for queries that are left to others. `gone` is as in `Windows`.
         """
         log_scale = np.zeros(len(q))
         if tol == 0 or self.cells.moments is None:
-            sums, weak = np.full((len(q), self.windows.columns.shape[1]), np.nan), np.arange(len(q))
+            sums, weak = np.full((len(self.windows.columns), len(q)), np.nan), np.arange(len(q))
         else:
             sums, error = self.cells.sums(q)
             error += self.total * NEGLECTED
-            if own is not None:
-                sums -= own[1]
-                error += np.finfo(float).eps * own[1][:, -1]
-            weak = np.flatnonzero(~(sums[:, -1] * tol > 2 * error))
+            if gone is not None:
+                sums -= gone
+                error += np.finfo(float).eps * gone[-1]
+            weak = np.flatnonzero(~(sums[-1] * tol > 2 * error))
         if len(weak) and self.gaussian:
-            sums[weak], log_scale[weak] = self._window_sums(q[weak], take_own(own, weak), tol)
+            sums[:, weak], log_scale[weak] = self._window_sums(q[weak], take_gone(gone, weak), tol)
         elif len(weak):
-            sums[weak] = np.nan
+            sums[:, weak] = np.nan
         return sums, log_scale
 
-    def _window_sums(self, q, own, tol):
+    def _window_sums(self, q, gone, tol):
         """Sums by the exact softmax over windows, relative to the weight of the nearest key, and its logarithm."""
         keys = self.windows.keys
-        anchor = keys[self.windows.nearest(q, own)]
+        anchor = keys[self.windows.nearest(q, gone)]
         to_anchor = anchor - q
         spread = log(4 * self.total / (tol * self.lightest)) if tol > 0 else np.inf
         start, stop = self.windows.within(q, np.sqrt(np.square(to_anchor) + 2 * self.h**2 * max(spread, 0.0)))
@@ -88,7 +94,7 @@ class CellSums:
             # an own key that goes may be nearer than the anchor
             return np.exp(np.minimum((x - anchor[query]) * both / (-2 * self.h**2), 0.0))
 
-        return self.windows.sums(start, stop, weigh, own), -np.square(to_anchor / self.h) / 2
+        return self.windows.sums(q, start, stop, weigh, gone), -np.square(to_anchor / self.h) / 2
 
 
 class Cells:
@@ -118,7 +124,7 @@ class Cells:
         if len(keys) < MIN_OCCUPANCY * len(start):
             return
         self.sources = cell[start]
-        self.mass = np.append(np.add.reduceat(columns[:, -1], start), 0.0)
+        self.mass = np.append(np.add.reduceat(columns[-1], start), 0.0)
         self.moments = self._moments(position, columns, start)
         self.translations = np.hstack(_translations(kernel, self.n_terms, self.reach))
 
@@ -130,18 +136,21 @@ class Cells:
 
     def _moments(self, position, columns, start):
         """Moments (n_cells + 1, n_terms, n_columns) of the cells that begin at `start`, and zeros."""
-        moments = np.zeros((len(start) + 1, self.n_terms, columns.shape[1]))
+        moments = np.zeros((len(start) + 1, self.n_terms, len(columns)))
         bounds = np.append(start, len(position))
         for begin in range(0, len(position), BLOCK_ROWS):
             end = min(begin + BLOCK_ROWS, len(position))
             basis = _chebyshev(position[begin:end], self.n_terms)
             for c in range(np.searchsorted(start, begin, side="right") - 1, np.searchsorted(start, end)):
                 first, last = max(bounds[c], begin), min(bounds[c + 1], end)
-                moments[c] += basis[:, first - begin : last - begin] @ columns[first:last]
+                moments[c] += basis[:, first - begin : last - begin] @ columns[:, first:last].T
         return moments
 
     def _segment_of(self, q):
         """The segment that is nearest to each query, and whether the query is within reach of it."""
+        if len(self.origins) == 1:
+            outside = np.maximum(q - self.ends, self.origins - q)
+            return np.zeros(len(q), dtype=np.intp), outside <= self.reach * self.h
         after = np.searchsorted(self.origins, q, side="right")
         left, right = np.maximum(after - 1, 0), np.minimum(after, len(self.origins) - 1)
         beyond = np.maximum(q - self.ends[left], self.origins[left] - q)
@@ -152,7 +161,7 @@ class Cells:
     def sums(self, q):
         """Sums of the columns for sorted queries (b,), and a bound (b,) on the error of each; inf out of reach."""
         segment, within = self._segment_of(q)
-        sums, error = np.zeros((len(q), self.moments.shape[2])), np.full(len(q), np.inf)
+        sums, error = np.zeros((self.moments.shape[2], len(q))), np.full(len(q), np.inf)
         inside = np.flatnonzero(within)
         if len(inside) == 0:
             return sums, error
@@ -162,11 +171,11 @@ class Cells:
         ends = np.append(start[1:], len(cell))
         local, mass = self._expansions(cell[start])
         basis = _chebyshev(position, self.n_terms)
-        found = np.empty((len(inside), sums.shape[1]))
+        found = np.empty((len(sums), len(inside)))
         for c, (first, last) in enumerate(zip(start, ends, strict=True)):
-            found[first:last] = basis[:, first:last].T @ local[c]
-        sums[inside] = found
-        error[inside] = (EXPANSION + ROUNDING) * np.repeat(mass, ends - start) + self.rounding[segment] * found[:, -1]
+            np.matmul(local[c].T, basis[:, first:last], out=found[:, first:last])
+        sums[:, inside] = found
+        error[inside] = (EXPANSION + ROUNDING) * np.repeat(mass, ends - start) + self.rounding[segment] * found[-1]
         return sums, error
 
     def _expansions(self, targets):

@@ -18,7 +18,7 @@ from math import comb, pi
 
 import numpy as np
 
-from ._windows import take_own
+from ._windows import take_gone
 
 BLOCK_ROWS = 2**14
 """Keys done together."""
@@ -89,29 +89,31 @@ class PrefixSums:
         self.windows, self.kernel, self.h = windows, kernel, h
         self.radius = kernel.support * h
         self.keys, columns = windows.keys, windows.columns
+        self.fenced = np.concatenate([[-np.inf], self.keys, [np.inf]])
         self.basis = _basis(kernel)
         if self.basis is None:
             return
         keys = self.keys
-        cell = np.floor((keys - keys[0]) / self.radius)
+        cell = np.floor((keys - keys[0]) / self.radius) if self.basis.size > 1 else np.zeros(len(keys))
         new = np.append(True, cell[1:] != cell[:-1])
         self.cell = np.cumsum(new, dtype=np.int32) - 1
         self.bounds = np.append(np.flatnonzero(new), len(keys))
         self.centres = keys[self.bounds[:-1]] + self.radius / 2
-        self.largest = np.where(columns.max(axis=0) > 0, columns.max(axis=0), 1.0)
+        largest = columns.max(axis=1)
+        largest[largest == 0] = 1.0
         unit = 2.0 ** (62 - int(np.diff(self.bounds).max()).bit_length())
-        self.units = self.largest / unit
-        self.error = (0.5 / unit + 8 * (self.basis.size + 1) * np.finfo(float).eps) * self.largest[-1]
+        self.units = largest / unit
+        self.error = (0.5 / unit + 8 * (self.basis.size + 1) * np.finfo(float).eps) * largest[-1]
         self.prefix = self._prefix_sums(columns)
 
     def _prefix_sums(self, columns):
         """Integers (n_columns, n_moments, n + 1), in `units`."""
-        n, n_columns = columns.shape
+        n_columns, n = columns.shape
         prefix = np.zeros((n_columns, self.basis.size, n + 1), dtype=np.int64)
         for begin in range(0, n, BLOCK_ROWS):
             block = slice(begin, min(begin + BLOCK_ROWS, n))
             b = (self.keys[block] - self.centres[self.cell[block]]) / self.radius
-            scaled = columns[block].T / self.units[:, None]
+            scaled = columns[:, block] / self.units[:, None]
             for r, term in enumerate(self.basis.of_keys(b)):
                 for sums, column in zip(prefix[:, r], scaled, strict=True):
                     moments = np.rint(term * column).astype(np.int64)
@@ -119,32 +121,32 @@ class PrefixSums:
                     np.cumsum(moments, out=sums[begin + 1 : block.stop + 1])
         return prefix
 
-    def sums(self, q, own, tol):
-        """Sums (b, n_columns) for sorted queries (b,), NaN where a window is too long, and log of their factor, 0.
+    def order(self, q):
+        """An order of queries in which neighbours are near each other."""
+        return self.windows.order(q)
 
-        `own` is as in `Windows`.
+    def sums(self, q, gone, tol):
+        """Sums (n_columns, b) for ordered queries (b,), NaN where a window is too long, and log of their factor, 0.
+
+        `gone` is as in `Windows`.
         """
         start, stop = self._window(q)
         if tol == 0 or self.basis is None:
-            sums, weak = np.empty((len(q), self.windows.columns.shape[1])), np.arange(len(q))
+            sums, weak = np.empty((len(self.windows.columns), len(q))), np.arange(len(q))
         else:
             sums, error = self._moment_sums(q, start, stop)
-            if own is not None:
-                sums -= own[1] * self.kernel(np.zeros(1))
-                error += np.finfo(float).eps * own[1][:, -1]
-            weak = np.flatnonzero(~(sums[:, -1] * tol > 2 * error))
+            if gone is not None:
+                sums -= gone * self.kernel(np.zeros(1))
+                error += np.finfo(float).eps * gone[-1]
+            weak = np.flatnonzero(~(sums[-1] * tol > 2 * error))
         if len(weak):
             few = q[weak]
-            sums[weak] = self.windows.sums(
-                start[weak],
-                stop[weak],
-                lambda query, key: self.kernel(self._t(few[query], key)),
-                take_own(own, weak),
-            )
-        return sums, np.zeros(len(q))
 
-    def _t(self, q, key):
-        return np.square((self.keys[key] - q) / self.h)
+            def weigh(query, key):
+                return self.kernel(np.square((self.keys[key] - few[query]) / self.h))
+
+            sums[:, weak] = self.windows.sums(few, start[weak], stop[weak], weigh, take_gone(gone, weak))
+        return sums, np.zeros(len(q))
 
     def _window(self, q):
         """Where the keys inside the support of each query start and stop, by the kernel's own rule at the edge."""
@@ -154,19 +156,24 @@ class PrefixSums:
     def _settle(self, end, q, outward):
         """Move ends of windows outward over keys that are inside, and inward over keys that are not."""
         for step in (outward, -outward):
-            rows = np.arange(len(q))
+            rows = self._misplaced(end, q, step, outward)
             while len(rows):
-                key = end[rows] + (step - 1) // 2
-                there = (key >= 0) & (key < len(self.keys))
-                rows, key = rows[there], key[there]
-                inside = self.kernel.inside(self._t(q[rows], key))
-                moves = inside if step == outward else ~inside & (outward * (self.keys[key] - q[rows]) > 0)
-                rows = rows[moves]
                 end[rows] += step
+                rows = rows[self._misplaced(end[rows], q[rows], step, outward)]
         return end
 
+    def _misplaced(self, end, q, step, outward):
+        """The queries whose window end has to move one step."""
+        away = np.take(self.fenced, end + (step + 1) // 2)
+        away -= q
+        if step != outward:
+            away = np.where(away * outward > 0, away, 0.0)
+        away /= self.h
+        inside = self.kernel.inside(np.square(away, out=away))
+        return np.flatnonzero(inside if step == outward else ~inside)
+
     def _moment_sums(self, q, start, stop):
-        """Sums (b, n_columns) over the keys start ... stop, and a bound (b,) on the error of the mass."""
+        """Sums (n_columns, b) over the keys start ... stop, and a bound (b,) on the error of the mass."""
         sums, error = np.zeros((len(self.units), len(q))), np.zeros(len(q))
         halves = [(start, stop, 1)]
         if self.basis.odd:
@@ -176,17 +183,20 @@ class PrefixSums:
             rows = np.flatnonzero(end > begin)
             begin, end = begin[rows], end[rows]
             while len(rows):
-                cell = self.cell[begin]
-                cut = np.minimum(end, self.bounds[cell + 1])
-                a = (q[rows] - self.centres[cell]) / self.radius
+                cell = np.take(self.cell, begin)
+                cut = np.minimum(end, np.take(self.bounds, cell + 1))
+                a = (q[rows] - np.take(self.centres, cell)) / self.radius
                 self._add_moments(sums, rows, a, sign, begin, cut)
                 error[rows] += (cut - begin) * self.basis.bound(a)
                 more = np.flatnonzero(cut < end)
                 rows, begin, end = rows[more], cut[more], end[more]
-        return sums.T, self.error * error
+        return sums, self.error * error
 
     def _add_moments(self, sums, rows, a, sign, begin, end):
         """Add to `sums` (n_columns, b) of some rows those over the keys begin ... end, of one cell each."""
-        for r, factor in enumerate(self.basis.of_queries(a, sign)):
-            for total, prefix, unit in zip(sums, self.prefix[:, r], self.units, strict=True):
-                total[rows] += factor * (prefix[end] - prefix[begin]) * unit
+        factors = list(self.basis.of_queries(a, sign))
+        for total, prefix, unit in zip(sums, self.prefix, self.units, strict=True):
+            found = np.zeros(len(rows))
+            for factor, moments in zip(factors, prefix, strict=True):
+                found += factor * (np.take(moments, end) - np.take(moments, begin))
+            total[rows] += found * unit

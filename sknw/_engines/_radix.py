@@ -1,4 +1,4 @@
-"""A stable argsort of floats by radix, 16 bits at a time: several times faster than by comparisons."""
+"""Orders of floats by radix, 16 bits at a time: several times faster than by comparisons."""
 
 import numpy as np
 
@@ -14,3 +14,12 @@ def argsort(x):
     for digit in digits.T[1:]:
         order = np.take(order, np.argsort(np.take(digit, order), kind="stable"))
     return order
+
+
+def argsort_coarsely(x, low, step):
+    """The order (n,) by the number of steps from `low`, cut to 0 ... 65535."""
+    with np.errstate(over="ignore"):
+        steps = np.subtract(x, low)
+        steps /= step
+    np.clip(steps, 0, 65535, out=steps)
+    return np.argsort(steps.astype(np.uint16), kind="stable")

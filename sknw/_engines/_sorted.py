@@ -13,8 +13,7 @@ from ._cell_sums import CellSums
 from ._dense import DenseEngine
 from ._exponential_sums import ExponentialSums
 from ._prefix_sums import PrefixSums
-from ._radix import argsort
-from ._windows import Windows, take_own
+from ._windows import Windows, take_gone
 
 SORTED_ROWS = 2**20
 """Queries sorted together."""
@@ -22,12 +21,9 @@ SORTED_ROWS = 2**20
 BLOCK_ROWS = 2**14
 """Sorted queries done together."""
 
-LEAST_REST = 0.01
-"""What is left of the weight of a collapsed key without the own row, as a fraction: less would lose digits."""
-
 
 class SortedEngine:
-    """Keys of positive weight in ascending order, equal ones collapsed, with the columns of the dense engine."""
+    """Keys of positive weight in ascending order, with the columns of the dense engine."""
 
     @staticmethod
     def supports(kernel, n_features):
@@ -36,37 +32,17 @@ class SortedEngine:
 
     def __init__(self, keys, values, weights, kept):
         self.dense = DenseEngine(keys, values, weights, kept)
-        order = argsort(self.dense.keys[:, 0])
-        self.keys, self.columns = self.dense.keys[order, 0], np.take(self.dense.columns, order, axis=0)
-        new = np.append(True, self.keys[1:] > self.keys[:-1])
-        self.order, self.new = order, new
-        if not new.all():
-            self.keys, self.columns = self.keys[new], np.add.reduceat(self.columns, np.flatnonzero(new))
+        self.windows = Windows(self.dense.keys[:, 0], self.dense.columns.T)
 
-    @cached_property
-    def position(self):
-        """The position of each row (n_rows,) among the sorted keys, -1 without weight."""
-        position = np.empty(len(self.order) + 1, dtype=np.intp)
-        position[self.order], position[-1] = np.cumsum(self.new) - 1, -1
-        return position[self.dense.own]
-
-    def own(self, rows):
-        """For leave-one-out of some rows, as in `Windows`: the position of the own key, and what goes with the row."""
+    def gone(self, rows):
+        """What goes in leave-one-out of some rows, as in `Windows`."""
         own = self.dense.own[rows]
-        gone = np.take(self.dense.columns, own, axis=0)
-        gone *= np.where(own >= 0, 1 - self.dense.kept[rows], 0.0)[:, None]
-        return self.position[rows], gone
-
-    def loses_digits(self, own):
-        """Whether (b,) what is left of the own key is little beside what goes."""
-        position, gone = own
-        mass = self.columns[position, -1]
-        left = mass - gone[:, -1]
-        return (left != 0) & (left < LEAST_REST * mass)
+        gone = np.take(self.dense.columns, own, axis=0).T
+        return gone * np.where(own >= 0, 1 - self.dense.kept[rows], 0.0)
 
     def prepare(self, kernel, bandwidth):
         """A pooler for one kernel and one bandwidth vector (1,); the dense one beyond the range of floats."""
-        h, largest = bandwidth[0], np.abs(self.keys[[0, -1]]).max()
+        h, largest = bandwidth[0], np.abs(self.windows.keys[[0, -1]]).max()
         if not largest * 1e-140 < h < np.inf:
             return self.dense.prepare(kernel, bandwidth)
         return SortedPooler(self, kernel, bandwidth)
@@ -85,8 +61,7 @@ class SortedPooler:
     def __init__(self, engine, kernel, bandwidth):
         self.engine, self.kernel, self.bandwidth = engine, kernel, bandwidth
         mantissa, self.exponent = np.frexp(bandwidth[0])
-        self.keys = np.ldexp(engine.keys, -self.exponent)  # a power of two loses no digit
-        self.windows = Windows(self.keys, engine.columns)
+        self.windows = engine.windows.scaled(-self.exponent)
         self.sums = _short_cut(kernel, self.windows, float(mantissa))
 
     @cached_property
@@ -105,16 +80,15 @@ class SortedPooler:
         pooled = np.empty((len(rows), dense.columns.shape[1] - 1))
         log_mass = np.empty(len(rows))
         for start in range(0, len(rows), SORTED_ROWS):
-            chunk = rows[start : start + SORTED_ROWS]
-            q = self._scaled(asked[chunk, 0])
-            order = argsort(q)
+            chunk = slice(start, start + SORTED_ROWS)
+            q = self._scaled(np.take(asked[:, 0], rows[chunk]))
+            order = self.sums.order(q)
 
-            def pool_rows(part, start=start, chunk=chunk, q=q, order=order):
+            def pool_rows(part, chunk=chunk, q=q, order=order):
                 place = order[part]
-                own = self.engine.own(chunk[place]) if queries is None else None
-                sums, log_scale = self._sums(q[place], own, tol)
-                pooled[start + place] = dense.mean(sums)
-                log_mass[start + place] = log_scale
+                gone = self.engine.gone(rows[chunk][place]) if queries is None else None
+                sums, log_mass[chunk][place] = self._sums(q[place], gone, tol)
+                pooled[chunk][place] = dense.mean(sums.T)
 
             run_blocks(pool_rows, len(q), max(1, 2 * BLOCK_ROWS // dense.columns.shape[1]), n_jobs)
         left = np.flatnonzero(np.isnan(log_mass))
@@ -124,18 +98,16 @@ class SortedPooler:
 
     def _scaled(self, q):
         with np.errstate(over="ignore"):
-            q = np.ldexp(q, -self.exponent)
-        return np.clip(q, self.keys[0] - 1e150, self.keys[-1] + 1e150)
+            np.ldexp(q, -self.exponent, out=q)
+        return np.clip(q, self.windows.keys[0] - 1e150, self.windows.keys[-1] + 1e150, out=q)
 
     @np.errstate(divide="ignore", invalid="ignore")
-    def _sums(self, q, own, tol):
-        """Sums (b, n_columns) for sorted queries, and log_mass (b,); NaN where another engine has to do it."""
-        sums, log_scale = self.sums.sums(q, own, tol)
-        if own is not None:
-            sums[self.engine.loses_digits(own)] = np.nan
-        log_mass = np.log(sums[:, -1]) + log_scale + np.log(self.engine.dense.largest_weight)
-        empty = np.flatnonzero(sums[:, -1] == 0)
+    def _sums(self, q, gone, tol):
+        """Sums (n_columns, b) for ordered queries, and log_mass (b,); NaN where another engine has to do it."""
+        sums, log_scale = self.sums.sums(q, gone, tol)
+        log_mass = np.log(sums[-1]) + log_scale + np.log(self.engine.dense.largest_weight)
+        empty = np.flatnonzero(sums[-1] == 0)
         if len(empty):
-            sums[empty] = self.windows.nearest_sums(q[empty], take_own(own, empty))
-            log_mass[empty] = np.where(np.isnan(sums[empty, -1]), np.nan, -np.inf)
+            sums[:, empty] = self.windows.nearest_sums(q[empty], take_gone(gone, empty))
+            log_mass[empty] = np.where(np.isnan(sums[-1, empty]), np.nan, -np.inf)
         return sums, log_mass

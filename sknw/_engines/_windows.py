@@ -1,41 +1,68 @@
 """Sums over windows of sorted keys, pair by pair: for the queries that a short cut cannot answer.
 
-In leave-one-out, `own` is the position (b,) of each query's own key, -1 without one, and what of that key's columns
-goes (b, n_columns); else None.
+In leave-one-out a query is a key itself, and `gone` (n_columns, b) is what its row has of the columns there; zero for
+a row without weight. Otherwise `gone` is None.
 """
 
 import numpy as np
 
 from .._kernels import EDGE
+from ._radix import argsort, argsort_coarsely
 
 LONGEST = 256
-"""Keys in a window, from which on the engine of last resort is cheaper."""
+"""Keys in a window, from which on another engine is cheaper."""
 
 BLOCK_PAIRS = 2**16
 """Pairs of a query and a key done together."""
 
+LEAST_REST = 0.01
+"""What a row must leave of the weight of a collapsed key, as a fraction: less would lose digits."""
 
-def take_own(own, rows):
-    """`own` for some rows."""
-    return None if own is None else (own[0][rows], own[1][rows])
+
+def take_gone(gone, rows):
+    """`gone` for some rows."""
+    return None if gone is None else gone[:, rows]
 
 
 class Windows:
-    """Distinct ascending keys (n,) with columns (n, n_columns), the last of which is the weight."""
+    """Keys (n,) in ascending order, equal ones collapsed, and columns (n_columns, n), the last of which is the weight."""
 
     def __init__(self, keys, columns):
-        self.keys, self.columns = keys, columns
+        order = argsort(keys)
+        self.keys, self.columns = np.take(keys, order), np.take(columns, order, axis=1)
+        new = np.append(True, self.keys[1:] > self.keys[:-1])
+        self.collapsed = None
+        if not new.all():
+            start = np.flatnonzero(new)
+            self.keys, self.columns = self.keys[new], np.add.reduceat(self.columns, start, axis=1)
+            self.collapsed = np.diff(np.append(start, len(new))) > 1
 
-    def nearest(self, q, own):
-        """The position of the nearest key of each query; of the nearest other key, if all of the own one goes."""
+    def scaled(self, exponent):
+        """The same with keys times 2^exponent, which loses no digit."""
+        windows = object.__new__(Windows)
+        windows.keys, windows.columns, windows.collapsed = np.ldexp(self.keys, exponent), self.columns, self.collapsed
+        return windows
+
+    def order(self, q):
+        """An order of queries in which neighbours are near each other."""
+        low, high = np.quantile(self.keys[:: max(1, len(self.keys) // 1000)], [0.01, 0.99])
+        return argsort_coarsely(q, low, (high - low) / 65535 or 1.0)
+
+    def rest(self, position, gone):
+        """What rows leave of the columns (n_columns, b) of their keys; NaN where digits would be lost."""
+        there = np.take(self.columns, position, axis=1)
+        rest = there - gone
+        if self.collapsed is not None:
+            rest[:, self.collapsed[position] & (rest[-1] < LEAST_REST * there[-1])] = np.nan
+        return rest
+
+    def nearest(self, q, gone):
+        """The position of the nearest key of each query; of the nearest other key, if nothing of the own one is left."""
         right = np.searchsorted(self.keys, q)
         left = right - 1
-        if own is not None:
-            position, gone = own
-            none_left = (position >= 0) & (self.columns[position, -1] <= gone[:, -1])
-            left = np.where(none_left, position - 1, left)
-            right = np.where(none_left, position + 1, right)
         last = len(self.keys) - 1
+        if gone is not None:
+            right += (gone[-1] > 0) & ~(self.rest(np.minimum(right, last), gone)[-1] > 0)
         to_left = np.where(left >= 0, q - self.keys[np.maximum(left, 0)], np.inf)
         to_right = np.where(right <= last, self.keys[np.minimum(right, last)] - q, np.inf)
         return np.where(to_left <= to_right, left, right)
@@ -45,34 +72,38 @@ class Windows:
         reach = reach + 8 * np.finfo(float).eps * (np.abs(q) + reach)
         return np.searchsorted(self.keys, q - reach), np.searchsorted(self.keys, q + reach, side="right")
 
-    def sums(self, start, stop, weigh, own):
-        """Sums (b, n_columns) over the keys start ... stop of each query, with weights weigh(query, key) of pairs.
+    def sums(self, q, start, stop, weigh, gone):
+        """Sums (n_columns, b) over the keys start ... stop of each query, with weights weigh(query, key) of pairs.
 
         NaN for windows that are too long.
         """
         counts = stop - start
-        sums = np.zeros((len(counts), self.columns.shape[1]))
-        sums[counts > LONGEST] = np.nan
+        sums = np.zeros((len(self.columns), len(counts)))
+        sums[:, counts > LONGEST] = np.nan
         rows = np.flatnonzero((counts > 0) & (counts <= LONGEST))
         pairs = np.cumsum(counts[rows])
         for part in np.split(rows, np.searchsorted(pairs, np.arange(BLOCK_PAIRS, pairs[-1:].sum(), BLOCK_PAIRS))):
             if len(part):
-                sums[part] = self._part_sums(part, start[part], counts[part], weigh, own)
+                sums[:, part] = self._part_sums(q, part, start[part], counts[part], weigh, gone)
         return sums
 
-    def _part_sums(self, rows, start, counts, weigh, own):
+    def _part_sums(self, q, rows, start, counts, weigh, gone):
         offsets = np.cumsum(counts) - counts
         query = np.repeat(rows, counts)
         key = np.arange(len(query)) + np.repeat(start - offsets, counts)
         weights = weigh(query, key)
-        products = weights[:, None] * np.take(self.columns, key, axis=0)
-        if own is not None:
-            here = np.flatnonzero(own[0][query] == key)
-            products[here] = weights[here, None] * (self.columns[key[here]] - own[1][query[here]])
-        return np.add.reduceat(products, offsets, axis=0)
+        products = weights * np.take(self.columns, key, axis=1)
+        if gone is not None:
+            own = np.flatnonzero((self.keys[key] == q[query]) & (gone[-1, query] > 0))
+            products[:, own] = weights[own] * self.rest(key[own], gone[:, query[own]])
+        return np.add.reduceat(products, offsets, axis=1)
 
-    def nearest_sums(self, q, own):
+    def nearest_sums(self, q, gone):
         """Sums over the nearest keys of each query, ties (t <= t_min (1 + 1e-12)) included."""
-        least = np.square(self.keys[self.nearest(q, own)] - q) * (1 + EDGE)
+        least = np.square(self.keys[self.nearest(q, gone)] - q) * (1 + EDGE)
         start, stop = self.within(q, np.sqrt(least))
-        return self.sums(start, stop, lambda query, key: np.square(self.keys[key] - q[query]) <= least[query], own)
+
+        def is_tie(query, key):
+            return np.square(self.keys[key] - q[query]) <= least[query]
+
+        return self.sums(q, start, stop, is_tie, gone)
