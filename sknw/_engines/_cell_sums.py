@@ -56,8 +56,8 @@ class CellSums:
 
     def order(self, q):
         """An order of queries that puts those of a cell together."""
-        low, cells = self.cells.origins[0] - self.cells.reach * self.h, (self.cells.ends[-1] - self.cells.origins[0]) / self.h
-        return argsort_coarsely(q, low, self.h) if cells < 65000 else argsort(q)
+        low, high = self.cells.span
+        return argsort_coarsely(q, low, self.h) if high - low < 2**16 * self.h else argsort(q)
 
     def sums(self, q, gone, tol):
         """Sums (n_columns, b) for ordered queries (b,), up to a factor, and the logarithm of that factor (b,).
@@ -114,6 +114,8 @@ class Cells:
         first = np.concatenate([[0], breaks])
         self.origins = keys[first]
         self.ends = keys[np.append(breaks, len(keys)) - 1]
+        margin = self.reach * h
+        self.span = self.origins[0] - margin, self.ends[-1] + margin
         lengths = np.floor((self.ends - self.origins) / h) + 2 * self.reach + 3
         self.base = np.concatenate([[0.0], np.cumsum(lengths)[:-1]])
         self.rounding = 4 * np.finfo(float).eps * steepest * ((self.ends - self.origins) / h + self.reach)
@@ -147,35 +149,30 @@ class Cells:
         return moments
 
     def _segment_of(self, q):
-        """The segment that is nearest to each query, and whether the query is within reach of it."""
+        """The segment (b,) that is nearest to each query."""
         if len(self.origins) == 1:
-            outside = np.maximum(q - self.ends, self.origins - q)
-            return np.zeros(len(q), dtype=np.intp), outside <= self.reach * self.h
+            return np.zeros(len(q), dtype=np.intp)
         after = np.searchsorted(self.origins, q, side="right")
         left, right = np.maximum(after - 1, 0), np.minimum(after, len(self.origins) - 1)
         beyond = np.maximum(q - self.ends[left], self.origins[left] - q)
-        segment = np.where(beyond <= self.origins[right] - q, left, right)
-        outside = np.maximum(q - self.ends[segment], self.origins[segment] - q)
-        return segment, outside <= self.reach * self.h
+        return np.where(beyond <= self.origins[right] - q, left, right)
 
     def sums(self, q):
-        """Sums of the columns for sorted queries (b,), and a bound (b,) on the error of each; inf out of reach."""
-        segment, within = self._segment_of(q)
-        sums, error = np.zeros((self.moments.shape[2], len(q))), np.full(len(q), np.inf)
-        inside = np.flatnonzero(within)
-        if len(inside) == 0:
-            return sums, error
-        segment = segment[inside]
-        cell, position = self._locate(q[inside], segment)
-        start = np.concatenate([[0], np.flatnonzero(np.diff(cell)) + 1])
+        """Sums of the columns for ordered queries (b,), and a bound (b,) on the error of each; inf out of reach."""
+        segment = self._segment_of(q)
+        margin = self.reach * self.h
+        near = np.clip(q, self.origins[segment] - margin, self.ends[segment] + margin)
+        cell, position = self._locate(near, segment)
+        start = np.concatenate([[0], np.flatnonzero(cell[1:] != cell[:-1]) + 1])
         ends = np.append(start[1:], len(cell))
         local, mass = self._expansions(cell[start])
         basis = _chebyshev(position, self.n_terms)
-        found = np.empty((len(sums), len(inside)))
+        sums = np.empty((self.moments.shape[2], len(q)))
         for c, (first, last) in enumerate(zip(start, ends, strict=True)):
-            np.matmul(local[c].T, basis[:, first:last], out=found[:, first:last])
-        sums[:, inside] = found
-        error[inside] = (EXPANSION + ROUNDING) * np.repeat(mass, ends - start) + self.rounding[segment] * found[-1]
+            np.matmul(local[c].T, basis[:, first:last], out=sums[:, first:last])
+        error = self.rounding[segment] * sums[-1]
+        error += (EXPANSION + ROUNDING) * np.repeat(mass, ends - start)
+        error[near != q] = np.inf
         return sums, error
 
     def _expansions(self, targets):

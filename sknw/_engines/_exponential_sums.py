@@ -27,7 +27,7 @@ class ExponentialSums:
     def __init__(self, windows, h):
         self.windows, self.keys, self.h = windows, windows.keys, h
         self.up_to = _decaying_sums(self.keys, windows.columns, h)
-        self.from_on = np.ascontiguousarray(_decaying_sums(-self.keys[::-1], windows.columns[:, ::-1], h)[:, ::-1])
+        self.from_on = _decaying_sums(-self.keys[::-1], windows.columns[:, ::-1], h)  # last key first
 
     def order(self, q):
         """An order of queries in which neighbours are near each other."""
@@ -38,7 +38,7 @@ class ExponentialSums:
 
         NaN for queries that are left to others. `gone` is as in `Windows`.
         """
-        right = np.searchsorted(self.keys, q, side="right")
+        right = self.windows.search(q, side="right")
         left = right - 1
         if gone is not None:
             own = gone[-1] > 0
@@ -52,7 +52,7 @@ class ExponentialSums:
         left_decay = np.where(nearest == to_left, 0.0, np.where(nearest == 0, to_left, difference))
         right_decay = np.where(nearest == to_right, 0.0, np.where(nearest == 0, to_right, -difference))
         sums = np.exp(-left_decay) * np.take(self.up_to, np.maximum(left, 0), axis=1)
-        sums += np.exp(-right_decay) * np.take(self.from_on, np.minimum(right, len(self.keys) - 1), axis=1)
+        sums += np.exp(-right_decay) * np.take(self.from_on, np.maximum(len(self.keys) - 1 - right, 0), axis=1)
         if gone is not None:
             sums += rest
         return sums, -nearest
@@ -69,7 +69,7 @@ class ExponentialSums:
 
 
 def _decaying_sums(x, columns, h):
-    """sum_{k <= i} exp(-(x_i - x_k) / h) columns_k for ascending x (n,), (n_columns, n)."""
+    """sum_{k <= i} exp(-(x_i - x_k) / h) columns_k for ascending x (n,), (n_columns, n or some more)."""
     n_columns, n = columns.shape
     n_chunks = -(-n // CHUNK)
     # after the last key come copies of it without weight
@@ -77,16 +77,16 @@ def _decaying_sums(x, columns, h):
     sums = np.zeros((n_columns, n_chunks * CHUNK))
     sums[:, :n] = columns
     sums = sums.reshape(n_columns, n_chunks, CHUNK)
-    for begin in range(0, n_chunks, BLOCK_CHUNKS):
-        block = slice(begin, begin + BLOCK_CHUNKS)
-        narrow = x[block, -1] - x[block, 0] <= WIDEST * h
-        if narrow.all():
-            sums[:, block] = _scaled_sums(x[block], sums[:, block], h)
-        else:
-            sums[:, block] = _doubling_sums(x[block], sums[:, block], h)
-    before = _doubling_sums(x[:-1, -1], sums[:, :-1, -1], h)
-    sums[:, 1:] += np.exp((x[:-1, -1:] - x[1:]) / h) * before[:, :, None]
-    return np.ascontiguousarray(sums.reshape(n_columns, -1)[:, :n])
+    blocks = [slice(begin, min(begin + BLOCK_CHUNKS, n_chunks)) for begin in range(0, n_chunks, BLOCK_CHUNKS)]
+    for block in blocks:
+        scan = _scaled_sums if (x[block, -1] - x[block, 0]).max() <= WIDEST * h else _doubling_sums
+        sums[:, block] = scan(x[block], sums[:, block], h)
+    ends = np.append(x[0, 0], x[:-1, -1])
+    before = np.zeros((n_columns, n_chunks))
+    before[:, 1:] = _doubling_sums(ends[1:], sums[:, :-1, -1], h)
+    for block in blocks:
+        sums[:, block] += np.exp((ends[block, None] - x[block]) / h) * before[:, block, None]
+    return sums.reshape(n_columns, -1)
 
 
 def _scaled_sums(x, columns, h):

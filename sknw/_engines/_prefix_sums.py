@@ -150,8 +150,8 @@ class PrefixSums:
 
     def _window(self, q):
         """Where the keys inside the support of each query start and stop, by the kernel's own rule at the edge."""
-        start = self._settle(np.searchsorted(self.keys, q - self.radius), q, -1)
-        return start, self._settle(np.searchsorted(self.keys, q + self.radius, side="right"), q, 1)
+        start = self._settle(self.windows.search(q - self.radius), q, -1)
+        return start, self._settle(self.windows.search(q + self.radius, side="right"), q, 1)
 
     def _settle(self, end, q, outward):
         """Move ends of windows outward over keys that are inside, and inward over keys that are not."""
@@ -177,7 +177,7 @@ class PrefixSums:
         sums, error = np.zeros((len(self.units), len(q))), np.zeros(len(q))
         halves = [(start, stop, 1)]
         if self.basis.odd:
-            middle = np.clip(np.searchsorted(self.keys, q, side="right"), start, stop)
+            middle = np.clip(self.windows.search(q, side="right"), start, stop)
             halves = [(start, middle, 1), (middle, stop, -1)]
         for begin, end, sign in halves:
             rows = np.flatnonzero(end > begin)

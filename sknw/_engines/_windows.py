@@ -48,6 +48,11 @@ class Windows:
         low, high = np.quantile(self.keys[:: max(1, len(self.keys) // 1000)], [0.01, 0.99])
         return argsort_coarsely(q, low, (high - low) / 65535 or 1.0)
 
+    def search(self, x, side="left"):
+        """np.searchsorted of some x that are near each other, among the keys between their least and their largest."""
+        first, last = np.searchsorted(self.keys, [x.min(), x.max()], side=side)
+        return first + np.searchsorted(self.keys[first:last], x, side=side)
+
     def rest(self, position, gone):
         """What rows leave of the columns (n_columns, b) of their keys; NaN where digits would be lost."""
         there = np.take(self.columns, position, axis=1)
@@ -58,7 +63,7 @@ class Windows:
 
     def nearest(self, q, gone):
         """The position of the nearest key of each query; of the nearest other key, if nothing of the own one is left."""
-        right = np.searchsorted(self.keys, q)
+        right = self.search(q)
         left = right - 1
         last = len(self.keys) - 1
         if gone is not None:
@@ -70,7 +75,7 @@ class Windows:
     def within(self, q, reach):
         """Where the keys at distances up to `reach` (b,), or hardly more, start and stop."""
         reach = reach + 8 * np.finfo(float).eps * (np.abs(q) + reach)
-        return np.searchsorted(self.keys, q - reach), np.searchsorted(self.keys, q + reach, side="right")
+        return self.search(q - reach), self.search(q + reach, side="right")
 
     def sums(self, q, start, stop, weigh, gone):
         """Sums (n_columns, b) over the keys start ... stop of each query, with weights weigh(query, key) of pairs.
