@@ -7,9 +7,12 @@ from hypothesis import strategies as st
 
 from sknw import NadarayaWatsonClassifier, NadarayaWatsonRegressor
 from sknw._engines import _cell_sums, _exponential_sums, _prefix_sums, _sorted, _windows
-from sknw._engines._dense import DenseEngine
 from sknw._engines._cell_sums import Cells
+from sknw._engines._dense import DenseEngine
+from sknw._engines._prefix_sums import PrefixSums
+from sknw._engines._radix import argsort, argsort_coarsely
 from sknw._engines._sorted import SortedEngine
+from sknw._engines._windows import Windows
 from sknw._kernels import KERNELS
 from sknw._weights import kept_fraction
 
@@ -98,6 +101,65 @@ def test_far_segments_have_origins_of_their_own():
     sums, error = cells.sums(np.array([0.5, 1e9 + 0.5, 2e9]))
     assert sums[0, 0] == pytest.approx(sums[0, 1], rel=1e-6)
     assert np.isinf(error[2])
+
+
+@pytest.mark.parametrize("kernel", [name for name in SUPPORTED if KERNELS[name].compact])
+@pytest.mark.parametrize("bandwidth", [0.01, 0.3, 5.0, 100.0])
+def test_prefix_moments_keep_their_bound(kernel, bandwidth):
+    rng = np.random.default_rng(0)
+    keys, columns = 1e3 + 10 * rng.random(800), np.array([rng.random(800), rng.random(800)])
+    queries = np.sort(rng.uniform(1e3 - bandwidth, 1e3 + 10 + bandwidth, size=500))
+    sums = PrefixSums(Windows(keys, columns), KERNELS[kernel], bandwidth)
+    found, error = sums._moment_sums(queries, *sums._window(queries))
+    exact = KERNELS[kernel](((queries[:, None] - keys) / bandwidth) ** 2) @ columns.T
+    assert (np.abs(found.T - exact) <= error[:, None]).all()
+    assert (error <= 1e-11 * 800).all()
+
+
+def test_prefix_sums_may_overflow():
+    """Cells so full that all their prefix sums together do not fit 64 bits."""
+    keys = np.sort(np.random.default_rng(0).random(5000))
+    sums = PrefixSums(Windows(keys, np.ones((1, 5000))), KERNELS["epanechnikov"], 0.01)
+    assert sums.prefix.min() < 0
+    found, _ = sums._moment_sums(keys, *sums._window(keys))
+    exact = KERNELS["epanechnikov"](((keys[:, None] - keys) / 0.01) ** 2).sum(axis=1)
+    np.testing.assert_allclose(found[0], exact, rtol=1e-10)
+
+
+@pytest.mark.parametrize("scatter", sorted(SCATTER))
+def test_orders(scatter):
+    x = SCATTER[scatter](np.random.default_rng(0), 3000)
+    for values in (x, -x, np.r_[x, -x, 0.0, -0.0, 5e-324, 1e308, -1e308]):
+        np.testing.assert_array_equal(values[argsort(values)], np.sort(values))
+    np.testing.assert_array_equal(argsort(np.repeat([2.0, 1.0], 50)), np.r_[50:100, 0:50])  # stable
+    steps = np.clip(np.floor((x - 1) / 0.01), 0, 65535)
+    assert (np.diff(steps[argsort_coarsely(x, 1, 0.01)]) >= 0).all()
+
+
+@every_kernel
+def test_equal_keys_are_one(kernel, monkeypatch):
+    """A million rows at sixty places cost as much as sixty: no window is too long."""
+    rng = np.random.default_rng(0)
+    keys, values = rng.integers(0, 60, size=20_000) * 1.0, rng.normal(size=(20_000, 1))
+    queries = np.r_[np.arange(-5, 65) + 0.4, 1e4][:, None]
+    fast, exact = poolers(kernel, keys, values, np.ones(20_000), 0.1)
+    expected = exact.pool(queries)
+    if not KERNELS[kernel].logistic:
+        monkeypatch.setattr(DenseEngine, "prepare", None)
+    np.testing.assert_allclose(fast.pool(queries, tol=1e-10)[0], expected[0], atol=1e-9)
+    np.testing.assert_allclose(
+        fast.pool(None, tol=1e-10)[1], np.log(np.bincount(keys.astype(int))[keys.astype(int)] - 1)
+    )
+
+
+@every_kernel
+def test_leave_one_out_keeps_the_digits_of_a_light_twin(kernel):
+    """The heavy row of two at one place leaves little behind, and what it leaves must not be rounding."""
+    keys, values = np.r_[0.0, 0.0, np.arange(1, 400) * 1e3], np.random.default_rng(0).normal(size=(401, 1))
+    weights = np.r_[1.0, 1e-20, np.full(399, 0.5)]
+    fast, exact = poolers(kernel, keys, values, weights, 1.0)
+    for pooled, expected in zip(fast.pool(None, tol=1e-12), exact.pool(None), strict=True):
+        np.testing.assert_allclose(pooled, expected, rtol=1e-10)
 
 
 @every_kernel

@@ -34,11 +34,12 @@ class SortedEngine:
         self.dense = DenseEngine(keys, values, weights, kept)
         self.windows = Windows(self.dense.keys[:, 0], self.dense.columns.T)
 
-    def gone(self, rows):
-        """What goes in leave-one-out of some rows, as in `Windows`."""
-        own = self.dense.own[rows]
-        gone = np.take(self.dense.columns, own, axis=0).T
-        return gone * np.where(own >= 0, 1 - self.dense.kept[rows], 0.0)
+    @cached_property
+    def gone(self):
+        """What goes with each row in leave-one-out (n_columns, n_rows), as in `Windows`."""
+        gone = np.take(self.dense.columns, self.dense.own, axis=0)
+        gone *= np.where(self.dense.own >= 0, 1 - self.dense.kept, 0.0)[:, None]
+        return np.ascontiguousarray(gone.T)
 
     def prepare(self, kernel, bandwidth):
         """A pooler for one kernel and one bandwidth vector (1,); the dense one beyond the range of floats."""
@@ -86,7 +87,7 @@ class SortedPooler:
 
             def pool_rows(part, chunk=chunk, q=q, order=order):
                 place = order[part]
-                gone = self.engine.gone(rows[chunk][place]) if queries is None else None
+                gone = np.take(self.engine.gone, rows[chunk][place], axis=1) if queries is None else None
                 sums, log_mass[chunk][place] = self._sums(q[place], gone, tol)
                 pooled[chunk][place] = dense.mean(sums.T)
 

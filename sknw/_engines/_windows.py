@@ -25,7 +25,7 @@ def take_gone(gone, rows):
 
 
 class Windows:
-    """Keys (n,) in ascending order, equal ones collapsed, and columns (n_columns, n), the last of which is the weight."""
+    """Keys (n,) in ascending order, equal ones collapsed, and their columns (n_columns, n), the last one the weights."""
 
     def __init__(self, keys, columns):
         order = argsort(keys)
@@ -62,7 +62,7 @@ class Windows:
         return rest
 
     def nearest(self, q, gone):
-        """The position of the nearest key of each query; of the nearest other key, if nothing of the own one is left."""
+        """The position of the nearest key of each query; of the nearest other one, if nothing of the own is left."""
         right = self.search(q)
         left = right - 1
         last = len(self.keys) - 1
