@@ -25,7 +25,7 @@ def take_gone(gone, rows):
 
 
 class Windows:
-    """Keys (n,) in ascending order, equal ones collapsed, and their columns (n_columns, n), the last one the weights."""
+    """Ascending keys (n,), equal ones collapsed, and their columns (n_columns, n), of which the last is the weight."""
 
     def __init__(self, keys, columns):
         order = argsort(keys)
