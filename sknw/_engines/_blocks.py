@@ -1,0 +1,190 @@
+"""The blocks engine: any number of features; keys and queries in blocks of neighbours, and only the pairs of blocks
+that matter.
+
+Keys and queries are put into the order of a k-d tree in bandwidths. For each block of queries a plan takes the
+leaves of keys that matter; the dense engine then pools these keys, around a centre of their own, with all its care.
+
+* Compact kernel: a leaf matters if its box is within the support of the box of the queries. This is exact. Queries
+  that find no key there are done again with all leaves that may hold their nearest keys: those no further than any
+  leaf is at most.
+* Kernel convex in t: a leaf b of mass c_b holds at most the weight c_b K(least t) for each query of the block. `Leaves`
+  knows a lower bound D of the mass of all queries. Leaves are left out, the lightest first, while their upper bounds
+  sum to no more than tol D.
+
+Error: let tau be the share of the left out weights in the whole mass of a query, tau <= tol. The exact pool is
+(1 - tau) (pool of the kept keys) + tau (pool of the others), so that the two pools differ by tau times a difference
+of convex combinations of values: by at most tol times their range. log_mass is too small, by at most -log(1 - tol).
+
+The plan's sums and logarithms are right to a relative SLACK, which is taken off D and the budget tol D.
+"""
+
+import numpy as np
+
+from .._threads import run_blocks
+from ._dense import DenseEngine
+from ._leaves import SLACK, Leaves, kd_order
+
+LEAF_KEYS = 64
+"""The most keys in a leaf."""
+
+BLOCK_QUERIES = 128
+"""The most queries in a block."""
+
+FEWEST_QUERIES = 16
+"""The most queries in a block where queries are very few."""
+
+BLOCKS_TOGETHER = 8
+"""Blocks of queries that make one task for a thread."""
+
+SORTED_NUMBERS = 2**20
+"""Coordinates of queries that are put in order together."""
+
+GATHERED_NUMBERS = 2**21
+"""The largest copy of keys that matter."""
+
+MOST_KEPT = 0.7
+"""The largest share of keys that is worth a copy."""
+
+
+ROUNDING = 1e-9
+"""Relative widening of distances, far above their rounding."""
+
+
+class BlocksEngine:
+    """The dense engine, for pruning; the order of the keys depends on the bandwidth."""
+
+    @staticmethod
+    def supports(kernel, n_features):
+        """Compact kernels, and kernels convex in t, of any number of features."""
+        return kernel.compact or kernel.convex
+
+    def __init__(self, keys, values, weights, kept):
+        self.dense = DenseEngine(keys, values, weights, kept)
+
+    def prepare(self, kernel, bandwidth):
+        """A pooler for one kernel and one bandwidth vector (n_features,)."""
+        return BlocksPooler(self.dense.prepare(kernel, bandwidth))
+
+
+class BlocksPooler:
+    """The keys of a dense pooler in kd order, ready for queries."""
+
+    def __init__(self, dense):
+        self.dense, self.kernel = dense, dense.kernel
+        distances, columns = dense.distances, dense.engine.columns
+        order, size = kd_order(distances.raw / distances.mantissa, LEAF_KEYS)
+        self.place = np.empty(len(order) + 1, dtype=np.intp)
+        self.place[order], self.place[-1] = np.arange(len(order)), -1
+        raw, columns = distances.raw[order], columns[order]
+        self.leaves = Leaves(raw, columns[:, -1], size, distances.mantissa)
+        self.raw, self.columns = _cut(raw, size), _cut(columns, size)
+
+    def attention(self, queries=None, rows=slice(None), n_jobs=None):
+        """Attention weights, by the dense engine."""
+        return self.dense.attention(queries, rows, n_jobs)
+
+    def pool(self, queries=None, rows=slice(None), n_jobs=None, tol=0.0):
+        """Pooled values (m, n_values) and log_mass (m,), as every engine gives them, to `tol`."""
+        engine = self.dense.engine
+        rows = np.arange(len(engine.rows if queries is None else queries))[rows]
+        pooled = np.empty((len(rows), engine.columns.shape[1] - 1))
+        log_mass = np.empty(len(rows))
+        step = max(1, SORTED_NUMBERS // self.raw.shape[2])
+        for start in range(0, len(rows), step):
+            queued = self.dense.block(queries, rows[start : start + step])
+            order, size = kd_order(queued.centred, self._block_rows(queued.n_rows))
+
+            def pool_blocks(part, start=start, queued=queued, order=order, size=size):
+                for first in range(part.start, part.stop, size):
+                    place = order[first : first + size]
+                    sums, log_mass[start + place] = self._sums(queued.take(place), tol)
+                    pooled[start + place] = engine.mean(sums)
+
+            run_blocks(pool_blocks, queued.n_rows, size * BLOCKS_TOGETHER, n_jobs)
+        return pooled, log_mass
+
+    def kept_share(self, tol, n_blocks=20):
+        """The share of pairs that matter, judged by some blocks of the keys as queries."""
+        shares = []
+        for first in np.linspace(0, len(self.raw) - 1, n_blocks).astype(int):
+            near = slice(first, first + max(1, BLOCK_QUERIES // self.leaves.size))
+            raw = self.raw[near].reshape(-1, self.raw.shape[2])[: self.leaves.counts[near].sum()]
+            shares.append(self._plan(self.dense.distances.block(raw), tol))
+        return sum(self.leaves.counts[kept].sum() for kept in shares) / (n_blocks * self.leaves.counts.sum())
+
+    def _block_rows(self, n_rows):
+        """Few queries lie far apart: blocks of fewer then matter to fewer keys."""
+        ratio = n_rows / self.leaves.counts.sum()
+        return int(np.clip(BLOCK_QUERIES * np.sqrt(ratio), FEWEST_QUERIES, BLOCK_QUERIES))
+
+    @np.errstate(all="ignore")
+    def _sums(self, block, tol):
+        """Weighted sums of the columns for a block of queries, and log_mass."""
+        kept = self._plan(block, tol)
+        sums, log_mass = self._sums_among(kept, block)
+        empty = np.flatnonzero(np.isneginf(log_mass))
+        if len(empty) and len(kept) < len(self.raw):
+            few = block.take(empty)
+            sums[empty], _ = self._sums_among(self._nearest_leaves(few), few)
+        return sums, log_mass
+
+    def _sums_among(self, kept, block):
+        """`_sums` by the keys of some leaves."""
+        count = self.leaves.counts[kept].sum()
+        if count == 0:
+            return np.zeros((block.n_rows, self.columns.shape[2])), np.full(block.n_rows, -np.inf)
+        n_features, n_columns = self.raw.shape[2], self.columns.shape[2]
+        largest = min(MOST_KEPT * self.leaves.counts.sum(), GATHERED_NUMBERS // (2 * n_features + 2 + n_columns))
+        if count > largest:
+            return self.dense.collect_sums(block)
+        raw = self.raw.take(kept, axis=0).reshape(-1, n_features)[:count]
+        columns = self.columns.take(kept, axis=0).reshape(-1, n_columns)[:count]
+        few = self.dense.among(raw, columns, (block.raw.min(axis=0) + block.raw.max(axis=0)) / 2)
+        own = None if block.own is None else self._own_among(kept, self.place[block.own])
+        return few.collect_sums(few.distances.block(block.raw, own, block.kept))
+
+    def _own_among(self, kept, place):
+        """Positions in kd order as positions among the keys of the leaves `kept`, -1 where absent."""
+        leaf, offset = np.divmod(place, self.leaves.size)
+        at = np.minimum(np.searchsorted(kept, leaf), len(kept) - 1)
+        return np.where(kept[at] == leaf, at * self.leaves.size + offset, -1)
+
+    # The plan: which leaves matter to a block.
+
+    def _plan(self, block, tol):
+        """The leaves (n_kept,) that matter to a block, ascending."""
+        if not self.kernel.compact and tol == 0:
+            return np.arange(len(self.raw))
+        least = self.leaves.nearest(*_box(block))
+        if self.kernel.compact:
+            return np.flatnonzero(least <= self.kernel.support**2 * (1 + ROUNDING))
+        own = None if block.own is None else self.place[block.own]
+        bound = self.leaves.log_mass_bound(self.kernel, block.raw, own, block.kept)
+        most = self.leaves.log_mass + self.kernel.log(least)
+        return _heaviest(most + SLACK * (1 + np.abs(most)) - bound, tol)
+
+    def _nearest_leaves(self, block):
+        """The leaves that may hold the nearest key of a query of the block; in leave-one-out, of the other keys."""
+        others = self.leaves.counts > (block.own is not None)
+        furthest = np.min(self.leaves.furthest(*_box(block)), where=others, initial=np.inf)
+        return np.flatnonzero(self.leaves.nearest(*_box(block)) <= furthest * (1 + ROUNDING))
+
+
+def _cut(rows, size):
+    """Rows (n, k) as leaves (n_leaves, size, k), the last filled up with zeros."""
+    leaves = np.zeros((-(-len(rows) // size), size, rows.shape[1]))
+    leaves.reshape(-1, rows.shape[1])[: len(rows)] = rows
+    return leaves
+
+
+def _box(block):
+    return block.raw.min(axis=0), block.raw.max(axis=0)
+
+
+def _heaviest(log_shares, tol):
+    """The positions that are left when the smallest shares are left out, while their sum is no more than tol."""
+    log_shares = log_shares - np.log(tol)
+    negligible = -np.log(1e3 * len(log_shares))  # all of these together are a thousandth
+    doubtful = np.sort(log_shares[(log_shares > negligible) & (log_shares <= 0)])
+    n_out = np.searchsorted(np.cumsum(np.exp(doubtful)), 0.99, side="right")
+    return np.flatnonzero(~(log_shares < (doubtful[n_out] if n_out < len(doubtful) else 0)))
