@@ -95,10 +95,9 @@ class BlocksPooler:
             order, size = kd_order(queued.centred, self._block_rows(queued.n_rows))
 
             def pool_blocks(part, start=start, queued=queued, order=order, size=size):
-                for first in range(part.start, part.stop, size):
-                    place = order[first : first + size]
-                    sums, log_mass[start + place] = self._sums(queued.take(place), tol)
-                    pooled[start + place] = engine.mean(sums)
+                places = order[part]
+                sums, mass = self._sums(queued, places, size, tol)
+                pooled[start + places], log_mass[start + places] = engine.mean(sums), mass
 
             run_blocks(pool_blocks, queued.n_rows, size * BLOCKS_TOGETHER, n_jobs)
         return pooled, log_mass
@@ -110,36 +109,44 @@ class BlocksPooler:
             near = slice(first, first + max(1, BLOCK_QUERIES // self.leaves.size))
             raw = self.raw[near].reshape(-1, self.raw.shape[2])[: self.leaves.counts[near].sum()]
             shares.append(self._plan(self.dense.distances.block(raw), tol))
-        return sum(self.leaves.counts[kept].sum() for kept in shares) / (n_blocks * self.leaves.counts.sum())
+        return sum(self.leaves.counts[kept].sum() for kept in shares) / (n_blocks * self.leaves.n_keys)
 
     def _block_rows(self, n_rows):
         """Few queries lie far apart: blocks of fewer then matter to fewer keys."""
-        ratio = n_rows / self.leaves.counts.sum()
+        ratio = n_rows / self.leaves.n_keys
         return int(np.clip(BLOCK_QUERIES * np.sqrt(ratio), FEWEST_QUERIES, BLOCK_QUERIES))
 
     @np.errstate(all="ignore")
-    def _sums(self, block, tol):
-        """Weighted sums of the columns for a block of queries, and log_mass."""
-        kept = self._plan(block, tol)
-        sums, log_mass = self._sums_among(kept, block)
-        empty = np.flatnonzero(np.isneginf(log_mass))
-        if len(empty) and len(kept) < len(self.raw):
-            few = block.take(empty)
-            sums[empty], _ = self._sums_among(self._nearest_leaves(few), few)
+    def _sums(self, queued, places, size, tol):
+        """Weighted sums of the columns, and log_mass, for queries in kd order, in blocks of `size`."""
+        sums, log_mass = np.empty((len(places), self.columns.shape[2])), np.empty(len(places))
+        for piece in _pieces(len(places), size):
+            block = queued.take(places[piece])
+            sums[piece], log_mass[piece] = self._sums_among(self._plan(block, tol), block, not self.kernel.compact)
+        empty = np.flatnonzero(sums[:, -1] == 0)
+        for piece in _pieces(len(empty), size):
+            sums[empty[piece]] = self._nearest_sums(queued.take(places[empty[piece]]))
         return sums, log_mass
 
-    def _sums_among(self, kept, block):
-        """`_sums` by the keys of some leaves."""
+    def _nearest_sums(self, block):
+        """Sums over the nearest keys, for a block of queries without any weight."""
+        least, furthest = self.leaves.nearest(*_box(block)), self.leaves.furthest(*_box(block))
+        others = self.leaves.counts > (block.own is not None)  # leaves with a key that is left
+        reach = np.min(furthest, where=others, initial=np.inf) * (1 + ROUNDING)
+        return self._sums_among(np.flatnonzero(least <= reach), block, has_nearest=True)[0]
+
+    def _sums_among(self, kept, block, has_nearest):
+        """Weighted sums and log_mass by the keys of the leaves `kept`."""
+        n_features, n_columns = self.raw.shape[2], self.columns.shape[2]
         count = self.leaves.counts[kept].sum()
         if count == 0:
-            return np.zeros((block.n_rows, self.columns.shape[2])), np.full(block.n_rows, -np.inf)
-        n_features, n_columns = self.raw.shape[2], self.columns.shape[2]
-        largest = min(MOST_KEPT * self.leaves.counts.sum(), GATHERED_NUMBERS // (2 * n_features + 2 + n_columns))
+            return np.zeros((block.n_rows, n_columns)), np.full(block.n_rows, -np.inf)
+        largest = min(MOST_KEPT * self.leaves.n_keys, GATHERED_NUMBERS // (2 * n_features + 2 + n_columns))
         if count > largest:
             return self.dense.collect_sums(block)
         raw = self.raw.take(kept, axis=0).reshape(-1, n_features)[:count]
         columns = self.columns.take(kept, axis=0).reshape(-1, n_columns)[:count]
-        few = self.dense.among(raw, columns, (block.raw.min(axis=0) + block.raw.max(axis=0)) / 2)
+        few = self.dense.among(raw, columns, np.mean(_box(block), axis=0), has_nearest)
         own = None if block.own is None else self._own_among(kept, self.place[block.own])
         return few.collect_sums(few.distances.block(block.raw, own, block.kept))
 
@@ -163,18 +170,17 @@ class BlocksPooler:
         most = self.leaves.log_mass + self.kernel.log(least)
         return _heaviest(most + SLACK * (1 + np.abs(most)) - bound, tol)
 
-    def _nearest_leaves(self, block):
-        """The leaves that may hold the nearest key of a query of the block; in leave-one-out, of the other keys."""
-        others = self.leaves.counts > (block.own is not None)
-        furthest = np.min(self.leaves.furthest(*_box(block)), where=others, initial=np.inf)
-        return np.flatnonzero(self.leaves.nearest(*_box(block)) <= furthest * (1 + ROUNDING))
-
 
 def _cut(rows, size):
     """Rows (n, k) as leaves (n_leaves, size, k), the last filled up with zeros."""
     leaves = np.zeros((-(-len(rows) // size), size, rows.shape[1]))
     leaves.reshape(-1, rows.shape[1])[: len(rows)] = rows
     return leaves
+
+
+def _pieces(n, size):
+    """Slices of `size` out of n."""
+    return [slice(first, first + size) for first in range(0, n, size)]
 
 
 def _box(block):

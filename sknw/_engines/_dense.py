@@ -115,8 +115,8 @@ class _Nearest(NamedTuple):
 class DensePooler:
     """The engine's keys with one kernel and their distances in bandwidths, ready for queries."""
 
-    def __init__(self, engine, kernel, distances):
-        self.engine, self.kernel, self.distances = engine, kernel, distances
+    def __init__(self, engine, kernel, distances, has_nearest=True):
+        self.engine, self.kernel, self.distances, self.has_nearest = engine, kernel, distances, has_nearest
         self.even = kernel.gaussian or (bool(kernel.coefficients) and not any(kernel.coefficients[1::2]))
         self.edge = kernel.support**2
 
@@ -166,12 +166,18 @@ class DensePooler:
         raw = self.distances.to_raw(self.engine.rows[rows])
         return self.distances.block(raw, self.engine.own[rows], self.engine.kept[rows])
 
-    def among(self, raw, columns, centre):
-        """A pooler of other keys, given as in `Distances.raw` and `DenseEngine.columns`, around another centre."""
-        return DensePooler(self.engine.among(columns), self.kernel, self.distances.among(raw, centre))
+    def among(self, raw, columns, centre, has_nearest):
+        """A pooler of some keys, given as in `Distances.raw` and `DenseEngine.columns`, around another centre.
+
+        `has_nearest` says whether the nearest keys of all queries are there, which matter where none has weight.
+        """
+        return DensePooler(self.engine.among(columns), self.kernel, self.distances.among(raw, centre), has_nearest)
 
     def collect_sums(self, block):
-        """Weighted sums of the columns (b, n_values + 1) for a block of queries, and log_mass (b,)."""
+        """Weighted sums of the columns (b, n_values + 1) for a block of queries, and log_mass (b,).
+
+        Where log_mass is -inf, sums are those of the nearest keys, or zero if this pooler may not have them.
+        """
         return self._collect(block, self._sums)
 
     # Collecting a stream of (rows, keys, weights) into one array, and the mass of its rows.
@@ -235,7 +241,7 @@ class DensePooler:
             stream = self._softmax_weights(block, key_blocks, nearest, anchor)
         result, mass = reduce(stream, block.n_rows)
         empty = np.flatnonzero(mass == 0)
-        if len(empty):
+        if len(empty) and self.has_nearest:
             ties = self._tie_weights(block.take(empty), key_blocks, nearest.take(empty))
             result[empty], _ = reduce(ties, len(empty))
         return result, np.log(mass) + shift

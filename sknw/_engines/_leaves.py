@@ -55,12 +55,13 @@ class Leaves:
     def __init__(self, raw, weights, size, mantissa):
         start = np.arange(0, len(raw), size)
         leaf = np.arange(len(raw)) // size
-        self.size, self.weights, self.counts = size, weights, np.diff(np.append(start, len(raw)))
+        self.n_keys, self.size, self.counts = len(raw), size, np.diff(np.append(start, len(raw)))
+        self.weights = np.maximum(weights, np.finfo(float).tiny)
         self.mantissa = mantissa[:, None]
         self.low = np.ascontiguousarray(np.minimum.reduceat(raw, start).T)
         self.high = np.ascontiguousarray(np.maximum.reduceat(raw, start).T)
-        heaviest = np.maximum.reduceat(weights, start)
-        shares = weights / heaviest[leaf]
+        heaviest = np.maximum.reduceat(self.weights, start)
+        shares = self.weights / heaviest[leaf]
         total = np.add.reduceat(shares, start)
         self.mass, self.log_mass = heaviest * total, np.log(heaviest) + np.log(total)
         offset = raw - self.low.T[leaf]
