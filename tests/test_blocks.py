@@ -5,11 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sknw import Kernel, NadarayaWatsonClassifier, NadarayaWatsonRegressor
 from sknw._engines import _blocks, _leaves
 from sknw._engines._blocks import BlocksEngine
 from sknw._engines._dense import DenseEngine
-from sknw._engines._leaves import Leaves, kd_order
 from sknw._kernels import KERNELS
 from sknw._weights import kept_fraction
 

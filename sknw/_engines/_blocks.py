@@ -7,15 +7,16 @@ leaves of keys that matter; the dense engine then pools these keys, around a cen
 * Compact kernel: a leaf matters if its box is within the support of the box of the queries. This is exact. Queries
   that find no key there are done again with all leaves that may hold their nearest keys: those no further than any
   leaf is at most.
-* Kernel convex in t: a leaf b of mass c_b holds at most the weight c_b K(least t) for each query of the block. `Leaves`
-  knows a lower bound D of the mass of all queries. Leaves are left out, the lightest first, while their upper bounds
-  sum to no more than tol D.
+* Kernel convex in t: a leaf b of mass c_b holds at most the weight c_b K(least t) for a query, and `Leaves` knows a
+  lower bound D of the query's mass. The greatest c_b K(least t) / D, over the parts of the block, bounds the share of
+  the leaf in the mass of each query. Leaves are left out, the lightest first, while these shares sum to no more than
+  tol.
 
-Error: let tau be the share of the left out weights in the whole mass of a query, tau <= tol. The exact pool is
-(1 - tau) (pool of the kept keys) + tau (pool of the others), so that the two pools differ by tau times a difference
-of convex combinations of values: by at most tol times their range. log_mass is too small, by at most -log(1 - tol).
-
-The plan's sums and logarithms are right to a relative SLACK, which is taken off D and the budget tol D.
+Error: let tau <= tol be the share of all left out weights in the mass of a query. Its exact pool is
+(1 - tau) (pool of the kept keys) + tau (pool of the others), which differs from the pool of the kept keys by tau
+times a difference of convex combinations of values: by at most tol times their range. log_mass is too small, by at
+most -log(1 - tol). All bounds are in logarithms, which are right to a relative SLACK: it is added to upper bounds and
+taken off lower ones; the sum of the shares, of positive terms, stays below 0.99 tol.
 """
 
 import numpy as np
@@ -29,6 +30,9 @@ LEAF_KEYS = 64
 
 BLOCK_QUERIES = 128
 """The most queries in a block."""
+
+PARTS = 4
+"""A block of queries has as many boxes, which are tighter than one."""
 
 FEWEST_QUERIES = 16
 """The most queries in a block where queries are very few."""
@@ -92,7 +96,7 @@ class BlocksPooler:
         step = max(1, SORTED_NUMBERS // self.raw.shape[2])
         for start in range(0, len(rows), step):
             queued = self.dense.block(queries, rows[start : start + step])
-            order, size = kd_order(queued.centred, self._block_rows(queued.n_rows))
+            order, size = self._order(queued, self._block_rows(queued.n_rows))
 
             def pool_blocks(part, start=start, queued=queued, order=order, size=size):
                 places = order[part]
@@ -104,12 +108,20 @@ class BlocksPooler:
 
     def kept_share(self, tol, n_blocks=20):
         """The share of pairs that matter, judged by some blocks of the keys as queries."""
-        shares = []
-        for first in np.linspace(0, len(self.raw) - 1, n_blocks).astype(int):
-            near = slice(first, first + max(1, BLOCK_QUERIES // self.leaves.size))
+        total, n_leaves = 0, -(-BLOCK_QUERIES // self.leaves.size)
+        for first in np.linspace(0, max(0, len(self.raw) - n_leaves), n_blocks).astype(int):
+            near = slice(first, first + n_leaves)
             raw = self.raw[near].reshape(-1, self.raw.shape[2])[: self.leaves.counts[near].sum()]
-            shares.append(self._plan(self.dense.distances.block(raw), tol))
-        return sum(self.leaves.counts[kept].sum() for kept in shares) / (n_blocks * self.leaves.n_keys)
+            block = self.dense.distances.block(raw)
+            order, _ = self._order(block, block.n_rows)
+            total += self.leaves.counts[self._plan(block.take(order), tol)].sum()
+        return total / (n_blocks * self.leaves.n_keys)
+
+    @staticmethod
+    def _order(block, most):
+        """kd order of queries, and the size <= `most` of blocks, or PARTS, whose PARTS are leaves too."""
+        order, size = kd_order(block.centred, max(1, most // PARTS))
+        return order, size * PARTS
 
     def _block_rows(self, n_rows):
         """Few queries lie far apart: blocks of fewer then matter to fewer keys."""
@@ -130,7 +142,7 @@ class BlocksPooler:
 
     def _nearest_sums(self, block):
         """Sums over the nearest keys, for a block of queries without any weight."""
-        least, furthest = self.leaves.nearest(*_box(block)), self.leaves.furthest(*_box(block))
+        least, furthest = self.leaves.nearest(*_box(block.raw)), self.leaves.furthest(*_box(block.raw))
         others = self.leaves.counts > (block.own is not None)  # leaves with a key that is left
         reach = np.min(furthest, where=others, initial=np.inf) * (1 + ROUNDING)
         return self._sums_among(np.flatnonzero(least <= reach), block, has_nearest=True)[0]
@@ -146,7 +158,7 @@ class BlocksPooler:
             return self.dense.collect_sums(block)
         raw = self.raw.take(kept, axis=0).reshape(-1, n_features)[:count]
         columns = self.columns.take(kept, axis=0).reshape(-1, n_columns)[:count]
-        few = self.dense.among(raw, columns, np.mean(_box(block), axis=0), has_nearest)
+        few = self.dense.among(raw, columns, np.mean(_box(block.raw), axis=0), has_nearest)
         own = None if block.own is None else self._own_among(kept, self.place[block.own])
         return few.collect_sums(few.distances.block(block.raw, own, block.kept))
 
@@ -158,17 +170,21 @@ class BlocksPooler:
 
     # The plan: which leaves matter to a block.
 
+    @np.errstate(all="ignore")
     def _plan(self, block, tol):
-        """The leaves (n_kept,) that matter to a block, ascending."""
-        if not self.kernel.compact and tol == 0:
-            return np.arange(len(self.raw))
-        least = self.leaves.nearest(*_box(block))
+        """The leaves (n_kept,) that matter to a block in kd order, ascending."""
         if self.kernel.compact:
-            return np.flatnonzero(least <= self.kernel.support**2 * (1 + ROUNDING))
+            return np.flatnonzero(self.leaves.nearest(*_box(block.raw)) <= self.kernel.support**2 * (1 + ROUNDING))
+        if tol == 0:
+            return np.arange(len(self.raw))
         own = None if block.own is None else self.place[block.own]
         bound = self.leaves.log_mass_bound(self.kernel, block.raw, own, block.kept)
-        most = self.leaves.log_mass + self.kernel.log(least)
-        return _heaviest(most + SLACK * (1 + np.abs(most)) - bound, tol)
+        shares = np.full(len(self.raw), -np.inf)
+        for part in _pieces(block.n_rows, -(-block.n_rows // PARTS)):
+            most = self.leaves.log_mass + self.kernel.log(self.leaves.nearest(*_box(block.raw[part])))
+            most += SLACK * (1 + np.abs(most))
+            np.maximum(shares, most - bound[part].min(), out=shares)
+        return _heaviest(shares, tol)
 
 
 def _cut(rows, size):
@@ -183,8 +199,8 @@ def _pieces(n, size):
     return [slice(first, first + size) for first in range(0, n, size)]
 
 
-def _box(block):
-    return block.raw.min(axis=0), block.raw.max(axis=0)
+def _box(raw):
+    return raw.min(axis=0), raw.max(axis=0)
 
 
 def _heaviest(log_shares, tol):

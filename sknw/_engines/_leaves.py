@@ -84,7 +84,7 @@ class Leaves:
         return np.einsum("fb,fb->b", gap, gap)
 
     def log_mass_bound(self, kernel, raw, own, kept):
-        """A lower bound of log sum_i w_i K(t_i), for all queries (b, d) of a block.
+        """A lower bound (b,) of log sum_i w_i K(t_i), for the queries (b, d) of a block.
 
         `own` is None, or the positions (b,) of the queries' own keys in kd order, -1 without one, and `kept` (b,)
         what they keep.
@@ -109,7 +109,7 @@ class Leaves:
         logs += log_mass
         most = logs.max(axis=1)
         bound = most + np.log(np.exp(logs - most[:, None]).sum(axis=1))
-        return np.where(np.isneginf(most), -np.inf, bound - SLACK * (1 + np.abs(bound))).min()
+        return np.where(np.isneginf(most), -np.inf, bound - SLACK * (1 + np.abs(bound)))
 
     def _leave_out(self, t, log_mass, few, own, kept):
         """Take the queries' own keys off the mean t (b, n_few) and the log_mass (b, n_few) of the leaves `few`."""
