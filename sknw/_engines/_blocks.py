@@ -34,20 +34,17 @@ BLOCK_QUERIES = 128
 PARTS = 4
 """A block of queries has as many boxes, which are tighter than one."""
 
-FEWEST_QUERIES = 16
-"""The most queries in a block where queries are very few."""
+FEWEST_QUERIES = 32
+"""The most queries in a block where queries are very few, or too many keys matter to more."""
 
 BLOCKS_TOGETHER = 8
 """Blocks of queries that make one task for a thread."""
 
-SORTED_NUMBERS = 2**20
+SORTED_NUMBERS = 2**19
 """Coordinates of queries that are put in order together."""
 
 GATHERED_NUMBERS = 2**21
 """The largest copy of keys that matter."""
-
-MOST_KEPT = 0.7
-"""The largest share of keys that is worth a copy."""
 
 
 ROUNDING = 1e-9
@@ -108,11 +105,9 @@ class BlocksPooler:
 
     def kept_share(self, tol, n_blocks=20):
         """The share of pairs that matter, judged by some blocks of the keys as queries."""
-        total, n_leaves = 0, -(-BLOCK_QUERIES // self.leaves.size)
-        for first in np.linspace(0, max(0, len(self.raw) - n_leaves), n_blocks).astype(int):
-            near = slice(first, first + n_leaves)
-            raw = self.raw[near].reshape(-1, self.raw.shape[2])[: self.leaves.counts[near].sum()]
-            block = self.dense.distances.block(raw)
+        total, n_leaves = 0, max(1, BLOCK_QUERIES // self.leaves.size)
+        for first in np.linspace(0, (len(self.raw) - 1) // n_leaves, n_blocks).astype(int) * n_leaves:
+            block = self.dense.distances.block(self._gather(self.raw, slice(first, first + n_leaves)))
             order, _ = self._order(block, block.n_rows)
             total += self.leaves.counts[self._plan(block.take(order), tol)].sum()
         return total / (n_blocks * self.leaves.n_keys)
@@ -133,12 +128,24 @@ class BlocksPooler:
         """Weighted sums of the columns, and log_mass, for queries in kd order, in blocks of `size`."""
         sums, log_mass = np.empty((len(places), self.columns.shape[2])), np.empty(len(places))
         for piece in _pieces(len(places), size):
-            block = queued.take(places[piece])
-            sums[piece], log_mass[piece] = self._sums_among(self._plan(block, tol), block, not self.kernel.compact)
+            sums[piece], log_mass[piece] = self._block_sums(queued.take(places[piece]), tol)
         empty = np.flatnonzero(sums[:, -1] == 0)
         for piece in _pieces(len(empty), size):
             sums[empty[piece]] = self._nearest_sums(queued.take(places[empty[piece]]))
         return sums, log_mass
+
+    def _block_sums(self, block, tol):
+        """Weighted sums and log_mass by the keys that matter to a block."""
+        kept, half = self._plan(block, tol), block.n_rows // 2
+        if self._fits(kept) or block.n_rows <= FEWEST_QUERIES:
+            return self._sums_among(kept, block, has_nearest=not self.kernel.compact)
+        halves = [self._block_sums(block.take(part), tol) for part in (slice(half), slice(half, None))]
+        return tuple(map(np.concatenate, zip(*halves, strict=True)))
+
+    def _fits(self, kept):
+        """Whether a copy of the keys of the leaves `kept` is not too large."""
+        numbers = 2 * self.raw.shape[2] + 2 + self.columns.shape[2]
+        return self.leaves.counts[kept].sum() * numbers <= GATHERED_NUMBERS
 
     def _nearest_sums(self, block):
         """Sums over the nearest keys, for a block of queries without any weight."""
@@ -149,18 +156,18 @@ class BlocksPooler:
 
     def _sums_among(self, kept, block, has_nearest):
         """Weighted sums and log_mass by the keys of the leaves `kept`."""
-        n_features, n_columns = self.raw.shape[2], self.columns.shape[2]
-        count = self.leaves.counts[kept].sum()
-        if count == 0:
-            return np.zeros((block.n_rows, n_columns)), np.full(block.n_rows, -np.inf)
-        largest = min(MOST_KEPT * self.leaves.n_keys, GATHERED_NUMBERS // (2 * n_features + 2 + n_columns))
-        if count > largest:
+        if len(kept) == 0:
+            return np.zeros((block.n_rows, self.columns.shape[2])), np.full(block.n_rows, -np.inf)
+        if not self._fits(kept):
             return self.dense.collect_sums(block)
-        raw = self.raw.take(kept, axis=0).reshape(-1, n_features)[:count]
-        columns = self.columns.take(kept, axis=0).reshape(-1, n_columns)[:count]
+        raw, columns = self._gather(self.raw, kept), self._gather(self.columns, kept)
         few = self.dense.among(raw, columns, np.mean(_box(block.raw), axis=0), has_nearest)
         own = None if block.own is None else self._own_among(kept, self.place[block.own])
         return few.collect_sums(few.distances.block(block.raw, own, block.kept))
+
+    def _gather(self, leaves, kept):
+        """The rows of the leaves `kept` out of all leaves (n_leaves, size, k)."""
+        return leaves[kept].reshape(-1, leaves.shape[2])[: self.leaves.counts[kept].sum()]
 
     def _own_among(self, kept, place):
         """Positions in kd order as positions among the keys of the leaves `kept`, -1 where absent."""
@@ -175,8 +182,6 @@ class BlocksPooler:
         """The leaves (n_kept,) that matter to a block in kd order, ascending."""
         if self.kernel.compact:
             return np.flatnonzero(self.leaves.nearest(*_box(block.raw)) <= self.kernel.support**2 * (1 + ROUNDING))
-        if tol == 0:
-            return np.arange(len(self.raw))
         own = None if block.own is None else self.place[block.own]
         bound = self.leaves.log_mass_bound(self.kernel, block.raw, own, block.kept)
         shares = np.full(len(self.raw), -np.inf)

@@ -83,6 +83,7 @@ class Leaves:
         gap /= self.mantissa
         return np.einsum("fb,fb->b", gap, gap)
 
+    @np.errstate(all="ignore")
     def log_mass_bound(self, kernel, raw, own, kept):
         """A lower bound (b,) of log sum_i w_i K(t_i), for the queries (b, d) of a block.
 
@@ -120,5 +121,5 @@ class Leaves:
         leaf = leaf[rows]
         rest = (1 - SLACK) * self.mass[leaf] - (1 - kept[rows]) * self.weights[own[rows]]
         pairs = rows, column[leaf]
-        t[pairs] *= self.mass[leaf] / rest
+        t[pairs] *= np.where(rest > 0, self.mass[leaf] / rest, 1.0)
         log_mass[pairs] = np.log(np.maximum(rest, 0.0))
