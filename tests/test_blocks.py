@@ -70,7 +70,7 @@ def assert_same(fast, exact, queries, values, tol):
 @every_kernel
 @given(
     seed=st.integers(0, 2**32 - 1),
-    n=st.integers(8, 300),
+    n=st.integers(8, 200),
     d=st.integers(1, 5),
     scatter=st.sampled_from(sorted(SCATTER)),
     weighting=st.sampled_from(sorted(WEIGHTS)),
