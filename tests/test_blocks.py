@@ -206,3 +206,13 @@ def test_the_estimators_can_ask_for_blocks():
 def test_a_kernel_without_facts_is_refused():
     with pytest.raises(ValueError, match=r"algorithm='blocks' cannot do this kernel with 2 features; .*\['dense'\]"):
         NadarayaWatsonRegressor(kernel=Kernel(lambda t: -t), algorithm="blocks").fit(np.eye(2), [0, 1])
+
+
+def test_the_nearest_other_key_when_a_leaf_holds_the_own_key_alone():
+    keys, values = 10 * np.arange(10.0)[:, None], np.arange(10.0)[:, None]
+    fast, _ = poolers("epanechnikov", keys, values, np.ones(10), 1.0)
+    assert fast.leaves.counts[-1] == 1
+    pooled, log_mass = fast.pool(None, rows=np.array([9, 0]))
+    np.testing.assert_array_equal(pooled, [[8], [1]])
+    np.testing.assert_array_equal(fast.pool(None, rows=np.array([9]))[0], [[8]])
+    assert np.isneginf(log_mass).all()
