@@ -11,6 +11,7 @@ their mass, the sum of their weights, and are done again with more care:
 The second pass looks only into those blocks of keys that hold a key near enough to matter.
 """
 
+from copy import copy
 from typing import NamedTuple
 
 import numpy as np
@@ -69,7 +70,13 @@ class DenseEngine:
 
     def prepare(self, kernel, bandwidth):
         """A pooler for one kernel and one bandwidth vector (n_features,)."""
-        return DensePooler(self, kernel, bandwidth)
+        return DensePooler(self, kernel, Distances(self.keys, bandwidth))
+
+    def among(self, columns):
+        """The same engine with other keys, given by their rows of `columns` alone: enough to collect weights."""
+        few = copy(self)
+        few.columns, few.weights = columns, columns[:, -1]
+        return few
 
     def mean(self, sums):
         """Means of the values (b, n_values) from sums of `columns` (b, n_values + 1)."""
@@ -106,11 +113,10 @@ class _Nearest(NamedTuple):
 
 
 class DensePooler:
-    """The engine's keys with one kernel and bandwidth, ready for queries."""
+    """The engine's keys with one kernel and their distances in bandwidths, ready for queries."""
 
-    def __init__(self, engine, kernel, bandwidth):
-        self.engine, self.kernel = engine, kernel
-        self.distances = Distances(engine.keys, bandwidth)
+    def __init__(self, engine, kernel, distances, has_nearest=True):
+        self.engine, self.kernel, self.distances, self.has_nearest = engine, kernel, distances, has_nearest
         self.even = kernel.gaussian or (bool(kernel.coefficients) and not any(kernel.coefficients[1::2]))
         self.edge = kernel.support**2
 
@@ -121,7 +127,7 @@ class DensePooler:
         log_mass = np.empty(len(rows))
 
         def pool_rows(part):
-            sums, log_mass[part] = self._collect(self._block(queries, rows[part]), self._sums)
+            sums, log_mass[part] = self.collect_sums(self.block(queries, rows[part]))
             pooled[part] = self.engine.mean(sums)
 
         run_blocks(pool_rows, len(rows), self._block_rows(len(rows)), n_jobs)
@@ -134,29 +140,45 @@ class DensePooler:
         log_mass = np.empty(len(rows))
 
         def attend(part):
-            weights, log_mass[part] = self._collect(self._block(queries, rows[part]), self._products)
+            weights, log_mass[part] = self._collect(self.block(queries, rows[part]), self._products)
             attention[part, self.engine.active] = weights / weights.sum(axis=1, keepdims=True)
 
-        block_rows = min(self._block_rows(len(rows)), max(1, 2**20 // len(self.engine.keys)))
+        block_rows = min(self._block_rows(len(rows)), max(1, 2**20 // len(self.engine.weights)))
         run_blocks(attend, len(rows), block_rows, n_jobs)
         return attention, log_mass
 
     # Blocks of queries and of keys.
 
     def _least_key_rows(self):
-        return max(MIN_KEY_ROWS, -(-len(self.engine.keys) // MAX_KEY_BLOCKS))
+        return max(MIN_KEY_ROWS, -(-len(self.engine.weights) // MAX_KEY_BLOCKS))
 
     def _block_rows(self, n_rows):
         return max(1, min(n_rows, BLOCK_PAIRS // self._least_key_rows()))
 
     def _key_blocks(self, n_rows):
-        n, step = len(self.engine.keys), max(self._least_key_rows(), BLOCK_PAIRS // n_rows)
+        n, step = len(self.engine.weights), max(self._least_key_rows(), BLOCK_PAIRS // n_rows)
         return [slice(start, min(start + step, n)) for start in range(0, n, step)]
 
-    def _block(self, queries, rows):
+    def block(self, queries, rows):
+        """A block of some rows of the queries; None leaves one out."""
         if queries is not None:
-            return self.distances.block(queries[rows])
-        return self.distances.block(self.engine.rows[rows], self.engine.own[rows], self.engine.kept[rows])
+            return self.distances.block(self.distances.to_raw(queries[rows]))
+        raw = self.distances.to_raw(self.engine.rows[rows])
+        return self.distances.block(raw, self.engine.own[rows], self.engine.kept[rows])
+
+    def among(self, raw, columns, centre, has_nearest):
+        """A pooler of some keys, given as in `Distances.raw` and `DenseEngine.columns`, around another centre.
+
+        `has_nearest` says whether the nearest keys of all queries are there, which matter where none has weight.
+        """
+        return DensePooler(self.engine.among(columns), self.kernel, self.distances.among(raw, centre), has_nearest)
+
+    def collect_sums(self, block):
+        """Weighted sums of the columns (b, n_values + 1) for a block of queries, and log_mass (b,).
+
+        Where log_mass is -inf, sums are those of the nearest keys, or zero if this pooler may not have them.
+        """
+        return self._collect(block, self._sums)
 
     # Collecting a stream of (rows, keys, weights) into one array, and the mass of its rows.
 
@@ -167,7 +189,7 @@ class DensePooler:
         return sums, sums[:, -1].copy()
 
     def _products(self, stream, n_rows):
-        products = np.zeros((n_rows, len(self.engine.keys)))
+        products = np.zeros((n_rows, len(self.engine.weights)))
         for rows, keys, weights in stream:
             products[rows, keys] = weights * self.engine.weights[keys]
         return products, products.sum(axis=1)
@@ -219,7 +241,7 @@ class DensePooler:
             stream = self._softmax_weights(block, key_blocks, nearest, anchor)
         result, mass = reduce(stream, block.n_rows)
         empty = np.flatnonzero(mass == 0)
-        if len(empty):
+        if len(empty) and self.has_nearest:
             ties = self._tie_weights(block.take(empty), key_blocks, nearest.take(empty))
             result[empty], _ = reduce(ties, len(empty))
         return result, np.log(mass) + shift
@@ -313,8 +335,8 @@ class DensePooler:
 
     def _is_deep(self, block, by_product):
         """Whether, judged by a sample of pairs, exp would often underflow: that costs more than a floor."""
-        step = max(1, len(self.engine.keys) // 256)
-        sample = [slice(0, len(self.engine.keys), step)]
+        step = max(1, len(self.engine.weights) // 256)
+        sample = [slice(0, len(self.engine.weights), step)]
         ((_, exponents),) = self._distance_blocks(block.take(slice(16)), sample, by_product, factor=-0.5)
         return np.mean(exponents < LOWEST_EXPONENT) > 0.01
 

@@ -10,6 +10,7 @@ There are three ways, since no one of them is right everywhere:
   the precision. It stays exact where q is so far away that t_i and t_0 agree in nearly all their digits.
 """
 
+from copy import copy
 from typing import NamedTuple
 
 import numpy as np
@@ -61,27 +62,43 @@ class Distances:
         # squares must not overflow; at 2**-500 of the spread every weight has long reached its limit
         largest = np.maximum(high, -low)
         bandwidth = np.maximum(bandwidth, np.maximum(spread * 2.0**-500, largest * 2.0**-1000))
-        self._mantissa, self._exponents = np.frexp(bandwidth)
-        self._exact_squares = inverse_square(self._mantissa)
+        self.mantissa, self._exponents = np.frexp(bandwidth)
+        self._exact_squares = inverse_square(self.mantissa)
         self._squares = self._exact_squares[0]
         self._uniform = np.all(self._squares == self._squares[0])
         columns = np.ldexp(columns, -self._exponents[:, None])  # a power of two loses no digit
-        self._raw = np.ascontiguousarray(columns.T)
-        self._centre = np.ldexp(centre, 1 - self._exponents)
-        centred = (columns - self._centre[:, None]) / self._mantissa[:, None]
-        self._augmented = np.vstack([centred, np.square(centred).sum(axis=0), np.ones(len(keys))])
+        self._put(np.ascontiguousarray(columns.T), np.ldexp(centre, 1 - self._exponents))
+
+    def _put(self, raw, centre):
+        """Take the keys (n, d), in powers of two of the bandwidth, around a centre (d,) in the same."""
+        self.raw, self._centre = raw, centre
+        n, d = raw.shape
+        self._augmented = np.empty((d + 2, n))
+        centred = np.subtract(raw.T, centre[:, None], out=self._augmented[:d])
+        centred /= self.mantissa[:, None]
+        np.square(centred).sum(axis=0, out=self._augmented[d])
+        self._augmented[d + 1] = 1.0
+
+    def among(self, raw, centre):
+        """The same distances from other keys, around another centre (d,), both as in `raw`."""
+        few = copy(self)
+        few._put(raw, centre)
+        return few
 
     def _used(self, rows):
         if len(self.features) == rows.shape[1]:
             return rows
         return rows[:, self.features] if len(self.features) else np.zeros((len(rows), 1))
 
-    def block(self, queries, own=None, kept=None):
-        """A `Block` of the queries (b, d)."""
+    def to_raw(self, queries):
+        """Queries (b, d) in powers of two of the bandwidth."""
         with np.errstate(over="ignore"):
             raw = np.ldexp(self._used(queries), -self._exponents)
-        raw = np.clip(raw, self._centre - 2.0**500, self._centre + 2.0**500)
-        centred = (raw - self._centre) / self._mantissa
+        return np.clip(raw, self._centre - 2.0**500, self._centre + 2.0**500)
+
+    def block(self, raw, own=None, kept=None):
+        """A `Block` of queries as `to_raw` gives them."""
+        centred = (raw - self._centre) / self.mantissa
         return Block(raw, centred, np.einsum("ij,ij->i", centred, centred), own, kept)
 
     def by_product(self, block, factor=1.0):
@@ -106,10 +123,10 @@ class Distances:
 
     def _write_differences(self, raw, keys, out):
         if self._uniform:
-            cdist(raw, self._raw[keys], "sqeuclidean", out=out)
+            cdist(raw, self.raw[keys], "sqeuclidean", out=out)
             out *= self._squares[0]
         else:
-            cdist(raw, self._raw[keys], "sqeuclidean", out=out, w=self._squares)
+            cdist(raw, self.raw[keys], "sqeuclidean", out=out, w=self._squares)
 
     def differences(self, raw, keys):
         """t, (b, n_keys) as a new array, for queries as they are in `Block.raw` (b, d)."""
@@ -119,13 +136,13 @@ class Distances:
 
     def to_key(self, raw, key):
         """t, (b,) between each query, as in `Block.raw` (b, d), and one key each (b,)."""
-        return np.square(raw - self._raw[key]) @ self._squares
+        return np.square(raw - self.raw[key]) @ self._squares
 
     def relative(self, raw, anchor, key):
         """t - t_0, (p,) for p queries, as in `Block.raw` (p, d), each with a key (p,) and an anchor key (p,)."""
         total, error = np.zeros((2, len(raw)))
         for f, (square, square_error) in enumerate(zip(*self._exact_squares, strict=True)):
-            q, x, x0 = raw[:, f], self._raw[key, f], self._raw[anchor, f]
+            q, x, x0 = raw[:, f], self.raw[key, f], self.raw[anchor, f]
             step, step_error = two_sum(x, -x0)
             near, near_error = two_sum(x, -q)
             far, far_error = two_sum(x0, -q)

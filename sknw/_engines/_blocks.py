@@ -1,0 +1,217 @@
+"""The blocks engine: any number of features; keys and queries in blocks of neighbours, and only the pairs of blocks
+that matter.
+
+Keys and queries are put into the order of a k-d tree in bandwidths. For each block of queries a plan takes the
+leaves of keys that matter; the dense engine then pools these keys, around a centre of their own, with all its care.
+
+* Compact kernel: a leaf matters if its box is within the support of the box of the queries. This is exact. Queries
+  that find no key there are done again with all leaves that may hold their nearest keys: those no further than any
+  leaf is at most.
+* Kernel convex in t: a leaf b of mass c_b holds at most the weight c_b K(least t) for a query, and `Leaves` knows a
+  lower bound D of the query's mass. The greatest c_b K(least t) / D, over the parts of the block, bounds the share of
+  the leaf in the mass of each query. Leaves are left out, the lightest first, while these shares sum to no more than
+  tol.
+
+Error: let tau <= tol be the share of all left out weights in the mass of a query. Its exact pool is
+(1 - tau) (pool of the kept keys) + tau (pool of the others), which differs from the pool of the kept keys by tau
+times a difference of convex combinations of values: by at most tol times their range. log_mass is too small, by at
+most -log(1 - tol). All bounds are in logarithms, which are right to a relative SLACK: it is added to upper bounds and
+taken off lower ones; the sum of the shares, of positive terms, stays below 0.99 tol.
+"""
+
+import numpy as np
+
+from .._threads import run_blocks
+from ._dense import DenseEngine
+from ._leaves import SLACK, Leaves, kd_order
+
+LEAF_KEYS = 64
+"""The most keys in a leaf."""
+
+BLOCK_QUERIES = 128
+"""The most queries in a block."""
+
+PARTS = 4
+"""A block of queries has as many boxes, which are tighter than one."""
+
+FEWEST_QUERIES = 32
+"""The most queries in a block where queries are very few, or too many keys matter to more."""
+
+BLOCKS_TOGETHER = 8
+"""Blocks of queries that make one task for a thread."""
+
+SORTED_NUMBERS = 2**19
+"""Coordinates of queries that are put in order together."""
+
+GATHERED_NUMBERS = 2**21
+"""The largest copy of keys that matter."""
+
+
+ROUNDING = 1e-9
+"""Relative widening of distances, far above their rounding."""
+
+
+class BlocksEngine:
+    """The dense engine, for pruning; the order of the keys depends on the bandwidth."""
+
+    @staticmethod
+    def supports(kernel, n_features):
+        """Compact kernels, and kernels convex in t, of any number of features."""
+        return kernel.compact or kernel.convex
+
+    def __init__(self, keys, values, weights, kept):
+        self.dense = DenseEngine(keys, values, weights, kept)
+
+    def prepare(self, kernel, bandwidth):
+        """A pooler for one kernel and one bandwidth vector (n_features,)."""
+        return BlocksPooler(self.dense.prepare(kernel, bandwidth))
+
+
+class BlocksPooler:
+    """The keys of a dense pooler in kd order, ready for queries."""
+
+    def __init__(self, dense):
+        self.dense, self.kernel = dense, dense.kernel
+        distances, columns = dense.distances, dense.engine.columns
+        order, size = kd_order(distances.raw / distances.mantissa, LEAF_KEYS)
+        self.place = np.empty(len(order) + 1, dtype=np.intp)
+        self.place[order], self.place[-1] = np.arange(len(order)), -1
+        raw, columns = distances.raw[order], columns[order]
+        self.leaves = Leaves(raw, columns[:, -1], size, distances.mantissa)
+        self.raw, self.columns = _cut(raw, size), _cut(columns, size)
+
+    def attention(self, queries=None, rows=slice(None), n_jobs=None):
+        """Attention weights, by the dense engine."""
+        return self.dense.attention(queries, rows, n_jobs)
+
+    def pool(self, queries=None, rows=slice(None), n_jobs=None, tol=0.0):
+        """Pooled values (m, n_values) and log_mass (m,), as every engine gives them, to `tol`."""
+        engine = self.dense.engine
+        rows = np.arange(len(engine.rows if queries is None else queries))[rows]
+        pooled = np.empty((len(rows), engine.columns.shape[1] - 1))
+        log_mass = np.empty(len(rows))
+        step = max(1, SORTED_NUMBERS // self.raw.shape[2])
+        for start in range(0, len(rows), step):
+            queued = self.dense.block(queries, rows[start : start + step])
+            order, size = self._order(queued, self._block_rows(queued.n_rows))
+
+            def pool_blocks(part, start=start, queued=queued, order=order, size=size):
+                places = order[part]
+                sums, mass = self._sums(queued, places, size, tol)
+                pooled[start + places], log_mass[start + places] = engine.mean(sums), mass
+
+            run_blocks(pool_blocks, queued.n_rows, size * BLOCKS_TOGETHER, n_jobs)
+        return pooled, log_mass
+
+    def kept_share(self, tol, n_blocks=20):
+        """The share of pairs that matter, judged by some blocks of the keys as queries."""
+        total, n_leaves = 0, max(1, BLOCK_QUERIES // self.leaves.size)
+        for first in np.linspace(0, (len(self.raw) - 1) // n_leaves, n_blocks).astype(int) * n_leaves:
+            block = self.dense.distances.block(self._gather(self.raw, slice(first, first + n_leaves)))
+            order, _ = self._order(block, block.n_rows)
+            total += self.leaves.counts[self._plan(block.take(order), tol)].sum()
+        return total / (n_blocks * self.leaves.n_keys)
+
+    @staticmethod
+    def _order(block, most):
+        """kd order of queries, and the size <= `most` of blocks, or PARTS, whose PARTS are leaves too."""
+        order, size = kd_order(block.centred, max(1, most // PARTS))
+        return order, size * PARTS
+
+    def _block_rows(self, n_rows):
+        """Few queries lie far apart: blocks of fewer then matter to fewer keys."""
+        ratio = n_rows / self.leaves.n_keys
+        return int(np.clip(BLOCK_QUERIES * np.sqrt(ratio), FEWEST_QUERIES, BLOCK_QUERIES))
+
+    @np.errstate(all="ignore")
+    def _sums(self, queued, places, size, tol):
+        """Weighted sums of the columns, and log_mass, for queries in kd order, in blocks of `size`."""
+        sums, log_mass = np.empty((len(places), self.columns.shape[2])), np.empty(len(places))
+        for piece in _pieces(len(places), size):
+            sums[piece], log_mass[piece] = self._block_sums(queued.take(places[piece]), tol)
+        empty = np.flatnonzero(sums[:, -1] == 0)
+        for piece in _pieces(len(empty), size):
+            sums[empty[piece]] = self._nearest_sums(queued.take(places[empty[piece]]))
+        return sums, log_mass
+
+    def _block_sums(self, block, tol):
+        """Weighted sums and log_mass by the keys that matter to a block."""
+        kept, half = self._plan(block, tol), block.n_rows // 2
+        if self._fits(kept) or block.n_rows <= FEWEST_QUERIES:
+            return self._sums_among(kept, block, has_nearest=not self.kernel.compact)
+        halves = [self._block_sums(block.take(part), tol) for part in (slice(half), slice(half, None))]
+        return tuple(map(np.concatenate, zip(*halves, strict=True)))
+
+    def _fits(self, kept):
+        """Whether a copy of the keys of the leaves `kept` is not too large."""
+        numbers = 2 * self.raw.shape[2] + 2 + self.columns.shape[2]
+        return self.leaves.counts[kept].sum() * numbers <= GATHERED_NUMBERS
+
+    def _nearest_sums(self, block):
+        """Sums over the nearest keys, for a block of queries without any weight."""
+        least, furthest = self.leaves.nearest(*_box(block.raw)), self.leaves.furthest(*_box(block.raw))
+        others = self.leaves.counts > (block.own is not None)  # leaves with a key that is left
+        reach = np.min(furthest, where=others, initial=np.inf) * (1 + ROUNDING)
+        return self._sums_among(np.flatnonzero(least <= reach), block, has_nearest=True)[0]
+
+    def _sums_among(self, kept, block, has_nearest):
+        """Weighted sums and log_mass by the keys of the leaves `kept`."""
+        if len(kept) == 0:
+            return np.zeros((block.n_rows, self.columns.shape[2])), np.full(block.n_rows, -np.inf)
+        if not self._fits(kept):
+            return self.dense.collect_sums(block)
+        raw, columns = self._gather(self.raw, kept), self._gather(self.columns, kept)
+        few = self.dense.among(raw, columns, np.mean(_box(block.raw), axis=0), has_nearest)
+        own = None if block.own is None else self._own_among(kept, self.place[block.own])
+        return few.collect_sums(few.distances.block(block.raw, own, block.kept))
+
+    def _gather(self, leaves, kept):
+        """The rows of the leaves `kept` out of all leaves (n_leaves, size, k)."""
+        return leaves[kept].reshape(-1, leaves.shape[2])[: self.leaves.counts[kept].sum()]
+
+    def _own_among(self, kept, place):
+        """Positions in kd order as positions among the keys of the leaves `kept`, -1 where absent."""
+        leaf, offset = np.divmod(place, self.leaves.size)
+        at = np.minimum(np.searchsorted(kept, leaf), len(kept) - 1)
+        return np.where(kept[at] == leaf, at * self.leaves.size + offset, -1)
+
+    # The plan: which leaves matter to a block.
+
+    @np.errstate(all="ignore")
+    def _plan(self, block, tol):
+        """The leaves (n_kept,) that matter to a block in kd order, ascending."""
+        if self.kernel.compact:
+            return np.flatnonzero(self.leaves.nearest(*_box(block.raw)) <= self.kernel.support**2 * (1 + ROUNDING))
+        own = None if block.own is None else self.place[block.own]
+        bound = self.leaves.log_mass_bound(self.kernel, block.raw, own, block.kept)
+        shares = np.full(len(self.raw), -np.inf)
+        for part in _pieces(block.n_rows, -(-block.n_rows // PARTS)):
+            most = self.leaves.log_mass + self.kernel.log(self.leaves.nearest(*_box(block.raw[part])))
+            most += SLACK * (1 + np.abs(most))
+            np.maximum(shares, most - bound[part].min(), out=shares)
+        return _heaviest(shares, tol)
+
+
+def _cut(rows, size):
+    """Rows (n, k) as leaves (n_leaves, size, k), the last filled up with zeros."""
+    leaves = np.zeros((-(-len(rows) // size), size, rows.shape[1]))
+    leaves.reshape(-1, rows.shape[1])[: len(rows)] = rows
+    return leaves
+
+
+def _pieces(n, size):
+    """Slices of `size` out of n."""
+    return [slice(first, first + size) for first in range(0, n, size)]
+
+
+def _box(raw):
+    return raw.min(axis=0), raw.max(axis=0)
+
+
+def _heaviest(log_shares, tol):
+    """The positions that are left when the smallest shares are left out, while their sum is no more than tol."""
+    log_shares = log_shares - np.log(tol)
+    negligible = -np.log(1e3 * len(log_shares))  # all of these together are a thousandth
+    doubtful = np.sort(log_shares[(log_shares > negligible) & (log_shares <= 0)])
+    n_out = np.searchsorted(np.cumsum(np.exp(doubtful)), 0.99, side="right")
+    return np.flatnonzero(~(log_shares < (doubtful[n_out] if n_out < len(doubtful) else 0)))

@@ -1,0 +1,125 @@
+"""Leaves of a k-d tree: the keys in groups of neighbours, and what is known of a group without a look at its keys.
+
+Of a leaf b we keep its box, its mass c_b = sum w_i, its weighted mean mu_b and its spread s_b², the weighted mean of
+|x_i - mu_b|². For the queries q in a box of their own this bounds
+
+* t from below and above, by the least and the greatest distance of the two boxes;
+* the mass of each query from below. A kernel convex in t obeys Jensen's inequality, and the weighted mean of t over
+  a leaf is |q - mu_b|² + s_b², hence sum_i w_i K(t_i) >= sum_b c_b K(|q - mu_b|² + s_b²). Any of the leaves may be
+  left out of such a bound. In leave-one-out, a query's own key has t = 0: taking the mass g off its leaf leaves the
+  mass c_b - g, with the mean of t multiplied by c_b / (c_b - g).
+
+Rounding: boxes are subtracted in the units of the keys, which keeps the relative precision of gaps wherever the
+origin is. Means are held as (low corner + offset), and products are centred on the queries; what they err by is
+below SLACK times the squares they are made of, and these are added.
+"""
+
+import numpy as np
+
+SLACK = 1e-12
+"""Relative widening of the bounds, far above their rounding."""
+
+BOUND_LEAVES = 128
+"""Leaves whose masses make the lower bound."""
+
+
+def kd_order(points, most):
+    """An order (n,) of points (n, d) and a size <= `most`, such that slices of that size are leaves of a k-d tree.
+
+    The tree halves its nodes along their longest side, all nodes of a level together. Rows of NaN fill up the last
+    leaves: they sort behind all numbers.
+    """
+    n, d = points.shape
+    depth = max(0, int(np.ceil(np.log2(n / most))))
+    size = -(-n // 2**depth)
+    order = np.arange(size << depth)
+    x = np.full((d, len(order)), np.nan)
+    x[:, :n] = points.T
+    for level in range(depth):
+        nodes = x.reshape(d, 1 << level, -1)
+        longest = np.argmax(np.fmax.reduce(nodes, axis=2) - np.fmin.reduce(nodes, axis=2), axis=0)
+        half = nodes.shape[2] // 2
+        split = np.argpartition(nodes[longest, np.arange(1 << level)], half, axis=1)
+        split += (np.arange(1 << level) * nodes.shape[2])[:, None]
+        split = split.ravel()
+        order, x = order[split], x.take(split, axis=1)
+    return order[order < n], size
+
+
+class Leaves:
+    """Keys in kd order, cut into leaves of `size`; the last may be shorter.
+
+    `raw` (n, d) and all boxes are in the units of `Distances.raw`, of which `mantissa` (d,) make a bandwidth.
+    """
+
+    def __init__(self, raw, weights, size, mantissa):
+        start = np.arange(0, len(raw), size)
+        leaf = np.arange(len(raw)) // size
+        self.n_keys, self.size, self.counts = len(raw), size, np.diff(np.append(start, len(raw)))
+        self.weights = np.maximum(weights, np.finfo(float).tiny)
+        self.mantissa = mantissa[:, None]
+        self.low = np.ascontiguousarray(np.minimum.reduceat(raw, start).T)
+        self.high = np.ascontiguousarray(np.maximum.reduceat(raw, start).T)
+        heaviest = np.maximum.reduceat(self.weights, start)
+        shares = self.weights / heaviest[leaf]
+        total = np.add.reduceat(shares, start)
+        self.mass, self.log_mass = heaviest * total, np.log(heaviest) + np.log(total)
+        offset = raw - self.low.T[leaf]
+        self.offset = (np.add.reduceat(shares[:, None] * offset, start) / total[:, None]).T
+        squares = np.square((offset - self.offset.T[leaf]) / mantissa).sum(axis=1)
+        diagonal = np.square((self.high - self.low) / self.mantissa).sum(axis=0)
+        self.spread = np.add.reduceat(shares * squares, start) / total + SLACK * diagonal
+
+    def nearest(self, low, high):
+        """The least t between a box and each leaf, (n_leaves,)."""
+        gap = np.maximum(self.low - high[:, None], low[:, None] - self.high)
+        np.maximum(gap, 0.0, out=gap)
+        gap /= self.mantissa
+        return np.einsum("fb,fb->b", gap, gap)
+
+    def furthest(self, low, high):
+        """The greatest t between a box and each leaf, (n_leaves,)."""
+        gap = np.maximum(self.high - low[:, None], high[:, None] - self.low)
+        gap /= self.mantissa
+        return np.einsum("fb,fb->b", gap, gap)
+
+    @np.errstate(all="ignore")
+    def log_mass_bound(self, kernel, raw, own, kept):
+        """A lower bound (b,) of log sum_i w_i K(t_i), for the queries (b, d) of a block.
+
+        `own` is None, or the positions (b,) of the queries' own keys in kd order, -1 without one, and `kept` (b,)
+        what they keep.
+        """
+        centre = (raw.min(axis=0) + raw.max(axis=0)) / 2
+        means = (self.low - centre[:, None] + self.offset) / self.mantissa
+        constant = np.einsum("fb,fb->b", means, means) + self.spread
+        few = slice(None)
+        if len(constant) > BOUND_LEAVES:
+            few = np.argpartition(self.log_mass + kernel.log(constant), -BOUND_LEAVES)[-BOUND_LEAVES:]
+            means = means[:, few]
+        queries = (raw - centre) / self.mantissa[:, 0]
+        norms = np.einsum("if,if->i", queries, queries)
+        t = (-2 * queries) @ means
+        t += (1 + SLACK) * constant[few]
+        t += (1 + SLACK) * norms[:, None]
+        log_mass = np.broadcast_to(self.log_mass[few], t.shape)
+        if own is not None:
+            log_mass = log_mass.copy()
+            self._leave_out(t, log_mass, np.arange(len(self.counts))[few], own, kept)
+        logs = kernel.log(t)
+        logs += log_mass
+        most = logs.max(axis=1)
+        bound = most + np.log(np.exp(logs - most[:, None]).sum(axis=1))
+        return np.where(np.isneginf(most), -np.inf, bound - SLACK * (1 + np.abs(bound)))
+
+    def _leave_out(self, t, log_mass, few, own, kept):
+        """Take the queries' own keys off the mean t (b, n_few) and the log_mass (b, n_few) of the leaves `few`."""
+        column = np.full(len(self.counts) + 1, -1)
+        column[few] = np.arange(len(few))
+        leaf = np.where(own >= 0, own // self.size, len(self.counts))
+        rows = np.flatnonzero(column[leaf] >= 0)
+        leaf = leaf[rows]
+        rest = (1 - SLACK) * self.mass[leaf] - (1 - kept[rows]) * self.weights[own[rows]]
+        pairs = rows, column[leaf]
+        t[pairs] *= np.where(rest > 0, self.mass[leaf] / rest, 1.0)
+        log_mass[pairs] = np.log(np.maximum(rest, 0.0))
