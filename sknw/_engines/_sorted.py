@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from .._threads import run_blocks
+from ._blocks import BlocksEngine
 from ._cell_sums import CellSums
 from ._dense import DenseEngine
 from ._exponential_sums import ExponentialSums
@@ -30,9 +31,15 @@ class SortedEngine:
         """One feature; compact kernels, the Gaussian, the logistic and the exponential kernel."""
         return n_features == 1 and (kernel.compact or kernel.gaussian or kernel.logistic or kernel.exponential)
 
-    def __init__(self, keys, values, weights, kept):
-        self.dense = DenseEngine(keys, values, weights, kept)
+    def __init__(self, *problem):
+        self.problem = problem
+        self.dense = DenseEngine(*problem)
         self.windows = Windows(self.dense.keys[:, 0], self.dense.columns.T)
+
+    @cached_property
+    def blocks(self):
+        """The engine of last resort."""
+        return BlocksEngine(*self.problem)
 
     @cached_property
     def gone(self):
@@ -66,12 +73,12 @@ class SortedPooler:
         self.sums = _short_cut(kernel, self.windows, float(mantissa))
 
     @cached_property
-    def _exact(self):
-        return self.engine.dense.prepare(self.kernel, self.bandwidth)
+    def _blocks(self):
+        return self.engine.blocks.prepare(self.kernel, self.bandwidth)
 
     def attention(self, queries=None, rows=slice(None), n_jobs=None):
         """Attention weights, by the dense engine."""
-        return self._exact.attention(queries, rows, n_jobs)
+        return self._blocks.attention(queries, rows, n_jobs)
 
     def pool(self, queries=None, rows=slice(None), n_jobs=None, tol=0.0):
         """Pooled values (m, n_values) and log_mass (m,), as every engine gives them, to `tol`."""
@@ -94,7 +101,7 @@ class SortedPooler:
             run_blocks(pool_rows, len(q), max(1, 2 * BLOCK_ROWS // dense.columns.shape[1]), n_jobs)
         left = np.flatnonzero(np.isnan(log_mass))
         if len(left):
-            pooled[left], log_mass[left] = self._exact.pool(queries, rows[left], n_jobs, tol)
+            pooled[left], log_mass[left] = self._blocks.pool(queries, rows[left], n_jobs, tol)
         return pooled, log_mass
 
     def _scaled(self, q):
