@@ -1,0 +1,57 @@
+"""Seconds in interleaved rounds, one thread. What is slow is timed on some queries and extrapolated along a line."""
+
+import time
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+FEWEST_ROUNDS = 3
+
+ALLOTMENT = 0.8
+"""Seconds after which a call takes part in no further round than these."""
+
+
+def time_call(call, *arguments):
+    """Seconds that a call takes, with one BLAS and OpenMP thread."""
+    with threadpool_limits(1):
+        start = time.perf_counter()
+        call(*arguments)
+        return time.perf_counter() - start
+
+
+def time_prediction(predict, problem, m):
+    """Seconds for all queries of a problem, from m of them: along the line through m / 8 and m if those are not all."""
+    large = time_call(predict, problem.first(m))
+    rest = len(problem.queries) - m
+    if rest == 0:
+        return large
+    small = time_call(predict, problem.first(m // 8))
+    return large + max(large - small, 0) / (m - m // 8) * rest
+
+
+def cut_queries(predict, problem, budget):
+    """How many queries take up to `budget` seconds beyond what one query takes; 8 at least, after a call to warm up."""
+    m = len(problem.queries)
+    predict(problem.first(1))
+    one, count = time_call(predict, problem.first(1)), min(8, m)
+    while count < m and time_call(predict, problem.first(count)) - one < budget / 4:
+        count = min(4 * count, m)
+    return count
+
+
+def time_interleaved(measures, rounds):
+    """Seconds from each measure (a dict by name) in up to `rounds` rounds of one call each; the slow drop out first."""
+    seconds, spent = {name: [] for name in measures}, dict.fromkeys(measures, 0.0)
+    for _ in range(rounds):
+        for name, measure in measures.items():
+            if len(seconds[name]) < FEWEST_ROUNDS or spent[name] < ALLOTMENT:
+                start = time.perf_counter()
+                seconds[name].append(measure())
+                spent[name] += time.perf_counter() - start
+    return {name: np.array(values) for name, values in seconds.items()}
+
+
+def ratio(seconds, others):
+    """The median over common rounds of how many times longer one took than the other."""
+    rounds = min(len(seconds), len(others))
+    return float(np.median(seconds[:rounds] / others[:rounds]))
