@@ -5,6 +5,7 @@ from functools import partial
 import matplotlib
 import numpy as np
 from contenders import contenders
+from PIL import Image
 from problems import make_problem
 from tables import BUDGET, FAILURES
 from timing import cut_queries, time_interleaved, time_prediction
@@ -64,3 +65,4 @@ def plot_costs(path, rounds):
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8, frameon=False)
     figure.savefig(path, dpi=150)
+    Image.open(path).quantize(64).save(path, optimize=True)

@@ -26,17 +26,16 @@ def print_machine():
     print()
 
 
-def print_tables(tables, text, rounds):
-    """The tables asked for, of the problems whose name holds a text."""
-    chosen = {name: row for name, row in PROBLEMS.items() if text in name}
+def print_tables(tables, problems, rounds):
+    """The tables asked for."""
     everything = {}
     if {"problems", "bars"} & set(tables):
-        everything = compare_contenders(chosen, rounds, peers="problems" in tables)
+        everything = compare_contenders(problems, rounds, peers="problems" in tables)
         print_choices(everything)
     if "kernels" in tables:
         compare_kernels({name: row for name, row in EARLIER.items() if row.n_features <= 10}, rounds)
         print_empty_queries()
-        print(f"peak memory, n = m = 1e5, d = 3: {memory_of_process(10**5, 3):.0f} MiB for the whole process")
+        print(f"peak memory, n = m = 1e5, d = 3: {memory_of_process(10**5, 3, 'dense'):.0f} MiB for the whole process")
     if "bars" in tables:
         print_bars(everything, rounds)
 
@@ -47,11 +46,14 @@ def main():
     parser.add_argument("--only", default="", metavar="TEXT", help="only the problems whose name holds this text")
     parser.add_argument("--rounds", type=int, default=25, help="most rounds of timing (default 25)")
     parser.add_argument("--plot", metavar="FILE", help="only draw cost against n into this file")
-    parser.add_argument("--memory", nargs=2, type=int, metavar=("N", "D"), help="only print the peak MiB of n = m, d")
+    parser.add_argument("--memory", nargs=3, metavar=("N", "D", "ALGORITHM"), help="only print this process's peak MiB")
     arguments = parser.parse_args()
     unknown = set(arguments.tables) - set(TABLES)
     if unknown:
         parser.error(f"no such table: {', '.join(sorted(unknown))}")
+    problems = {name: row for name, row in PROBLEMS.items() if arguments.only in name}
+    if not problems:
+        parser.error(f"no problem's name holds {arguments.only!r}")
     with threadpool_limits(1):
         if arguments.memory:
             print(measure_memory(*arguments.memory))
@@ -61,7 +63,7 @@ def main():
             plot_costs(arguments.plot, arguments.rounds)
         else:
             print_machine()
-            print_tables(arguments.tables or TABLES, arguments.only, arguments.rounds)
+            print_tables(arguments.tables or TABLES, problems, arguments.rounds)
 
 
 if __name__ == "__main__":

@@ -135,7 +135,7 @@ def print_empty_queries():
         print(f"epanechnikov, n = 1000, d = {n_features}: {share:.0%} of queries have no neighbour")
 
 
-def measure_memory(n, n_features):
+def measure_memory(n, n_features, algorithm):
     """Peak MiB of this process after it fits and predicts n = m Gaussian, data and libraries included (Linux)."""
-    scikit_nw(make_problem(n_features, n, n), "auto")
+    scikit_nw(make_problem(int(n_features), int(n), int(n)), algorithm)
     return int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) / 1024

@@ -8,7 +8,7 @@ from threadpoolctl import threadpool_limits
 FEWEST_ROUNDS = 3
 
 ALLOTMENT = 0.8
-"""Seconds after which a call takes part in no further round than these."""
+"""Seconds after which a call takes part in no round beyond these."""
 
 
 def time_call(call, *arguments):
@@ -39,12 +39,12 @@ def cut_queries(predict, problem, budget):
     return count
 
 
-def time_interleaved(measures, rounds):
+def time_interleaved(measures, rounds, allotment=ALLOTMENT):
     """Seconds from each measure (a dict by name) in up to `rounds` rounds of one call each; the slow drop out first."""
     seconds, spent = {name: [] for name in measures}, dict.fromkeys(measures, 0.0)
     for _ in range(rounds):
         for name, measure in measures.items():
-            if len(seconds[name]) < FEWEST_ROUNDS or spent[name] < ALLOTMENT:
+            if len(seconds[name]) < FEWEST_ROUNDS or spent[name] < allotment:
                 start = time.perf_counter()
                 seconds[name].append(measure())
                 spent[name] += time.perf_counter() - start

@@ -1,10 +1,10 @@
 import numpy as np
 import oracle
 import pytest
-from bars import ARGSORTS, FAST_KERNELS, SPEED_UPS
+from bars import ARGSORTS, FAST_KERNELS, SPEED_UPS, print_one_feature, print_speed_up
 from contenders import PEERS, own_contenders
 from definition import WEIGHTS, define, disagreement
-from problems import EARLIER, MIXED, PROBLEMS, make_problem
+from problems import EARLIER, MIXED, PROBLEMS, Row, make_problem
 from tables import print_choices, time_contenders
 from timing import cut_queries, ratio
 
@@ -102,3 +102,13 @@ def test_bars_are_about_kernels_and_contenders_that_exist():
     for speed_up in SPEED_UPS:
         assert speed_up.kernel in WEIGHTS
         assert speed_up.against in {"dense", *PEERS}
+
+
+def test_bars_are_printed(capsys):
+    print_one_feature(rounds=1, n=5000)
+    print_speed_up(SPEED_UPS[0]._replace(engine="dense", row=Row(3, 500, 500), most_seconds=1e9), rounds=1)
+    print_speed_up(SPEED_UPS[0]._replace(engine="no such engine"), rounds=1)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 4 * len(ARGSORTS) + len(FAST_KERNELS) + 1 + 3
+    assert not any("missed" in line for line in lines if "error" in line.split("|")[0])
+    assert "not available" in lines[-1]
