@@ -36,7 +36,6 @@ def disagreement(problem, prediction, means):
     of the targets, and the share of queries that have a mean but no finite prediction.
     """
     means, prediction = means[: len(prediction)], prediction[: len(means)]
-    weighted = np.isfinite(means)
-    answered = weighted & np.isfinite(prediction)
-    error = np.abs(prediction - means)[answered].max(initial=0) / np.ptp(problem.targets)
-    return error, 1 - answered.sum() / max(weighted.sum(), 1)
+    weighted, answered = np.isfinite(means), np.isfinite(prediction)
+    error = np.abs(prediction - means)[weighted & answered].max(initial=0) / np.ptp(problem.targets)
+    return error, (weighted & ~answered).sum() / max(weighted.sum(), 1)

@@ -1,4 +1,4 @@
-"""Seconds in interleaved rounds, one thread. What is slow is timed on some queries and extrapolated along a line."""
+"""Processor time in interleaved rounds, one thread. What is slow is timed on few queries and extrapolated."""
 
 import time
 
@@ -7,16 +7,16 @@ from threadpoolctl import threadpool_limits
 
 FEWEST_ROUNDS = 3
 
-ALLOTMENT = 0.8
+ALLOTMENT = 0.5
 """Seconds after which a call takes part in no round beyond these."""
 
 
 def time_call(call, *arguments):
-    """Seconds that a call takes, with one BLAS and OpenMP thread."""
+    """Seconds of processor time that a call takes, with one BLAS and OpenMP thread; others may use the machine too."""
     with threadpool_limits(1):
-        start = time.perf_counter()
+        start = time.process_time()
         call(*arguments)
-        return time.perf_counter() - start
+        return time.process_time() - start
 
 
 def time_prediction(predict, problem, m):
@@ -45,9 +45,9 @@ def time_interleaved(measures, rounds, allotment=ALLOTMENT):
     for _ in range(rounds):
         for name, measure in measures.items():
             if len(seconds[name]) < FEWEST_ROUNDS or spent[name] < allotment:
-                start = time.perf_counter()
+                start = time.process_time()
                 seconds[name].append(measure())
-                spent[name] += time.perf_counter() - start
+                spent[name] += time.process_time() - start
     return {name: np.array(values) for name, values in seconds.items()}
 
 

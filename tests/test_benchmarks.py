@@ -42,6 +42,7 @@ def test_disagreement():
     error, unanswered = disagreement(problem, np.array([0.0, 1.5, 7.0, np.nan]), means)
     assert error == pytest.approx(0.5 / np.ptp(problem.targets))
     assert unanswered == pytest.approx(1 / 3)
+    assert disagreement(problem, means, np.full(4, np.nan)) == (0, 0)
 
 
 @pytest.mark.parametrize("kernel", WEIGHTS)
