@@ -11,7 +11,7 @@ import numpy as np
 from contenders import PEERS, scikit_nw
 from definition import define, disagreement
 from problems import Row, make_problem
-from tables import BUDGET, fastest, own_engines
+from tables import fastest, own_engines
 from timing import cut_queries, ratio, time_call, time_interleaved, time_prediction
 
 from sknw import NadarayaWatsonRegressor
@@ -104,7 +104,7 @@ def time_one_feature(kernel, rounds, n):
         "leave-one-out": partial(time_call, model.predict, None),
     }
     if kernel == "gaussian":
-        measures["dense"] = partial(time_prediction, scikit_nw, problem, cut_queries(scikit_nw, problem, BUDGET))
+        measures["dense"] = partial(time_prediction, scikit_nw, problem, cut_queries(scikit_nw, problem))
     return time_interleaved(measures, rounds, ALLOTMENT), measured_error(problem, predict)
 
 
@@ -144,7 +144,7 @@ def print_speed_up(speed_up, rounds):
         fast = partial(scikit_nw, algorithm=engine, tol=tol)
         slow = scikit_nw if against == "dense" else PEERS[against].predict
         error = measured_error(problem, fast)
-        cut = cut_queries(slow, problem, BUDGET)
+        cut = cut_queries(slow, problem)
         measures = {"fast": partial(time_call, fast, problem), "slow": partial(time_prediction, slow, problem, cut)}
         times = time_interleaved(measures, rounds, ALLOTMENT)
         gain, seconds = ratio(times["slow"], times["fast"]), np.median(times["fast"])

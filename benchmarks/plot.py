@@ -7,7 +7,7 @@ import numpy as np
 from contenders import contenders
 from PIL import Image
 from problems import make_problem
-from tables import BUDGET, FAILURES
+from tables import FAILURES
 from timing import cut_queries, time_interleaved, time_prediction
 
 LINES = {
@@ -37,8 +37,7 @@ def time_sizes(n_features, rounds):
             if name not in LINES:
                 continue
             try:
-                timed = n if contender.cost == "linear" else cut_queries(contender.predict, problem, BUDGET)
-                contender.predict(problem.first(1))
+                timed = cut_queries(contender.predict, problem, contender.cost)
             except FAILURES:
                 continue
             measures[name] = partial(time_prediction, contender.predict, problem, timed)
@@ -55,6 +54,8 @@ def plot_costs(path, rounds):
     figure, panels = plt.subplots(1, 2, figsize=(6, 4), sharey=True, layout="constrained")
     for n_features, panel in enumerate(panels, start=1):
         for name, costs in time_sizes(n_features, rounds).items():
+            if not costs:
+                continue
             label, colour, style = LINES[name]
             width = 2 if style.endswith("-") and not style.endswith("--") else 1.2
             panel.loglog(list(costs), list(costs.values()), style, color=colour, label=label, lw=width, ms=4)
@@ -62,7 +63,13 @@ def plot_costs(path, rounds):
         panel.set_xlabel("n training points = n queries")
         panel.grid(color="#dddddd", lw=0.5)
     panels[0].set_ylabel("seconds, one thread")
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8, frameon=False)
+    handles = {line.get_label(): line for panel in panels for line in panel.lines}
+    figure.legend(
+        handles=[handles[label] for label, *_ in LINES.values() if label in handles],
+        loc="outside lower center",
+        ncols=4,
+        fontsize=8,
+        frameon=False,
+    )
     figure.savefig(path, dpi=150)
     Image.open(path).quantize(64).save(path, optimize=True)

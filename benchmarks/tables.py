@@ -18,9 +18,6 @@ CHECKED_PAIRS, CHECKED_QUERIES = 2e8, 2000
 
 FAR_QUERIES = 16
 
-BUDGET = 0.25
-"""Seconds that a contender whose time grows with the pairs may take for a call: it gets as many queries as that."""
-
 EXACT = 1e-6
 """Up to which disagreement a contender may be the best peer."""
 
@@ -48,8 +45,7 @@ def time_contenders(problem, rows, rounds):
     checks, reasons = {}, {}
     for name, contender in rows.items():
         try:
-            linear = contender.cost == "linear"
-            timed = len(problem.queries) if linear else cut_queries(contender.predict, problem, BUDGET)
+            timed = cut_queries(contender.predict, problem, contender.cost)
             prediction, far_prediction = contender.predict(problem.first(timed)), contender.predict(far)
         except FAILURES as failure:
             if name not in PEERS:

@@ -1,9 +1,13 @@
 """Processor time in interleaved rounds, one thread. What is slow is timed on few queries and extrapolated."""
 
 import time
+from math import ceil
 
 import numpy as np
 from threadpoolctl import threadpool_limits
+
+BUDGETS = {"pairs": (0.25, 0), "linear": (8.0, 1 / 64)}
+"""By how the time of a call grows: the most seconds of a call, and the share of queries to begin with."""
 
 FEWEST_ROUNDS = 3
 
@@ -29,11 +33,12 @@ def time_prediction(predict, problem, m):
     return large + max(large - small, 0) / (m - m // 8) * rest
 
 
-def cut_queries(predict, problem, budget):
-    """How many queries take up to `budget` seconds beyond what one query takes; 8 at least, after a call to warm up."""
+def cut_queries(predict, problem, cost="pairs"):
+    """How many queries to time: as many as take the budget for a cost beyond what one query takes; warms up first."""
     m = len(problem.queries)
     predict(problem.first(1))
-    one, count = time_call(predict, problem.first(1)), min(8, m)
+    budget, part = BUDGETS[cost]
+    one, count = time_call(predict, problem.first(1)), min(max(8, ceil(m * part)), m)
     while count < m and time_call(predict, problem.first(count)) - one < budget / 4:
         count = min(4 * count, m)
     return count

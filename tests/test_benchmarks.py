@@ -1,6 +1,7 @@
 import numpy as np
 import oracle
 import pytest
+import timing
 from bars import ARGSORTS, FAST_KERNELS, SPEED_UPS, print_one_feature, print_speed_up
 from contenders import PEERS, own_contenders
 from definition import WEIGHTS, define, disagreement
@@ -88,10 +89,13 @@ def test_a_peer_beyond_its_means_is_left_out():
     print_choices({"tiny": results})
 
 
-def test_slow_predictions_are_cut():
+def test_slow_predictions_are_cut(monkeypatch):
     problem = make_problem(1, 60, 1000)
-    assert cut_queries(lambda part: None, problem, 1e9) == 1000
-    assert cut_queries(lambda part: None, problem, -1e9) == 8
+    assert cut_queries(lambda part: None, problem) == cut_queries(lambda part: None, problem, "linear") == 1000
+    monkeypatch.setitem(timing.BUDGETS, "pairs", (-1e9, 0))
+    monkeypatch.setitem(timing.BUDGETS, "linear", (-1e9, 1 / 64))
+    assert cut_queries(lambda part: None, problem) == 8
+    assert cut_queries(lambda part: None, problem, "linear") == 16
 
 
 def test_ratio_pairs_common_rounds():
