@@ -1,46 +1,70 @@
-"""Ways to get the same predictions: each takes a Problem and returns predictions (m,), fit included."""
+"""Ways to get the same predictions: each takes a Problem and returns predictions (m,), fit included.
+
+`PEERS` says of each other way what it can do; a package is imported only when its contender is called.
+"""
 
 import warnings
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from functools import partial
+from importlib.util import find_spec
+from math import inf
+from typing import NamedTuple
 
 import numpy as np
+from definition import WEIGHTS
 from scipy.spatial.distance import cdist
-from sklearn.neighbors import KNeighborsRegressor, RadiusNeighborsRegressor
+from sklearn.neighbors import KernelDensity, KNeighborsRegressor, RadiusNeighborsRegressor
 
 from sknw import NadarayaWatsonRegressor
+from sknw._engines import ENGINES
+from sknw._kernels import KERNELS
 
-WEIGHTS = {
-    "gaussian": lambda t: np.exp(-t / 2),
-    "epanechnikov": lambda t: np.maximum(1 - t, 0),
-    "boxcar": lambda t: (t <= 1).astype(float),
+LOGITS = {"gaussian": lambda t: t * -0.5, "exponential": lambda t: -t.sqrt()}
+"""t -> log K for the tensors of torch and KeOps."""
+
+DENSITY_KERNELS = {
+    "gaussian": "gaussian",
+    "exponential": "exponential",
+    "epanechnikov": "epanechnikov",
+    "boxcar": "tophat",
 }
+"""scikit-learn's names of kernels."""
+
+FFT_KERNELS = {
+    "gaussian": ("gaussian", 1),
+    "exponential": ("exponential", 2),
+    "epanechnikov": ("epa", 1 / 5),
+    "boxcar": ("box", 1 / 3),
+}
+"""KDEpy's names of kernels, and the variance of each at bandwidth 1: its bandwidths are standard deviations."""
+
+MOST_NODES = 2**25
+"""Up to how many grid points or frequencies a contender may take."""
 
 
-def scikit_nw(problem, algorithm="dense"):
+def scikit_nw(problem, algorithm="dense", tol=1e-10):
     """This package, one thread."""
-    model = NadarayaWatsonRegressor(problem.bandwidth, kernel=problem.kernel, algorithm=algorithm)
+    model = NadarayaWatsonRegressor(problem.bandwidth, kernel=problem.kernel, algorithm=algorithm, tol=tol)
     return model.fit(problem.keys, problem.targets).predict(problem.queries)
 
 
 def full_matrix(problem):
     """The textbook's one-liner: all distances, all weights."""
-    t = cdist(problem.queries / problem.bandwidth, problem.keys / problem.bandwidth, "sqeuclidean")
-    weights = WEIGHTS[problem.kernel](t)
+    keys, queries = problem.scaled()
+    weights = WEIGHTS[problem.kernel](cdist(queries, keys, "sqeuclidean"))
     with np.errstate(invalid="ignore"):
         return weights @ problem.targets / weights.sum(axis=1)
 
 
 def chunked_cdist(problem):
-    """The same, 64 queries by 1024 keys at a time, in place."""
-    keys, queries = problem.keys / problem.bandwidth, problem.queries / problem.bandwidth
+    """The same, 64 queries by 1024 keys at a time."""
+    keys, queries = problem.scaled()
     sums = np.zeros((len(queries), 2))
     for i in range(0, len(queries), 64):
         for k in range(0, len(keys), 1024):
             t = cdist(queries[i : i + 64], keys[k : k + 1024], "sqeuclidean")
-            if problem.kernel == "gaussian":
-                t *= -0.5
-                weights = np.exp(t, out=t)
-            else:
-                weights = WEIGHTS[problem.kernel](t)
+            weights = WEIGHTS[problem.kernel](t)
             sums[i : i + 64, 0] += weights @ problem.targets[k : k + 1024]
             sums[i : i + 64, 1] += weights.sum(axis=1)
     with np.errstate(invalid="ignore"):
@@ -51,9 +75,12 @@ def _callable_weights(problem):
     weight = WEIGHTS[problem.kernel]
 
     def weights(distances):
-        if distances.dtype == object:
-            return np.array([weight(d**2) for d in distances], dtype=object)
-        return weight(distances**2)
+        if distances.dtype != object:
+            return weight(distances**2)
+        ragged = np.empty(len(distances), dtype=object)
+        for i, row in enumerate(distances):
+            ragged[i] = weight(row**2)
+        return ragged
 
     return weights
 
@@ -61,19 +88,35 @@ def _callable_weights(problem):
 def k_neighbors(problem):
     """scikit-learn's KNeighborsRegressor with all training points and a callable."""
     model = KNeighborsRegressor(len(problem.keys), weights=_callable_weights(problem))
-    model.fit(problem.keys / problem.bandwidth, problem.targets)
+    keys, queries = problem.scaled()
+    model.fit(keys, problem.targets)
     with np.errstate(invalid="ignore"):  # empty neighbourhoods
-        return model.predict(problem.queries / problem.bandwidth)
+        return model.predict(queries)
 
 
 def radius_neighbors(problem):
     """scikit-learn's RadiusNeighborsRegressor with a callable; a Gaussian needs a radius that holds it, 9."""
     radius = 9.0 if problem.kernel == "gaussian" else 1.0
     model = RadiusNeighborsRegressor(radius, weights=_callable_weights(problem))
-    model.fit(problem.keys / problem.bandwidth, problem.targets)
+    keys, queries = problem.scaled()
+    model.fit(keys, problem.targets)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # empty neighbourhoods
-        return model.predict(problem.queries / problem.bandwidth)
+        return model.predict(queries)
+
+
+def kernel_density(problem):
+    """scikit-learn's KernelDensity (rtol=1e-6): the density weighted by the targets, over the density.
+
+    Weights must be positive, so the targets are shifted to [range, 2 range].
+    """
+    shift = np.ptp(problem.targets) - problem.targets.min()
+    shifted = problem.targets + shift
+    tree = KernelDensity(kernel=DENSITY_KERNELS[problem.kernel], rtol=1e-6)
+    keys, queries = problem.scaled()
+    weighted, plain = (tree.fit(keys, sample_weight=w).score_samples(queries) for w in (shifted, None))
+    with np.errstate(invalid="ignore", over="ignore"):
+        return np.exp(weighted - plain) * shifted.mean() - shift
 
 
 def statsmodels(problem):
@@ -81,13 +124,148 @@ def statsmodels(problem):
     from statsmodels.nonparametric.kernel_regression import KernelReg
 
     types = "c" * problem.keys.shape[1]
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), np.errstate(invalid="ignore", divide="ignore"):
         warnings.simplefilter("ignore", FutureWarning)  # about a random generator that a given bandwidth does not use
         model = KernelReg(problem.targets, problem.keys, types, reg_type="lc", bw=problem.bandwidth)
         return model.fit(problem.queries)[0]
 
 
-def contenders(problem):
+def fft_kde(problem):
+    """KDEpy's FFTKDE: two densities as in `kernel_density`, on 64 grid points a bandwidth, interpolated."""
+    from KDEpy import FFTKDE
+
+    name, variance = FFT_KERNELS[problem.kernel]
+    keys, queries = (rows[:, 0] for rows in problem.scaled())
+    low, high = min(keys.min(), queries.min()) - 1, max(keys.max(), queries.max()) + 1
+    grid = np.linspace(low, high, _affordable(int(64 * (high - low))))
+    shift = np.ptp(problem.targets) - problem.targets.min()
+    shifted = problem.targets + shift
+    kde = FFTKDE(kernel=name, bw=variance**0.5)
+    weighted, plain = (np.interp(queries, grid, kde.fit(keys, w).evaluate(grid)) for w in (shifted, None))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return weighted / plain * shifted.mean() - shift
+
+
+def keops(problem):
+    """KeOps on the CPU: `sumsoftmaxweight`. Compiles its formula once, into a cache in the home folder."""
+    with redirect_stdout(None):  # it reports that it found no GPU
+        import pykeops
+        from pykeops.numpy import Vi, Vj
+    pykeops.set_verbose(False)
+
+    keys, queries = problem.scaled()
+    logits = LOGITS[problem.kernel](Vi(queries).sqdist(Vj(keys)))
+    return logits.sumsoftmaxweight(Vj(problem.targets[:, None]), axis=1, backend="CPU")[:, 0]
+
+
+def torch_softmax(problem):
+    """torch: softmax of the logits, as many queries at a time as make 2^20 pairs, float64, one thread."""
+    import torch
+
+    torch.set_num_threads(1)
+    keys, queries, targets = (torch.from_numpy(rows) for rows in (*problem.scaled(), problem.targets))
+    step = max(1, 2**20 // len(keys))
+    chunks = (torch.cdist(queries[i : i + step], keys).square() for i in range(0, len(queries), step))
+    return torch.cat([torch.softmax(LOGITS[problem.kernel](t), dim=1) @ targets for t in chunks]).numpy()
+
+
+def torch_attention(problem):
+    """torch's scaled_dot_product_attention: queries [q, 1], keys [x, -|x|² / 2], values padded so that it need not
+    build the matrix; float64, one thread.
+    """
+    import torch
+
+    torch.set_num_threads(1)
+    centre = problem.keys.mean(axis=0)
+    keys, queries = ((rows - centre) / problem.bandwidth for rows in (problem.keys, problem.queries))
+    keys = np.column_stack([keys, -np.square(keys).sum(axis=1) / 2])
+    queries = np.column_stack([queries, np.ones(len(queries))])
+    values = np.zeros_like(keys)
+    values[:, 0] = problem.targets
+    heads = (torch.from_numpy(rows)[None, None] for rows in (queries, keys, values))
+    return torch.nn.functional.scaled_dot_product_attention(*heads, scale=1.0)[0, 0, :, 0].numpy()
+
+
+def nonuniform_fft(problem):
+    """finufft, eps=1e-12: a fast Gauss transform, keys to frequencies, times the kernel's transform, to queries.
+
+    Copies of the data lie 9 bandwidths apart, and frequencies end at 8 per bandwidth: e^(-9² / 2), e^(-8² / 2) < 2e-14.
+    """
+    import finufft
+
+    n, n_features = problem.keys.shape
+    rows = np.concatenate(problem.scaled())
+    unit = 2 * np.pi / (np.ptp(rows, axis=0) + 9)
+    last = np.ceil(8 / unit).astype(int)
+    _affordable(np.prod(2 * last + 1))
+    angles = np.ascontiguousarray(((rows - rows.min(axis=0)) * unit - np.pi).T)
+    axes = (np.exp(-np.square(np.arange(-k, k + 1) * step) / 2) for k, step in zip(last, unit, strict=True))
+    transform = np.multiply.outer(*axes) if n_features == 2 else next(axes)
+    gather, spread = (getattr(finufft, f"nufft{n_features}d{kind}") for kind in (1, 2))
+    targets = problem.targets - problem.targets.mean()
+    modes = gather(*angles[:, :n], 1 + 1j * targets, transform.shape, eps=1e-12, isign=-1, nthreads=1)
+    sums = spread(*angles[:, n:], modes * transform, eps=1e-12, isign=1, nthreads=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return sums.imag / sums.real + problem.targets.mean()
+
+
+def _affordable(n_nodes):
+    if n_nodes > MOST_NODES:
+        raise ValueError(f"needs {n_nodes:.0e} nodes")
+    return n_nodes
+
+
+class Contender(NamedTuple):
+    """A way to predict and what it can do. Its time grows with the "pairs" of queries and keys, or is about "linear" in
+    their sum; `accuracy` is what it reaches on well-behaved data, as a fraction of the range of the targets.
+    """
+
+    predict: Callable
+    package: str
+    cost: str
+    accuracy: float
+    kernels: tuple
+    most_features: float = inf
+    most_keys: float = inf
+
+    def can_do(self, problem):
+        """Whether it is installed and the problem is within its means."""
+        n, n_features = problem.keys.shape
+        fits = n_features <= self.most_features and n <= self.most_keys
+        return fits and problem.kernel in self.kernels and find_spec(self.package) is not None
+
+
+PEERS = {
+    "full_matrix": Contender(full_matrix, "scipy", "pairs", 1e-12, tuple(WEIGHTS), most_keys=1e4),
+    "chunked_cdist": Contender(chunked_cdist, "scipy", "pairs", 1e-12, tuple(WEIGHTS)),
+    "k_neighbors": Contender(k_neighbors, "sklearn", "pairs", 1e-12, tuple(WEIGHTS), 10, 1e4),
+    "radius_neighbors": Contender(
+        radius_neighbors, "sklearn", "pairs", 1e-8, ("gaussian", "epanechnikov", "boxcar", "tricube"), 10, 1e5
+    ),
+    "kernel_density": Contender(kernel_density, "sklearn", "pairs", 1e-5, tuple(DENSITY_KERNELS), 10, 1e5),
+    "statsmodels": Contender(statsmodels, "statsmodels", "pairs", 1e-12, ("gaussian",), 10),
+    "fft_kde": Contender(fft_kde, "KDEpy", "linear", 1e-2, tuple(FFT_KERNELS), 1),
+    "keops": Contender(keops, "pykeops", "pairs", 1e-12, tuple(LOGITS)),
+    "torch_softmax": Contender(torch_softmax, "torch", "pairs", 1e-12, tuple(LOGITS)),
+    "torch_attention": Contender(torch_attention, "torch", "pairs", 1e-12, ("gaussian",)),
+    "nonuniform_fft": Contender(nonuniform_fft, "finufft", "linear", 1e-9, ("gaussian",), 2),
+}
+
+
+def own_contenders(problem):
+    """This package's engines that can do a problem, and its own choice of one."""
+    n_features = problem.keys.shape[1]
+    able = [name for name, engine in ENGINES.items() if engine.supports(KERNELS[problem.kernel], n_features)]
+    chosen = NadarayaWatsonRegressor(problem.bandwidth, kernel=problem.kernel).fit(problem.keys, problem.targets)
+    costs = {name: "pairs" if name == "dense" else "linear" for name in able}
+    costs["auto"] = costs[chosen.algorithm_]
+    return {
+        name: Contender(partial(scikit_nw, algorithm=name), "sknw", cost, 1e-10, tuple(KERNELS))
+        for name, cost in costs.items()
+    }
+
+
+def contenders(problem, peers=True):
     """The contenders that can do a problem, this package first."""
-    slow = [k_neighbors, radius_neighbors] + ([statsmodels] if problem.kernel == "gaussian" else [])
-    return [scikit_nw, full_matrix, chunked_cdist, *(slow if problem.keys.shape[1] <= 10 else [])]
+    others = {name: peer for name, peer in PEERS.items() if peers and peer.can_do(problem)}
+    return own_contenders(problem) | others
