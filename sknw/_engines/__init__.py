@@ -20,9 +20,10 @@ An engine works in three stages, and every engine keeps this contract:
 """
 
 from ._dense import DenseEngine
+from ._grid import GridEngine
 from ._sorted import SortedEngine
 
-ENGINES = {"sorted": SortedEngine, "dense": DenseEngine}
+ENGINES = {"sorted": SortedEngine, "grid": GridEngine, "dense": DenseEngine}
 
 FEW_KEYS = 2000
 """Up to here the dense engine is as fast as any, and exact."""
@@ -42,7 +43,7 @@ def choose_engine(algorithm, kernel, n_features, n_keys, tol):
     """
     able = [name for name, engine in ENGINES.items() if engine.supports(kernel, n_features)]
     if algorithm == "auto":
-        return "dense" if n_keys <= FEW_KEYS or tol == 0 else able[0]
+        return "sorted" if "sorted" in able and n_keys > FEW_KEYS and tol > 0 else "dense"
     if algorithm not in able:
         raise ValueError(
             f"algorithm={algorithm!r} cannot do this kernel with {n_features} features; use 'auto', or one of {able}"
