@@ -228,11 +228,12 @@ class NadarayaWatsonRegressor(RegressorMixin, _NadarayaWatson):
     empty : {"nearest", "mean", "nan", "raise"}, default="nearest"
         What a query gets when no training point has weight, which kernels of bounded support let happen: the
         mean of its nearest training points, the mean of all, nan, or a ValueError.
-    algorithm : {"auto", "sorted", "blocks", "dense"}, default="auto"
-        How the sums are done. "dense" takes every pair of query and training point. "sorted", for the gaussian
-        and the exponential kernel of one feature, sorts both instead. "blocks", for every kernel above, puts both
-        into blocks of neighbours and leaves out pairs of blocks too far apart to matter. "auto" takes "sorted"
-        where it can, from 2001 training points on and unless `tol` is 0, and else "dense"; `algorithm_` tells.
+    algorithm : {"auto", "sorted", "grid", "blocks", "dense"}, default="auto"
+        How the sums are done. "dense" takes every pair of query and training point. "sorted", for one feature,
+        sorts both instead; "grid", for the gaussian kernel of two features, expands the sums on cells; "blocks", for
+        every kernel above, puts both into blocks of neighbours and leaves out pairs of blocks too far apart to
+        matter. "auto" takes the first of these that is expected to be faster than "dense" for as many queries as
+        training points; "dense" for up to 2000 training points and where `tol` is 0. `algorithm_` tells.
     tol : float, default=1e-10
         The largest error that a fast algorithm may make in a prediction, as a fraction of the range of y.
         "dense" is exact up to rounding whatever `tol` is.
@@ -331,11 +332,12 @@ class NadarayaWatsonClassifier(ClassifierMixin, _NadarayaWatson):
     empty : {"nearest", "mean", "nan", "raise"}, default="nearest"
         What a query gets when no training point has weight, which kernels of bounded support let happen: the
         classes of its nearest training points, the class frequencies, nan, or a ValueError.
-    algorithm : {"auto", "sorted", "blocks", "dense"}, default="auto"
-        How the sums are done. "dense" takes every pair of query and training point. "sorted", for the gaussian
-        and the exponential kernel of one feature, sorts both instead. "blocks", for every kernel above, puts both
-        into blocks of neighbours and leaves out pairs of blocks too far apart to matter. "auto" takes "sorted"
-        where it can, from 2001 training points on and unless `tol` is 0, and else "dense"; `algorithm_` tells.
+    algorithm : {"auto", "sorted", "grid", "blocks", "dense"}, default="auto"
+        How the sums are done. "dense" takes every pair of query and training point. "sorted", for one feature,
+        sorts both instead; "grid", for the gaussian kernel of two features, expands the sums on cells; "blocks", for
+        every kernel above, puts both into blocks of neighbours and leaves out pairs of blocks too far apart to
+        matter. "auto" takes the first of these that is expected to be faster than "dense" for as many queries as
+        training points; "dense" for up to 2000 training points and where `tol` is 0. `algorithm_` tells.
     tol : float, default=1e-10
         The largest error that a fast algorithm may make in a probability. "dense" is exact up to rounding
         whatever `tol` is.

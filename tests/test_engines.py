@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sknw import Kernel
-from sknw._engines import ENGINES, _dense
+from sknw._engines import ENGINES, _dense, _grid
 from sknw._kernels import KERNELS
 from sknw._weights import has_one_unit, kept_fraction
 
@@ -18,14 +18,26 @@ every_engine = pytest.mark.parametrize("engine", ENGINES)
 
 
 def every_engine_with(kernels):
-    """All pairs of an engine and a kernel that it can do in one feature at least."""
-    pairs = [(e, k) for e in ENGINES for k in kernels if ENGINES[e].supports(KERNELS[k], 1)]
+    """All pairs of an engine and a kernel that it can do, in one feature or in two."""
+    pairs = [(e, k) for e in ENGINES for k in kernels if any(ENGINES[e].supports(KERNELS[k], d) for d in (1, 2))]
     return pytest.mark.parametrize(("engine", "kernel"), pairs)
 
 
 def features(engine, kernel, d):
-    """d, or 1 if the engine cannot do as many."""
-    return d if ENGINES[engine].supports(KERNELS[kernel], d) else 1
+    """d, or 1 or 2 if the engine cannot do as many."""
+    return next(able for able in (d, 1, 2) if ENGINES[engine].supports(KERNELS[kernel], able))
+
+
+def embed(points, engine, kernel="gaussian"):
+    """Points (n, 1) among as many features as the engine can do, the others being zero."""
+    return np.pad(points, ((0, 0), (0, features(engine, kernel, 1) - 1)))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def small_problems_have_cells():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_grid, "CELL_PAIRS", 0)
+        yield
 
 
 SCATTER = {
@@ -176,6 +188,7 @@ def test_results_do_not_depend_on_n_jobs(engine, kernel):
 def test_a_heavy_key_far_away_outweighs_light_ones_nearby(engine, kernel):
     keys, values = np.array([[0.0], [0.1], [20.0], [29.0]]), np.array([[0.0], [1.0], [2.0], [5.0]])
     weights, queries = np.array([1e-220, 3e-220, 0.5, 1.0]), np.array([[-2.0], [0.0], [-300.0]])
+    keys, queries = embed(keys, engine, kernel), embed(queries, engine, kernel)
     attention, _ = oracle.attention(queries, keys, 1.0, kernel, weights)
     pooled, _ = prepare(engine, kernel, keys, values, weights, 1.0).pool(queries)
     np.testing.assert_allclose(pooled, attention @ values, rtol=1e-11)
@@ -192,23 +205,21 @@ def test_log_mass(engine, kernel):
     np.testing.assert_allclose(log_mass, expected, rtol=1e-12)
 
 
-@every_engine
-def test_queries_beyond_any_scale(engine):
-    keys, values = np.array([[0.0], [1.0], [2.0]]), np.array([[1.0], [2.0], [4.0]])
-    for kernel in ("gaussian", "exponential", "logistic"):
-        if not ENGINES[engine].supports(KERNELS[kernel], 1):
-            continue
-        pooled, _ = prepare(engine, kernel, keys, values, np.ones(3), 0.5).pool(np.array([[1e200], [-1e308]]))
-        np.testing.assert_array_equal(pooled[:, 0] == [4, 1], kernel == "gaussian")
-        assert np.isfinite(pooled).all()
-        pooled, _ = prepare(engine, kernel, keys, values, np.ones(3), 1e-5).pool(np.array([[1e200], [-1e308]]))
-        np.testing.assert_array_equal(pooled, [[4], [1]])
+@every_engine_with(["gaussian", "exponential", "logistic"])
+def test_queries_beyond_any_scale(engine, kernel):
+    keys, queries = embed(np.array([[0.0], [1.0], [2.0]]), engine, kernel), np.array([[1e200], [-1e308]])
+    values, queries = np.array([[1.0], [2.0], [4.0]]), embed(queries, engine, kernel)
+    pooled, _ = prepare(engine, kernel, keys, values, np.ones(3), 0.5).pool(queries, tol=1e-10)
+    np.testing.assert_array_equal(pooled[:, 0] == [4, 1], kernel == "gaussian")
+    assert np.isfinite(pooled).all()
+    pooled, _ = prepare(engine, kernel, keys, values, np.ones(3), 1e-5).pool(queries, tol=1e-10)
+    np.testing.assert_array_equal(pooled, [[4], [1]])
 
 
 @every_engine
 @pytest.mark.parametrize("scale", [1e-300, 1e300])
 def test_values_of_any_scale(engine, scale):
-    keys, values = np.array([[0.0], [1.0], [2.0]]), scale * np.array([[-1.0], [1.0], [0.5]])
+    keys, values = embed(np.array([[0.0], [1.0], [2.0]]), engine), scale * np.array([[-1.0], [1.0], [0.5]])
     attention, _ = oracle.attention(keys, keys, 1.0)
     pooled, _ = prepare(engine, "gaussian", keys, values, np.ones(3), 1.0).pool(keys)
     np.testing.assert_allclose(pooled / scale, attention @ (values / scale), rtol=1e-14)
@@ -217,7 +228,7 @@ def test_values_of_any_scale(engine, scale):
 @every_engine
 def test_values_with_a_large_offset_keep_their_digits(engine):
     rng = np.random.default_rng(0)
-    keys, values = rng.normal(size=(50, 1)), rng.integers(0, 9, size=(50, 1)).astype(float)
+    keys, values = embed(rng.normal(size=(50, 1)), engine), rng.integers(0, 9, size=(50, 1)).astype(float)
     plain, _ = prepare(engine, "gaussian", keys, values, np.ones(50), 0.5).pool(keys)
     moved, _ = prepare(engine, "gaussian", keys, values + 2.0**40, np.ones(50), 0.5).pool(keys)
     np.testing.assert_allclose(moved - 2.0**40, plain, atol=2.0**-12)
@@ -254,7 +265,8 @@ def test_a_kernel_of_ones_own(engine):
 @every_engine_with(["gaussian", "exponential", "boxcar"])
 def test_temporaries_are_bounded(engine, kernel):
     rng = np.random.default_rng(0)
-    keys, queries = rng.normal(size=(200_000, 1)), rng.normal(size=(300, 1)) * 20
+    d = features(engine, kernel, 1)
+    keys, queries = rng.normal(size=(200_000, d)), rng.normal(size=(300, d)) * 20
     pooler = prepare(engine, kernel, keys, rng.normal(size=(200_000, 1)), np.ones(200_000), 0.01)
     tracemalloc.start()
     pooler.pool(queries, tol=1e-10)

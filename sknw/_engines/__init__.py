@@ -21,9 +21,10 @@ An engine works in three stages, and every engine keeps this contract:
 
 from ._blocks import BlocksEngine
 from ._dense import DenseEngine
+from ._grid import GridEngine
 from ._sorted import SortedEngine
 
-ENGINES = {"sorted": SortedEngine, "blocks": BlocksEngine, "dense": DenseEngine}
+ENGINES = {"sorted": SortedEngine, "grid": GridEngine, "blocks": BlocksEngine, "dense": DenseEngine}
 
 FEW_KEYS = 2000
 """Up to here the dense engine is as fast as any, and exact."""
