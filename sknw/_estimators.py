@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_array, check_is_fitted, check_X_y, va
 
 from ._attention import BLOCK_WEIGHTS, AttentionView, sparse_attention
 from ._bandwidth import RULES, choose_bandwidth
-from ._engines import ENGINES, choose_engine
+from ._engines import ENGINES, check_algorithm, prepare
 from ._kernels import KERNELS, Kernel
 from ._weights import has_one_unit, kept_fraction, means_of_others
 
@@ -76,16 +76,16 @@ class _NadarayaWatson(BaseEstimator):
         weights = _check_weights(sample_weight, len(keys))
         kernel = KERNELS[self.kernel] if isinstance(self.kernel, str) else self.kernel
         bandwidth = choose_bandwidth(self.bandwidth, keys, weights, kernel)
-        algorithm = choose_engine(self.algorithm, kernel, keys.shape[1], len(keys), self.tol)
+        check_algorithm(self.algorithm, kernel, keys.shape[1])
         validate_data(self, X, skip_check_array=True)  # sets the number and the names of the features
         self.keys_, self.values_, self.bandwidth_ = keys, self._encode_y(targets), bandwidth
-        self.algorithm_, self._weights, self._kernel = algorithm, weights, kernel
-        self._prepare()
+        self._weights, self._kernel = weights, kernel
+        self._prepare(self.algorithm)
         return self
 
-    def _prepare(self):
-        engine = ENGINES[self.algorithm_](self.keys_, self.values_, self._weights, kept_fraction(self._weights))
-        self._pooler = engine.prepare(self._kernel, self.bandwidth_)
+    def _prepare(self, algorithm):
+        problem = self.keys_, self.values_, self._weights, kept_fraction(self._weights)
+        self.algorithm_, self._pooler = prepare(algorithm, problem, self._kernel, self.bandwidth_, self.tol)
         counted = self.values_[self._weights > 0]
         self._range = counted.min(axis=0), counted.max(axis=0)
 
@@ -96,7 +96,7 @@ class _NadarayaWatson(BaseEstimator):
     def __setstate__(self, state):
         super().__setstate__(state)
         if "keys_" in state:
-            self._prepare()
+            self._prepare(self.algorithm_)
 
     @property
     def attention_weights_(self):

@@ -9,12 +9,13 @@ An engine works in three stages, and every engine keeps this contract:
     query in leave-one-out. Keys of weight zero have no attention, but are queries in leave-one-out.
 `engine.prepare(kernel, bandwidth) -> pooler`
     What one bandwidth needs. A single query then costs no second preparation.
+`Engine.offer((keys, values, weights, kept), kernel, bandwidth, tol) -> pooler or None`
+    The same at once, if the engine expects to be faster than the dense one for as many queries as keys.
 `pooler.pool(queries=None, rows=slice(None), n_jobs=None, tol=0.0) -> pooled (m, n_values), log_mass (m,)`
     For some rows of the queries, the attention-weighted means of the values, off by at most `tol` times the range
     of each, and log_mass = log sum_i w_i K(t_i). Where log_mass is -inf no key has weight, and pooled is the limit
     of a shrinking Gaussian: the mean of the nearest keys, ties (t <= t_min (1 + 1e-12)) sharing by weight.
     queries=None is leave-one-out on the keys.
-
 `pooler.attention(queries=None, rows=slice(None), n_jobs=None) -> weights (m, n), log_mass (m,)`
     Rows of attention, which are the dense engine's.
 """
@@ -30,26 +31,43 @@ FEW_KEYS = 2000
 """Up to here the dense engine is as fast as any, and exact."""
 
 
-def choose_engine(algorithm, kernel, n_features, n_keys, tol):
-    """The name of the engine. "auto" takes the first of these that applies:
-
-    1. "dense", if there are up to 2000 keys, or if `tol` is 0;
-    2. "sorted", for the Gaussian and the exponential kernel of one feature;
-    3. "dense".
+def check_algorithm(algorithm, kernel, n_features):
+    """Refuse an engine that cannot do the job.
 
     Raises
     ------
     ValueError
-        If the engine asked for cannot do the job.
+        Naming those that can.
     """
     able = [name for name, engine in ENGINES.items() if engine.supports(kernel, n_features)]
-    if algorithm == "auto":
-        return "sorted" if "sorted" in able and n_keys > FEW_KEYS and tol > 0 else "dense"
-    if algorithm not in able:
+    if algorithm not in ("auto", *able):
         raise ValueError(
             f"algorithm={algorithm!r} cannot do this kernel with {n_features} features; use 'auto', or one of {able}"
         )
-    return algorithm
 
 
-__all__ = ["ENGINES", "choose_engine"]
+def prepare(algorithm, problem, kernel, bandwidth, tol):
+    """The name of an engine, and its pooler for a problem (keys, values, weights, kept).
+
+    "auto" takes the first of these that applies:
+
+    1. "dense", if there are up to 2000 keys, or if `tol` is 0;
+    2. "sorted", for one feature, if the kernel has a short cut (all named ones but cauchy and constant);
+    3. "grid", for the Gaussian of two features, if its cells hold keys enough;
+    4. "blocks", if far less than all pairs of a query and a key matter at `tol`, judged by some keys as queries;
+    5. "dense".
+    """
+    keys = problem[0]
+    if algorithm == "auto" and (len(keys) <= FEW_KEYS or tol == 0):
+        algorithm = "dense"
+    if algorithm != "auto":
+        return algorithm, ENGINES[algorithm](*problem).prepare(kernel, bandwidth)
+    for name, engine in ENGINES.items():
+        if engine.supports(kernel, keys.shape[1]):
+            pooler = engine.offer(problem, kernel, bandwidth, tol)
+            if pooler is not None:
+                return name, pooler
+    raise AssertionError("the dense engine always offers")
+
+
+__all__ = ["ENGINES", "check_algorithm", "prepare"]

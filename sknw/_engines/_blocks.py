@@ -19,7 +19,10 @@ most -log(1 - tol). All bounds are in logarithms, which are right to a relative 
 taken off lower ones; the sum of the shares, of positive terms, stays below 0.99 tol.
 """
 
+from functools import cached_property
+
 import numpy as np
+from scipy.spatial.distance import cdist
 
 from .._threads import run_blocks
 from ._dense import DenseEngine
@@ -46,6 +49,14 @@ SORTED_NUMBERS = 2**19
 GATHERED_NUMBERS = 2**21
 """The largest copy of keys that matter."""
 
+MOST_KEPT = 0.6
+"""The share of pairs from which on the dense engine is faster."""
+
+FEW_KEYS = 20_000
+"""Up to here the blocks are made on demand: to make them, and to judge them, takes a part of what they save."""
+
+FEW_QUERIES = 4000
+"""Queries up to which the dense engine is done before the blocks are made."""
 
 ROUNDING = 1e-9
 """Relative widening of distances, far above their rounding."""
@@ -62,9 +73,41 @@ class BlocksEngine:
     def __init__(self, keys, values, weights, kept):
         self.dense = DenseEngine(keys, values, weights, kept)
 
+    @classmethod
+    def offer(cls, problem, kernel, bandwidth, tol):
+        """A pooler, if not too many pairs matter."""
+        keys = problem[0]
+        if expected_share(kernel, keys, bandwidth, tol) > MOST_KEPT:
+            return None
+        if len(keys) <= FEW_KEYS:
+            return cls(*problem).prepare_on_demand(kernel, bandwidth)
+        pooler = cls(*problem).prepare(kernel, bandwidth)
+        return pooler if pooler.kept_share(tol) <= MOST_KEPT else None
+
     def prepare(self, kernel, bandwidth):
         """A pooler for one kernel and one bandwidth vector (n_features,)."""
         return BlocksPooler(self.dense.prepare(kernel, bandwidth))
+
+    def prepare_on_demand(self, kernel, bandwidth):
+        """The same, with blocks only where there are many queries, and not too many pairs matter."""
+        return BlocksOnDemand(self.dense.prepare(kernel, bandwidth))
+
+
+class BlocksOnDemand:
+    """The dense pooler, and blocks of the same keys once they pay."""
+
+    def __init__(self, dense):
+        self.dense, self.attention = dense, dense.attention
+
+    @cached_property
+    def blocks(self):
+        return BlocksPooler(self.dense)
+
+    def pool(self, queries=None, rows=slice(None), n_jobs=None, tol=0.0):
+        """Pooled values (m, n_values) and log_mass (m,), as every engine gives them, to `tol`."""
+        rows = np.arange(len(self.dense.engine.rows if queries is None else queries))[rows]
+        few = len(rows) < FEW_QUERIES or self.blocks.kept_share(tol) > MOST_KEPT
+        return (self.dense if few else self.blocks).pool(queries, rows, n_jobs, tol)
 
 
 class BlocksPooler:
@@ -190,6 +233,26 @@ class BlocksPooler:
             most += SLACK * (1 + np.abs(most))
             np.maximum(shares, most - bound[part].min(), out=shares)
         return _heaviest(shares, tol)
+
+
+def expected_share(kernel, keys, bandwidth, tol, n_queries=16, n_sample=512):
+    """The share of pairs that a plan may keep at least, judged by a few keys, in far less time than a plan takes."""
+    used = np.isfinite(bandwidth)
+    sample = keys[:: -(-len(keys) // n_sample), used] / bandwidth[used]
+    queries = sample[:: -(-len(sample) // n_queries)]
+    t = cdist(queries, sample, "sqeuclidean") if used.any() else np.zeros((len(queries), len(sample)))
+    # the radius that holds as many keys as a block of queries and a leaf, from one that holds some of the sample
+    rank = min(8, len(sample) - 1)
+    growth = (BLOCK_QUERIES + LEAF_KEYS) / len(keys) * len(sample) / max(rank, 1)
+    radius = np.sqrt(np.partition(t, rank, axis=1)[:, rank]) * growth ** (1 / max(1, used.sum()))
+    least = np.square(np.maximum(np.sqrt(t) - radius[:, None], 0))
+    with np.errstate(all="ignore"):
+        if kernel.compact:
+            return np.mean(least <= kernel.support**2)
+        logs = kernel.log(t)
+        most = logs.max(axis=1, keepdims=True)
+        log_mean = most + np.log(np.exp(logs - most).mean(axis=1, keepdims=True))
+        return np.mean(kernel.log(least) > log_mean + np.log(tol))
 
 
 def _cut(rows, size):

@@ -72,6 +72,11 @@ class DenseEngine:
         """A pooler for one kernel and one bandwidth vector (n_features,)."""
         return DensePooler(self, kernel, Distances(self.keys, bandwidth))
 
+    @classmethod
+    def offer(cls, problem, kernel, bandwidth, tol):
+        """A pooler, always."""
+        return cls(*problem).prepare(kernel, bandwidth)
+
     def among(self, columns):
         """The same engine with other keys, given by their rows of `columns` alone: enough to collect weights."""
         few = copy(self)

@@ -19,7 +19,7 @@ for each unit of mass, K(x) being the largest value of k on the two cells. Round
 Keys more than REACH bandwidths away along a feature may be left out, and weigh less than exp(-REACH² / 2) each.
 Values lie in [0, range], so the error of a prediction, as a fraction of the range, is at most twice the error of the
 mass over the mass. Queries for which that exceeds `tol` (in tails and gaps, and in leave-one-out where little else
-is near) are left to the exact engine.
+is near) are left to the blocks engine.
 """
 
 from functools import cached_property
@@ -32,9 +32,6 @@ from .._threads import run_blocks
 from ._blocks import BlocksEngine
 from ._cell_sums import _chebyshev
 from ._dense import DenseEngine
-
-ExactEngine = BlocksEngine
-"""The engine for the queries and the problems that cells are not for."""
 
 REACH = 9
 """Bandwidths along each feature within which all keys count: exp(-81 / 2) = 3e-18."""
@@ -49,7 +46,7 @@ FAR = 2.0**50
 """Cells from zero up to which keys and queries have a cell."""
 
 CELL_PAIRS = 50_000
-"""Pairs of a query and a key that take the exact engine as long as the expansion on a cell."""
+"""Pairs of a query and a key that take other engines as long as the expansion on a cell."""
 
 MOMENT_VALUES = 3 * 2**23
 """Numbers that moments may take: 192 MiB."""
@@ -79,18 +76,24 @@ class GridEngine:
         self.problem = problem
         self.dense = DenseEngine(*problem)
 
+    @classmethod
+    def offer(cls, problem, kernel, bandwidth, tol):
+        """A pooler, if cells are worth it."""
+        pooler = cls(*problem).prepare(kernel, bandwidth)
+        return pooler if isinstance(pooler, GridPooler) else None
+
     @cached_property
-    def exact(self):
-        """The exact engine for the same keys."""
-        return ExactEngine(*self.problem)
+    def blocks(self):
+        """The engine for the queries and the problems that cells are not for."""
+        return BlocksEngine(*self.problem)
 
     def prepare(self, kernel, bandwidth):
-        """A pooler for one kernel and one bandwidth vector (2,); the exact one where cells would not be worth it."""
+        """A pooler for one kernel and one bandwidth vector (2,); that of blocks where cells would not be worth it."""
         if np.isfinite(bandwidth).all():
             grid = Grid(self.dense.keys, self.dense.columns, bandwidth)
             if grid.moments is not None:
                 return GridPooler(self, kernel, bandwidth, grid)
-        return self.exact.prepare(kernel, bandwidth)
+        return self.blocks.prepare(kernel, bandwidth)
 
 
 class GridPooler:
@@ -100,17 +103,17 @@ class GridPooler:
         self.engine, self.kernel, self.bandwidth, self.grid = engine, kernel, bandwidth, grid
 
     @cached_property
-    def _exact(self):
-        return self.engine.exact.prepare(self.kernel, self.bandwidth)
+    def _blocks(self):
+        return self.engine.blocks.prepare_on_demand(self.kernel, self.bandwidth)
 
     def attention(self, queries=None, rows=slice(None), n_jobs=None):
-        """Attention weights, by the exact engine."""
-        return self._exact.attention(queries, rows, n_jobs)
+        """Attention weights, by the dense engine."""
+        return self._blocks.attention(queries, rows, n_jobs)
 
     def pool(self, queries=None, rows=slice(None), n_jobs=None, tol=0.0):
         """Pooled values (m, n_values) and log_mass (m,), as every engine gives them, to `tol`."""
         if tol == 0:
-            return self._exact.pool(queries, rows, n_jobs)
+            return self._blocks.pool(queries, rows, n_jobs)
         dense = self.engine.dense
         points = dense.rows if queries is None else queries
         rows = np.arange(len(points))[rows]
@@ -133,7 +136,7 @@ class GridPooler:
         with np.errstate(divide="ignore", invalid="ignore"):
             pooled, log_mass = dense.mean(sums), np.log(sums[:, -1]) + np.log(dense.largest_weight)
         if weak.any():
-            pooled[weak], log_mass[weak] = self._exact.pool(queries, rows[weak], n_jobs, tol)
+            pooled[weak], log_mass[weak] = self._blocks.pool(queries, rows[weak], n_jobs, tol)
         return pooled, log_mass
 
     def _own_columns(self, rows):

@@ -75,11 +75,16 @@ def _horner(coefficients, x):
     return value
 
 
+def has_basis(kernel):
+    """Whether a kernel is compact and separates."""
+    return kernel.compact and (bool(kernel.coefficients) or kernel.cosine)
+
+
 def _basis(kernel):
-    """How a compact kernel separates, with distances in supports; None if it does not."""
-    if kernel.coefficients:
-        return Polynomial([c * kernel.support**j for j, c in enumerate(kernel.coefficients)])
-    return Cosine() if kernel.cosine else None
+    """How a kernel separates, with distances in supports."""
+    if kernel.cosine:
+        return Cosine()
+    return Polynomial([c * kernel.support**j for j, c in enumerate(kernel.coefficients)])
 
 
 class PrefixSums:
@@ -91,8 +96,6 @@ class PrefixSums:
         self.keys, columns = windows.keys, windows.columns
         self.fenced = np.concatenate([[-np.inf], self.keys, [np.inf]])
         self.basis = _basis(kernel)
-        if self.basis is None:
-            return
         keys = self.keys
         cell = np.floor((keys - keys[0]) / self.radius) if self.basis.size > 1 else np.zeros(len(keys))
         new = np.append(True, cell[1:] != cell[:-1])
@@ -131,7 +134,7 @@ class PrefixSums:
         `gone` is as in `Windows`.
         """
         start, stop = self._window(q)
-        if tol == 0 or self.basis is None:
+        if tol == 0:
             sums, weak = np.empty((len(self.windows.columns), len(q))), np.arange(len(q))
         else:
             sums, error = self._moment_sums(q, start, stop)

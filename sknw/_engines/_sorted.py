@@ -13,7 +13,7 @@ from ._blocks import BlocksEngine
 from ._cell_sums import CellSums
 from ._dense import DenseEngine
 from ._exponential_sums import ExponentialSums
-from ._prefix_sums import PrefixSums
+from ._prefix_sums import PrefixSums, has_basis
 from ._windows import Windows, take_gone
 
 SORTED_ROWS = 2**20
@@ -28,13 +28,19 @@ class SortedEngine:
 
     @staticmethod
     def supports(kernel, n_features):
-        """One feature; compact kernels, the Gaussian, the logistic and the exponential kernel."""
-        return n_features == 1 and (kernel.compact or kernel.gaussian or kernel.logistic or kernel.exponential)
+        """One feature; polynomials on a compact support, the cosine, the Gaussian, the logistic, the exponential."""
+        short_cut = kernel.gaussian or kernel.logistic or kernel.exponential or has_basis(kernel)
+        return n_features == 1 and short_cut
 
     def __init__(self, *problem):
         self.problem = problem
         self.dense = DenseEngine(*problem)
         self.windows = Windows(self.dense.keys[:, 0], self.dense.columns.T)
+
+    @classmethod
+    def offer(cls, problem, kernel, bandwidth, tol):
+        """A pooler, always."""
+        return cls(*problem).prepare(kernel, bandwidth)
 
     @cached_property
     def blocks(self):
@@ -74,7 +80,7 @@ class SortedPooler:
 
     @cached_property
     def _blocks(self):
-        return self.engine.blocks.prepare(self.kernel, self.bandwidth)
+        return self.engine.blocks.prepare_on_demand(self.kernel, self.bandwidth)
 
     def attention(self, queries=None, rows=slice(None), n_jobs=None):
         """Attention weights, by the dense engine."""

@@ -1,0 +1,60 @@
+"""Which engine "auto" takes, and that pickles, parameters and errors go with it."""
+
+import pickle
+
+import numpy as np
+import pytest
+
+from sknw import Kernel, NadarayaWatsonRegressor
+from sknw._kernels import KERNELS
+
+
+def algorithm(d, n, scatter=1.0, **parameters):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(n, d)) + scatter * rng.integers(0, 40, size=(n, 1))
+    return NadarayaWatsonRegressor(**parameters).fit(X, X.sum(axis=1)).algorithm_
+
+
+def test_few_keys_and_exact_sums_are_dense():
+    for d in (1, 2, 3):
+        assert algorithm(d, 2000) == "dense"
+        assert algorithm(d, 30_000, tol=0) == "dense"
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_one_feature(kernel):
+    expected = "dense" if kernel in ("cauchy", "constant") else "sorted"
+    assert algorithm(1, 2001, kernel=kernel) == expected
+
+
+def test_a_kernel_of_ones_own_in_one_feature():
+    assert algorithm(1, 30_000, kernel=Kernel(lambda t: -t, support=1.0), bandwidth=0.1) == "blocks"
+
+
+def test_two_features():
+    assert algorithm(2, 30_000) == "grid"
+    assert algorithm(2, 30_000, kernel="epanechnikov") == "blocks"
+
+
+def test_more_features():
+    assert algorithm(3, 30_000, scatter=20.0, kernel="epanechnikov") == "blocks"
+    assert algorithm(3, 30_000, scatter=20.0) == "blocks"
+    assert algorithm(10, 30_000, scatter=0.0) == "dense"
+    assert algorithm(3, 30_000, kernel="cauchy") == "dense"
+
+
+def test_an_engine_that_cannot_is_refused():
+    with pytest.raises(ValueError, match=r"cannot do this kernel with 2 features; .*\['grid', 'blocks', 'dense'\]"):
+        NadarayaWatsonRegressor(algorithm="sorted").fit(np.eye(2), [0, 1])
+    with pytest.raises(ValueError, match=r"algorithm='blocks' cannot do this kernel .*\['dense'\]"):
+        NadarayaWatsonRegressor(algorithm="blocks", kernel=Kernel(lambda t: -t)).fit(np.eye(3), [0, 1, 2])
+
+
+@pytest.mark.parametrize(("d", "kernel"), [(1, "gaussian"), (2, "gaussian"), (2, "epanechnikov")])
+def test_pickles_keep_the_engine(d, kernel):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(30_000, d)), rng.normal(size=30_000)
+    model = NadarayaWatsonRegressor(kernel=kernel).fit(X, y)
+    copy = pickle.loads(pickle.dumps(model))
+    assert copy.algorithm_ == model.algorithm_ != "dense"
+    np.testing.assert_array_equal(copy.predict(X[:100]), model.predict(X[:100]))
