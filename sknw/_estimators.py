@@ -86,7 +86,7 @@ class _NadarayaWatson(BaseEstimator):
     def _prepare(self, algorithm):
         problem = self.keys_, self.values_, self._weights, kept_fraction(self._weights)
         self.algorithm_, self._pooler = prepare(algorithm, problem, self._kernel, self.bandwidth_, self.tol)
-        counted = self.values_[self._weights > 0]
+        counted = self.values_ if self._weights.all() else self.values_[self._weights > 0]
         self._range = counted.min(axis=0), counted.max(axis=0)
 
     def __getstate__(self):

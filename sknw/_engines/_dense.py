@@ -12,6 +12,7 @@ The second pass looks only into those blocks of keys that hold a key near enough
 """
 
 from copy import copy
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -57,16 +58,22 @@ class DenseEngine:
     def __init__(self, keys, values, weights, kept):
         self.rows, self.kept = keys, kept
         self.active = np.flatnonzero(weights)
-        self.own = np.where(weights > 0, np.cumsum(weights > 0) - 1, -1)
-        self.keys = keys if len(self.active) == len(keys) else keys[self.active]
-
-        values, weights = values[self.active], weights[self.active]
+        if len(self.active) < len(keys):
+            keys, values, weights = keys[self.active], values[self.active], weights[self.active]
+        self.keys = keys
         self.exponents = np.frexp(np.abs(values).max(axis=0))[1]
         scaled = np.ldexp(values, -self.exponents)
         self.lowest = scaled.min(axis=0)
         self.largest_weight = weights.max()
         self.weights = weights / self.largest_weight
         self.columns = np.column_stack([(scaled - self.lowest) * self.weights[:, None], self.weights])
+
+    @cached_property
+    def own(self):
+        """The position of each row (n_rows,) among the keys, -1 without weight."""
+        own = np.full(len(self.rows), -1)
+        own[self.active] = np.arange(len(self.active))
+        return own
 
     def prepare(self, kernel, bandwidth):
         """A pooler for one kernel and one bandwidth vector (n_features,)."""

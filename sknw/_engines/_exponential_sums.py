@@ -46,11 +46,11 @@ class ExponentialSums:
             left -= own
         to_left, to_right, difference = self._distances(q, left, right)
         nearest = np.minimum(to_left, to_right)
-        if gone is not None:
-            nearest[rest[-1] > 0] = 0.0
         # the farther side decays by the difference of the distances, which their own rounding would spoil
-        left_decay = np.where(nearest == to_left, 0.0, np.where(nearest == 0, to_left, difference))
-        right_decay = np.where(nearest == to_right, 0.0, np.where(nearest == 0, to_right, -difference))
+        left_decay, right_decay = np.maximum(difference, 0.0), np.maximum(-difference, 0.0)
+        if gone is not None:
+            here = rest[-1] > 0
+            nearest[here], left_decay[here], right_decay[here] = 0.0, to_left[here], to_right[here]
         sums = np.exp(-left_decay) * np.take(self.up_to, np.maximum(left, 0), axis=1)
         sums += np.exp(-right_decay) * np.take(self.from_on, np.maximum(len(self.keys) - 1 - right, 0), axis=1)
         if gone is not None:

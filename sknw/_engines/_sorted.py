@@ -49,10 +49,10 @@ class SortedEngine:
 
     @cached_property
     def gone(self):
-        """What goes with each row in leave-one-out (n_columns, n_rows), as in `Windows`."""
+        """What goes with each row in leave-one-out, (n_rows, n_columns)."""
         gone = np.take(self.dense.columns, self.dense.own, axis=0)
         gone *= np.where(self.dense.own >= 0, 1 - self.dense.kept, 0.0)[:, None]
-        return np.ascontiguousarray(gone.T)
+        return gone
 
     def prepare(self, kernel, bandwidth):
         """A pooler for one kernel and one bandwidth vector (1,); the dense one beyond the range of floats."""
@@ -88,31 +88,32 @@ class SortedPooler:
 
     def pool(self, queries=None, rows=slice(None), n_jobs=None, tol=0.0):
         """Pooled values (m, n_values) and log_mass (m,), as every engine gives them, to `tol`."""
-        dense = self.engine.dense
-        asked = dense.rows if queries is None else queries
-        rows = np.arange(len(asked))[rows]
-        pooled = np.empty((len(rows), dense.columns.shape[1] - 1))
-        log_mass = np.empty(len(rows))
-        for start in range(0, len(rows), SORTED_ROWS):
+        dense, gone = self.engine.dense, None
+        x = (dense.rows if queries is None else queries)[rows, 0]
+        if queries is None:
+            gone = self.engine.gone[rows]
+        pooled, log_mass = np.empty((len(x), dense.columns.shape[1] - 1)), np.empty(len(x))
+        for start in range(0, len(x), SORTED_ROWS):
             chunk = slice(start, start + SORTED_ROWS)
-            q = self._scaled(np.take(asked[:, 0], rows[chunk]))
+            q = self._scaled(x[chunk])
             order = self.sums.order(q)
 
             def pool_rows(part, chunk=chunk, q=q, order=order):
                 place = order[part]
-                gone = np.take(self.engine.gone, rows[chunk][place], axis=1) if queries is None else None
-                sums, log_mass[chunk][place] = self._sums(q[place], gone, tol)
+                own = None if gone is None else np.take(gone[chunk], place, axis=0).T
+                sums, log_mass[chunk][place] = self._sums(q[place], own, tol)
                 pooled[chunk][place] = dense.mean(sums.T)
 
             run_blocks(pool_rows, len(q), max(1, 2 * BLOCK_ROWS // dense.columns.shape[1]), n_jobs)
         left = np.flatnonzero(np.isnan(log_mass))
         if len(left):
-            pooled[left], log_mass[left] = self._blocks.pool(queries, rows[left], n_jobs, tol)
+            left_rows = np.arange(len(dense.rows if queries is None else queries))[rows][left]
+            pooled[left], log_mass[left] = self._blocks.pool(queries, left_rows, n_jobs, tol)
         return pooled, log_mass
 
     def _scaled(self, q):
         with np.errstate(over="ignore"):
-            np.ldexp(q, -self.exponent, out=q)
+            q = np.ldexp(q, -self.exponent)
         return np.clip(q, self.windows.keys[0] - 1e150, self.windows.keys[-1] + 1e150, out=q)
 
     @np.errstate(divide="ignore", invalid="ignore")
