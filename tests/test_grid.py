@@ -14,6 +14,8 @@ from sknw._engines._grid import FAR, Grid, GridEngine, GridPooler
 from sknw._kernels import KERNELS
 from sknw._weights import kept_fraction
 
+GAUSSIAN = KERNELS["gaussian"]
+
 SCATTER = {
     "uniform": lambda rng, n: rng.random((n, 2)),
     "normal": lambda rng, n: rng.normal(size=(n, 2)),
@@ -43,7 +45,7 @@ def small_problems_have_cells():
 
 def poolers(keys, values, weights, bandwidth):
     for engine in (GridEngine, DenseEngine):
-        yield engine(keys, values, weights, kept_fraction(weights)).prepare(KERNELS["gaussian"], bandwidth)
+        yield engine(keys, values, weights, kept_fraction(weights)).prepare(GAUSSIAN, bandwidth)
 
 
 def normal_problem(n, bandwidth, seed=0):
@@ -98,7 +100,7 @@ def test_expansions_keep_their_bound(bandwidth):
     keys = 5 * rng.random((800, 2))
     columns = np.c_[rng.random(800), np.ones(800)]
     queries = rng.uniform(-8 * bandwidth, 5 + 8 * bandwidth, size=(900, 2))
-    grid = Grid(keys, columns, bandwidth)
+    grid = Grid(keys, columns, GAUSSIAN, bandwidth)
     cells, positions = grid.locate(queries)
     order = np.argsort(cells)
     sums, error = grid.sums(cells[order], positions[:, order])
@@ -113,9 +115,9 @@ def test_offsets_and_far_keys_cost_no_digit():
     rng = np.random.default_rng(0)
     keys = rng.integers(0, 2**22, size=(500, 2)) * 2.0**-20
     near, far = np.ones((500, 1)), np.ones((502, 1))
-    grid = Grid(keys, near, np.array([0.25, 0.7]))
+    grid = Grid(keys, near, GAUSSIAN, np.array([0.25, 0.7]))
     moved = np.r_[[[-1e15, 0.0], [1e200, 3.0]], keys + 2.0**30]
-    moved_grid = Grid(moved, far, np.array([0.25, 0.7]))
+    moved_grid = Grid(moved, far, GAUSSIAN, np.array([0.25, 0.7]))
     for g, points in ((grid, keys), (moved_grid, moved[2:])):
         cells, positions = g.locate(points)
         order = np.argsort(cells, kind="stable")
@@ -171,7 +173,7 @@ def test_memory_is_bounded(scatter):
     engine = GridEngine(keys, values, np.ones(40_000), np.zeros(40_000))
     for bandwidth in (1e-3, 0.05, 0.3):
         tracemalloc.start()
-        pooler = engine.prepare(KERNELS["gaussian"], np.full(2, bandwidth))
+        pooler = engine.prepare(GAUSSIAN, np.full(2, bandwidth))
         pooler.pool(keys[:100], tol=1e-6)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()

@@ -4,23 +4,20 @@ A fast Gauss transform (Greengard & Strain 1991) on sorted keys, with Chebyshev 
 wide. The keys of a cell enter through their moments in the Chebyshev basis; p x p matrices, one for each distance
 between cells, turn moments into an expansion of the sums over each cell that holds queries; a query evaluates it.
 
-Error. Interpolating K(u) in both arguments on cells of width 1 errs by at most EXPANSION for each unit of mass: f with
-|f^(p)| <= 1.09 sqrt(p!), the Gaussian, by 2 (1/4)^p / p! times that; f analytic and at most M in a Bernstein ellipse
-of parameter rho by 4 M rho^(1-p) / (rho - 1) (Trefethen 2013, theorem 8.2), the logistic kernel with
-M = 2 / (1 + cos(beta)) where its argument has an imaginary part up to beta; times 1 + the Lebesgue constant of p nodes.
-Keys more than `reach` cells away are left out, and weigh less than 3e-18 each; positions are rounded to eps times the
-span of their segment, which changes a weight by |d log K / du| times that. Values lie in [0, range], so the error of a
-prediction, as a fraction of the range, is at most twice the error of the mass over the mass. Queries for which that
-exceeds `tol` (in tails and gaps, and in leave-one-out where little else is near) are left to others; Gaussian ones sum
-their window directly where it is short: the exact softmax over all keys but those that, all together, weigh less than
-tol / 4 of the nearest.
+Error. The expansions err by at most EXPANSION for each unit of mass, as `_chebyshev` proves. Keys more than `reach`
+cells away are left out, and weigh less than NEGLECTED each; positions are rounded to eps times the span of their
+segment, which changes a weight by |d log K / du| times that. Values lie in [0, range], so the error of a prediction, as
+a fraction of the range, is at most twice the error of the mass over the mass. Queries for which that exceeds `tol` (in
+tails and gaps, and in leave-one-out where little else is near) are left to others; Gaussian ones sum their window
+directly where it is short: the exact softmax over all keys but those that, all together, weigh less than tol / 4 of the
+nearest.
 """
 
-from math import cos, exp, log, pi
+from math import log
 
 import numpy as np
-from scipy.special import gammaln
 
+from ._chebyshev import n_gaussian_terms, n_logistic_terms, polynomials, translations
 from ._radix import argsort, argsort_coarsely
 from ._windows import take_gone
 
@@ -107,9 +104,9 @@ class Cells:
     def __init__(self, keys, columns, kernel, h):
         self.h = h
         if kernel.gaussian:
-            self.reach, self.n_terms, steepest = GAUSSIAN_REACH, _n_gaussian_terms(EXPANSION), GAUSSIAN_REACH
+            self.reach, self.n_terms, steepest = GAUSSIAN_REACH, n_gaussian_terms(1.0, EXPANSION), GAUSSIAN_REACH
         else:
-            self.reach, self.n_terms, steepest = LOGISTIC_REACH, _n_logistic_terms(EXPANSION), 1
+            self.reach, self.n_terms, steepest = LOGISTIC_REACH, n_logistic_terms(EXPANSION), 1
         breaks = np.flatnonzero(np.diff(keys) > 2 * (self.reach + 1) * h) + 1
         first = np.concatenate([[0], breaks])
         self.origins = keys[first]
@@ -128,7 +125,7 @@ class Cells:
         self.sources = cell[start]
         self.mass = np.append(np.add.reduceat(columns[-1], start), 0.0)
         self.moments = self._moments(position, columns, start)
-        self.translations = np.hstack(_translations(kernel, self.n_terms, self.reach))
+        self.translations = translations(kernel, self.n_terms, 1.0, np.arange(-self.reach, self.reach + 1))
 
     def _locate(self, x, segment):
         """The cell of each x, counted through all segments, and its position there in [-1, 1]."""
@@ -142,7 +139,7 @@ class Cells:
         bounds = np.append(start, len(position))
         for begin in range(0, len(position), BLOCK_ROWS):
             end = min(begin + BLOCK_ROWS, len(position))
-            basis = _chebyshev(position[begin:end], self.n_terms)
+            basis = polynomials(position[begin:end], self.n_terms)
             for c in range(np.searchsorted(start, begin, side="right") - 1, np.searchsorted(start, end)):
                 first, last = max(bounds[c], begin), min(bounds[c + 1], end)
                 moments[c] += basis[:, first - begin : last - begin] @ columns[:, first:last].T
@@ -166,7 +163,7 @@ class Cells:
         start = np.concatenate([[0], np.flatnonzero(cell[1:] != cell[:-1]) + 1])
         ends = np.append(start[1:], len(cell))
         local, mass = self._expansions(cell[start])
-        basis = _chebyshev(position, self.n_terms)
+        basis = polynomials(position, self.n_terms)
         sums = np.empty((self.moments.shape[2], len(q)))
         for c, (first, last) in enumerate(zip(start, ends, strict=True)):
             np.matmul(local[c].T, basis[:, first:last], out=sums[:, first:last])
@@ -187,41 +184,3 @@ class Cells:
                 len(moments), -1, moments.shape[-1]
             )
         return local, self.mass[at].sum(axis=1)
-
-
-def _n_gaussian_terms(error):
-    """How many Chebyshev terms bring the interpolation of the Gaussian on a cell of width 1 under `error`."""
-    p = 2
-    while 4.36 * exp(-p * log(4) - gammaln(p + 1) / 2) * (1 + log(p + 1) / pi) > error:
-        p += 1
-    return p
-
-
-def _n_logistic_terms(error):
-    """How many Chebyshev terms bring the interpolation of the logistic kernel on a cell of width 1 under `error`."""
-    p, rho = 2, 10.0
-    largest = 2 / (1 + cos((rho - 1 / rho) / 4))
-    while 4 * largest * rho ** (1 - p) / (rho - 1) * 2 * (1 + log(p + 1) / pi) > error:
-        p += 1
-    return p
-
-
-def _chebyshev(t, n_terms):
-    """The Chebyshev polynomials (n_terms, len(t)) at t in [-1, 1]."""
-    basis = np.empty((n_terms, len(t)))
-    basis[0], basis[1] = 1, t
-    twice = 2 * t
-    for k in range(2, n_terms):
-        np.multiply(twice, basis[k - 1], out=basis[k])
-        basis[k] -= basis[k - 2]
-    return basis
-
-
-def _translations(kernel, n_terms, reach):
-    """Matrices (2 reach + 1, p, p) from moments to expansions, for cells -reach ... reach widths apart."""
-    nodes = np.cos(pi * (np.arange(n_terms) + 0.5) / n_terms)
-    to_coefficients = np.cos(np.arange(n_terms)[:, None] * np.arccos(nodes)) * (2 / n_terms)
-    to_coefficients[0] /= 2
-    offsets = np.arange(-reach, reach + 1)[:, None, None]
-    u = offsets + (nodes[:, None] - nodes) / 2
-    return to_coefficients @ kernel(np.square(u)) @ to_coefficients.T

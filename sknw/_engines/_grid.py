@@ -9,9 +9,8 @@ Positions. Cells are a power of two wide and begin at multiples of it, so x / wi
 exact, wherever x is: neither a far key nor an offset costs a digit. Keys and queries more than FAR cells from zero,
 where floats are too coarse for cells, have no cell.
 
-Error. Let k be the Gaussian of one feature and k' its interpolant in both arguments on two cells w bandwidths wide,
-from p nodes each. As |k^(p)| <= 1.09 sqrt(p!) (Cramér) and with the Lebesgue constant 1 + (2 / pi) log(p + 1),
-|k' - k| <= 4.36 (w / 4)^p / sqrt(p!) (1 + log(p + 1) / pi) <= EXPANSION. Then
+Error. Let k be the Gaussian of one feature and k' its interpolant, which differ by at most EXPANSION, as `_chebyshev`
+proves. Then
 
     |k'(x) k'(y) - k(x) k(y)| <= |k'(x) - k(x)| |k'(y)| + |k(x)| |k'(y) - k(y)| <= EXPANSION (K(x) + K(y) + EXPANSION)
 
@@ -23,14 +22,13 @@ is near) are left to the blocks engine.
 """
 
 from functools import cached_property
-from math import ceil, exp, log, pi
+from math import ceil, exp
 
 import numpy as np
-from scipy.special import gammaln
 
 from .._threads import run_blocks
 from ._blocks import BlocksEngine
-from ._cell_sums import _chebyshev
+from ._chebyshev import n_gaussian_terms, polynomials, translations
 from ._dense import DenseEngine
 
 REACH = 9
@@ -90,7 +88,7 @@ class GridEngine:
     def prepare(self, kernel, bandwidth):
         """A pooler for one kernel and one bandwidth vector (2,); that of blocks where cells would not be worth it."""
         if np.isfinite(bandwidth).all():
-            grid = Grid(self.dense.keys, self.dense.columns, bandwidth)
+            grid = Grid(self.dense.keys, self.dense.columns, kernel, bandwidth)
             if grid.moments is not None:
                 return GridPooler(self, kernel, bandwidth, grid)
         return self.blocks.prepare(kernel, bandwidth)
@@ -152,13 +150,13 @@ class Axis:
     last `reach` hold no key.
     """
 
-    def __init__(self, x, h):
+    def __init__(self, kernel, x, h):
         mantissa, self.exponent = np.frexp(h)
         self.exponent += 1
         width = 2 / mantissa
-        self.n_terms, self.reach = _n_terms(width), ceil(REACH / width)
+        self.n_terms, self.reach = n_gaussian_terms(width, EXPANSION), ceil(REACH / width)
         offsets = np.arange(self.reach, -self.reach - 1, -1)
-        self.translations = _translations(self.n_terms, width, offsets)
+        self.translations = translations(kernel, self.n_terms, width, offsets)
         self.largest = np.exp(-np.square(width * np.maximum(np.abs(offsets) - 1, 0)) / 2)
 
         cell, _ = self._cells(x)
@@ -190,10 +188,10 @@ class Grid:
     A cell is its place along the first feature times the number of places along the second, plus its place there.
     """
 
-    def __init__(self, keys, columns, bandwidth):
+    def __init__(self, keys, columns, kernel, bandwidth):
         self.n_columns, self.moments = columns.shape[1], None
         self.far_mass = columns[:, -1].sum() * exp(-(REACH**2) / 2)
-        self.axes = [Axis(keys[:, f], bandwidth[f]) for f in (0, 1)]
+        self.axes = [Axis(kernel, keys[:, f], bandwidth[f]) for f in (0, 1)]
         cells, positions = self.locate(keys)
         order = np.argsort(cells)[np.count_nonzero(cells < 0) :]
         cells = cells[order]
@@ -218,7 +216,7 @@ class Grid:
         n_x, n_y = (axis.n_terms for axis in self.axes)
         moments = np.zeros((len(bounds), n_x, self.n_columns * n_y))
         for rows, parts in _pieces(bounds):
-            x, y = (_chebyshev(positions[f, rows], n) for f, n in enumerate((n_x, n_y)))
+            x, y = (polynomials(positions[f, rows], n) for f, n in enumerate((n_x, n_y)))
             weighted = (columns[:, None, rows] * y).reshape(self.n_columns * n_y, -1)
             for c, part in parts:
                 moments[c] += x[:, part] @ weighted[:, part].T
@@ -278,7 +276,7 @@ class Grid:
         """Sums (b, n_columns) for queries bounds[c] ... bounds[c + 1] in the cell of local[c]."""
         sums = np.empty((positions.shape[1], self.n_columns))
         for rows, parts in _pieces(bounds):
-            x, y = (_chebyshev(positions[f, rows], axis.n_terms) for f, axis in enumerate(self.axes))
+            x, y = (polynomials(positions[f, rows], axis.n_terms) for f, axis in enumerate(self.axes))
             terms = np.empty((local.shape[2], x.shape[1]))
             for c, part in parts:
                 np.matmul(local[c].T, y[:, part], out=terms[:, part])
@@ -295,22 +293,3 @@ def _pieces(bounds):
         first, last = np.searchsorted(bounds, begin, side="right") - 1, np.searchsorted(bounds, end)
         cuts = (np.clip(bounds[first : last + 1], begin, end) - begin).tolist()
         yield slice(begin, end), [(first + c, slice(*cuts[c : c + 2])) for c in range(last - first)]
-
-
-def _n_terms(width):
-    """How many Chebyshev terms bring the interpolation of exp(-u² / 2) on cells of a width under EXPANSION."""
-    p = 2
-    while 4.36 * exp(p * log(width / 4) - gammaln(p + 1) / 2) * (1 + log(p + 1) / pi) > EXPANSION:
-        p += 1
-    return p
-
-
-def _translations(n_terms, width, offsets):
-    """Matrices from moments to expansions, for cells `offsets` apart, side by side: (n_terms, n_offsets * n_terms)."""
-    odd = 2 * np.arange(n_terms) + 1
-    angles = np.arange(n_terms)[:, None] * odd % (4 * n_terms)  # in units of pi / (2 n_terms), exact
-    to_coefficients = np.cos(angles * (pi / (2 * n_terms))) * (2 / n_terms)
-    to_coefficients[0] /= 2
-    nodes = np.cos(odd * (pi / (2 * n_terms)))
-    u = width * (offsets[:, None, None] + (nodes[:, None] - nodes) / 2)
-    return np.hstack(list(to_coefficients @ np.exp(-np.square(u) / 2) @ to_coefficients.T))
