@@ -5,8 +5,8 @@ Keys and queries are put into the order of a k-d tree in bandwidths. For each bl
 leaves of keys that matter; the dense engine then pools these keys, around a centre of their own, with all its care.
 
 * Compact kernel: a leaf matters if its box is within the support of the box of the queries. This is exact. Queries
-  that find no key there are done again with all leaves that may hold their nearest keys: those no further than any
-  leaf is at most.
+  that find no key there are answered by a tree of all keys, or done again with all leaves that may hold their nearest
+  keys: those no further than any leaf is at most.
 * Kernel convex in t: a leaf b of mass c_b holds at most the weight c_b K(least t) for a query, and `Leaves` knows a
   lower bound D of the query's mass. The greatest c_b K(least t) / D, over the parts of the block, bounds the share of
   the leaf in the mass of each query. Leaves are left out, the lightest first, while these shares sum to no more than
@@ -27,6 +27,7 @@ from scipy.spatial.distance import cdist
 from .._threads import run_blocks
 from ._dense import DenseEngine
 from ._leaves import SLACK, Leaves, kd_order
+from ._nearest import MOST_FEATURES, NearestKeys
 
 LEAF_KEYS = 64
 """The most keys in a leaf."""
@@ -123,6 +124,11 @@ class BlocksPooler:
         self.leaves = Leaves(raw, columns[:, -1], size, distances.mantissa)
         self.raw, self.columns = _cut(raw, size), _cut(columns, size)
 
+    @cached_property
+    def nearest(self):
+        """The tree for queries without any weight; made for the first of them."""
+        return NearestKeys(self.dense)
+
     def attention(self, queries=None, rows=slice(None), n_jobs=None):
         """Attention weights, by the dense engine."""
         return self.dense.attention(queries, rows, n_jobs)
@@ -173,6 +179,9 @@ class BlocksPooler:
         for piece in _pieces(len(places), size):
             sums[piece], log_mass[piece] = self._block_sums(queued.take(places[piece]), tol)
         empty = np.flatnonzero(sums[:, -1] == 0)
+        if len(empty) and self.raw.shape[2] <= MOST_FEATURES:
+            sums[empty], sure = self.nearest.sums(queued.take(places[empty]))
+            empty = empty[~sure]
         for piece in _pieces(len(empty), size):
             sums[empty[piece]] = self._nearest_sums(queued.take(places[empty[piece]]))
         return sums, log_mass

@@ -85,6 +85,11 @@ class Distances:
         few._put(raw, centre)
         return few
 
+    @property
+    def centred(self):
+        """The keys (d, n) in bandwidths from the centre."""
+        return self._augmented[:-2]
+
     def _used(self, rows):
         if len(self.features) == rows.shape[1]:
             return rows
