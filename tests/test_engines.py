@@ -194,6 +194,18 @@ def test_a_heavy_key_far_away_outweighs_light_ones_nearby(engine, kernel):
     np.testing.assert_allclose(pooled, attention @ values, rtol=1e-11)
 
 
+@every_engine_with(["exponential", "triangular", "logistic"])
+def test_keys_close_to_queries(engine, kernel):
+    """Far from the centre, where a distance from a matrix product would have no digit left."""
+    rng, d = np.random.default_rng(0), features(engine, kernel, 3)
+    queries = 20 * rng.normal(size=(40, d)) / np.sqrt(d)
+    keys = np.concatenate([queries + scale * rng.normal(size=(40, d)) for scale in (1e-9, 1e-6, 1e-3, 0.1, 1.0)])
+    values = rng.normal(size=(200, 1))
+    attention, _ = oracle.attention(queries, keys, 1.0, kernel)
+    pooled, _ = prepare(engine, kernel, keys, values, np.ones(200), 1.0).pool(queries, tol=1e-13)
+    np.testing.assert_allclose(pooled, attention @ values, atol=2e-12)
+
+
 @every_engine_with(KERNELS)
 def test_log_mass(engine, kernel):
     rng, d = np.random.default_rng(0), features(engine, kernel, 2)

@@ -27,7 +27,7 @@ from scipy.spatial.distance import cdist
 from .._threads import run_blocks
 from ._dense import DenseEngine
 from ._leaves import SLACK, Leaves, kd_order
-from ._nearest import MOST_FEATURES, NearestKeys
+from ._nearest import MOST_FEATURES, NearestTree
 
 LEAF_KEYS = 64
 """The most keys in a leaf."""
@@ -127,7 +127,7 @@ class BlocksPooler:
     @cached_property
     def nearest(self):
         """The tree for queries without any weight; made for the first of them."""
-        return NearestKeys(self.dense)
+        return NearestTree(self.dense)
 
     def attention(self, queries=None, rows=slice(None), n_jobs=None):
         """Attention weights, by the dense engine."""

@@ -13,7 +13,6 @@ The second pass looks only into those blocks of keys that hold a key near enough
 
 from copy import copy
 from functools import cached_property
-from typing import NamedTuple
 
 import numpy as np
 from scipy.special import roots_sh_legendre
@@ -21,6 +20,7 @@ from scipy.special import roots_sh_legendre
 from .._kernels import EDGE
 from .._threads import run_blocks
 from ._distances import SAFE_NORM, Distances
+from ._nearest import Nearest
 
 BLOCK_PAIRS = 512 * 256
 """Pairs in a block: a MiB of weights, which stays in the cache of a core."""
@@ -33,6 +33,9 @@ MAX_KEY_BLOCKS = 1024
 
 ROUNDING = 1e-9
 """A relative width in 1 + t, far above what a matrix product errs by for queries within SAFE_NORM."""
+
+CLOSE = 1e-6
+"""t / (1 + |q|²)², under which the square root of t as a matrix product errs by more than 3e-13."""
 
 TINY_MASS = 1e-100
 """Mass, in units of the largest weight at distance 0, under which an unbounded kernel takes its exact softmax."""
@@ -97,31 +100,6 @@ class DenseEngine:
 
 def _width(keys):
     return len(range(keys.start, keys.stop, keys.step or 1))
-
-
-class _Nearest(NamedTuple):
-    """The least t of each row in each block of keys, and the position of its key, (n_key_blocks, n_rows)."""
-
-    t: np.ndarray
-    key: np.ndarray
-
-    @classmethod
-    def among(cls, key_blocks, n_rows):
-        shape = len(key_blocks), n_rows
-        return cls(np.empty(shape), np.empty(shape, dtype=np.intp))
-
-    def note(self, j, keys, t):
-        column = t.argmin(axis=1)
-        np.add(column, keys.start, out=self.key[j])
-        self.t[j] = t[np.arange(len(t)), column]
-        return self.t[j]
-
-    def take(self, rows):
-        return _Nearest(self.t[:, rows], self.key[:, rows])
-
-    def first(self):
-        """The position of the nearest key of each row, (n_rows,)."""
-        return np.take_along_axis(self.key, self.t.argmin(axis=0)[None], axis=0)[0]
 
 
 class DensePooler:
@@ -208,7 +186,7 @@ class DensePooler:
 
     def _collect(self, block, reduce):
         """What `reduce` makes of all weights of a block, and log_mass."""
-        safe = (block.norms <= SAFE_NORM) & self.kernel.smooth
+        safe = (block.norms <= SAFE_NORM) & (self.kernel.smooth or self.kernel.exponential)
         if safe.all() or not safe.any():
             return self._collect_alike(block, reduce, safe[0])
         log_mass = np.empty(block.n_rows)
@@ -229,7 +207,7 @@ class DensePooler:
             if self._is_crowded(block, key_blocks[0]):
                 stream = self._crowded_weights(block, key_blocks, by_product)
             else:
-                nearest = _Nearest.among(key_blocks, block.n_rows)
+                nearest = Nearest.among(key_blocks, block.n_rows)
                 stream = self._sparse_weights(block, key_blocks, nearest, by_product)
         result, mass = reduce(stream, block.n_rows)
         log_mass = np.log(mass)
@@ -337,6 +315,8 @@ class DensePooler:
         weight = self.kernel.weight or self.kernel
         if not self.kernel.gaussian:
             for keys, t in self._distance_blocks(block, key_blocks, by_product):
+                if by_product and self.kernel.exponential:
+                    self._mend(block, keys, t)
                 yield slice(None), keys, self._leave_out(block, slice(None), keys, weight(t))
             return
         deep = self._is_deep(block, by_product)
@@ -344,6 +324,12 @@ class DensePooler:
             if deep:
                 np.maximum(exponents, np.full(exponents.shape[1], LOWEST_EXPONENT), out=exponents)
             yield slice(None), keys, self._leave_out(block, slice(None), keys, np.exp(exponents, out=exponents))
+
+    def _mend(self, block, keys, t):
+        """Take rows with a small t from differences: its square root would magnify the rounding of a product."""
+        close = np.flatnonzero(t.min(axis=1) < CLOSE * np.square(1 + block.norms))
+        if len(close):
+            t[close] = self.distances.differences(block.raw[close], keys)
 
     def _is_deep(self, block, by_product):
         """Whether, judged by a sample of pairs, exp would often underflow: that costs more than a floor."""
@@ -356,7 +342,7 @@ class DensePooler:
 
     def _survey(self, block, key_blocks, by_product):
         """The nearest keys of every row."""
-        nearest = _Nearest.among(key_blocks, block.n_rows)
+        nearest = Nearest.among(key_blocks, block.n_rows)
         for j, (keys, t) in enumerate(self._distance_blocks(block, key_blocks, by_product)):
             nearest.note(j, keys, self._hide_own(block, slice(None), keys, t))
         return nearest

@@ -1,4 +1,6 @@
-"""Sums over the nearest keys of queries, from a k-d tree of all keys: the answer to a query without any weight."""
+"""The nearest keys of queries: noted from distances as they pass by, or found in a k-d tree of all keys."""
+
+from typing import NamedTuple
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -12,7 +14,32 @@ CANDIDATES = 8
 """Keys that the tree is asked for: more than these are rarely tied."""
 
 
-class NearestKeys:
+class Nearest(NamedTuple):
+    """The least t of each row in each block of keys, and the position of its key, (n_key_blocks, n_rows)."""
+
+    t: np.ndarray
+    key: np.ndarray
+
+    @classmethod
+    def among(cls, key_blocks, n_rows):
+        shape = len(key_blocks), n_rows
+        return cls(np.empty(shape), np.empty(shape, dtype=np.intp))
+
+    def note(self, j, keys, t):
+        column = t.argmin(axis=1)
+        np.add(column, keys.start, out=self.key[j])
+        self.t[j] = t[np.arange(len(t)), column]
+        return self.t[j]
+
+    def take(self, rows):
+        return Nearest(self.t[:, rows], self.key[:, rows])
+
+    def first(self):
+        """The position of the nearest key of each row, (n_rows,)."""
+        return np.take_along_axis(self.key, self.t.argmin(axis=0)[None], axis=0)[0]
+
+
+class NearestTree:
     """The keys of a dense pooler in a tree, in bandwidths from their centre."""
 
     def __init__(self, dense):
