@@ -54,7 +54,8 @@ class CellSums:
     def order(self, q):
         """An order of queries that puts those of a cell together."""
         low, high = self.cells.span
-        return argsort_coarsely(q, low, self.h) if high - low < 2**16 * self.h else argsort(q)
+        one_grid = len(self.cells.origins) == 1 and high - low < 2**16 * self.h
+        return argsort_coarsely(q, low, self.h) if one_grid else argsort(q)
 
     def sums(self, q, gone, tol):
         """Sums (n_columns, b) for ordered queries (b,), up to a factor, and the logarithm of that factor (b,).
