@@ -233,7 +233,7 @@ class NadarayaWatsonRegressor(RegressorMixin, _NadarayaWatson):
         sorts both instead; "grid", for the gaussian kernel of two features, expands the sums on cells; "blocks", for
         every kernel above, puts both into blocks of neighbours and leaves out pairs of blocks too far apart to
         matter. "auto" takes the first of these that is expected to be faster than "dense" for as many queries as
-        training points; "dense" for up to 2000 training points and where `tol` is 0. `algorithm_` tells.
+        training points; "dense" for up to 800 training points and where `tol` is 0. `algorithm_` tells.
     tol : float, default=1e-10
         The largest error that a fast algorithm may make in a prediction, as a fraction of the range of y.
         "dense" is exact up to rounding whatever `tol` is.
@@ -337,7 +337,7 @@ class NadarayaWatsonClassifier(ClassifierMixin, _NadarayaWatson):
         sorts both instead; "grid", for the gaussian kernel of two features, expands the sums on cells; "blocks", for
         every kernel above, puts both into blocks of neighbours and leaves out pairs of blocks too far apart to
         matter. "auto" takes the first of these that is expected to be faster than "dense" for as many queries as
-        training points; "dense" for up to 2000 training points and where `tol` is 0. `algorithm_` tells.
+        training points; "dense" for up to 800 training points and where `tol` is 0. `algorithm_` tells.
     tol : float, default=1e-10
         The largest error that a fast algorithm may make in a probability. "dense" is exact up to rounding
         whatever `tol` is.

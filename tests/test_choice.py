@@ -17,14 +17,15 @@ def algorithm(d, n, scatter=1.0, **parameters):
 
 def test_few_keys_and_exact_sums_are_dense():
     for d in (1, 2, 3):
-        assert algorithm(d, 2000) == "dense"
+        assert algorithm(d, 800) == "dense"
         assert algorithm(d, 30_000, tol=0) == "dense"
+    assert algorithm(3, 2000, scatter=20.0, kernel="epanechnikov") == "dense"
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_one_feature(kernel):
     expected = "dense" if kernel in ("cauchy", "constant") else "sorted"
-    assert algorithm(1, 2001, kernel=kernel) == expected
+    assert algorithm(1, 801, kernel=kernel) == expected
 
 
 def test_a_kernel_of_ones_own_in_one_feature():

@@ -27,7 +27,7 @@ from ._sorted import SortedEngine
 
 ENGINES = {"sorted": SortedEngine, "grid": GridEngine, "blocks": BlocksEngine, "dense": DenseEngine}
 
-FEW_KEYS = 2000
+FEW_KEYS = 800
 """Up to here the dense engine is as fast as any, and exact."""
 
 
@@ -51,10 +51,11 @@ def prepare(algorithm, problem, kernel, bandwidth, tol):
 
     "auto" takes the first of these that applies:
 
-    1. "dense", if there are up to 2000 keys, or if `tol` is 0;
+    1. "dense", if there are up to 800 keys, or if `tol` is 0;
     2. "sorted", for one feature, if the kernel has a short cut (all named ones but cauchy and constant);
     3. "grid", for the Gaussian of two features, if its cells hold keys enough;
-    4. "blocks", if far less than all pairs of a query and a key matter at `tol`, judged by some keys as queries;
+    4. "blocks", from 2001 keys on, if far less than all pairs of a query and a key matter at `tol`, judged by some of
+       the keys as queries;
     5. "dense".
     """
     keys = problem[0]

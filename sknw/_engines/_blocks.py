@@ -53,8 +53,9 @@ GATHERED_NUMBERS = 2**21
 MOST_KEPT = 0.6
 """The share of pairs from which on the dense engine is faster."""
 
-FEW_KEYS = 20_000
-"""Up to here the blocks are made on demand: to make them, and to judge them, takes a part of what they save."""
+FEW_KEYS, MANY_KEYS = 2000, 20_000
+"""Up to the first, blocks save nothing; up to the second they are made on demand: to make and to judge them takes a
+part of what they save."""
 
 FEW_QUERIES = 4000
 """Queries up to which the dense engine is done before the blocks are made."""
@@ -78,9 +79,9 @@ class BlocksEngine:
     def offer(cls, problem, kernel, bandwidth, tol):
         """A pooler, if not too many pairs matter."""
         keys = problem[0]
-        if expected_share(kernel, keys, bandwidth, tol) > MOST_KEPT:
+        if len(keys) <= FEW_KEYS or expected_share(kernel, keys, bandwidth, tol) > MOST_KEPT:
             return None
-        if len(keys) <= FEW_KEYS:
+        if len(keys) <= MANY_KEYS:
             return cls(*problem).prepare_on_demand(kernel, bandwidth)
         pooler = cls(*problem).prepare(kernel, bandwidth)
         return pooler if pooler.kept_share(tol) <= MOST_KEPT else None
