@@ -194,11 +194,12 @@ def test_blocks_do_not_show(kernel, monkeypatch):
 
 
 @every_kernel
-@pytest.mark.parametrize("bandwidth", [1e-200, np.inf])
-def test_bandwidths_beyond_all_scale_are_left_to_the_dense_engine(kernel, bandwidth):
-    keys, values = np.arange(30.0), np.arange(30.0)[:, None]
+@pytest.mark.parametrize(("unit", "bandwidth"), [(1.0, 1e-200), (1.0, np.inf), (1e-320, 1e10)])
+def test_scales_beyond_all_sense_are_left_to_the_dense_engine(kernel, unit, bandwidth):
+    keys, values = unit * np.arange(30.0), np.arange(30.0)[:, None]
     fast, exact = poolers(kernel, keys, values, np.ones(30), bandwidth)
-    np.testing.assert_array_equal(fast.pool(keys[:, None])[0], exact.pool(keys[:, None])[0])
+    for rows in (keys[:, None], None):
+        np.testing.assert_array_equal(fast.pool(rows, tol=1e-10)[0], exact.pool(rows)[0])
 
 
 @every_kernel

@@ -57,9 +57,11 @@ class SortedEngine:
     def prepare(self, kernel, bandwidth):
         """A pooler for one kernel and one bandwidth vector (1,); the dense one beyond the range of floats."""
         h, largest = bandwidth[0], np.abs(self.windows.keys[[0, -1]]).max()
-        if not largest * 1e-140 < h < np.inf:
-            return self.dense.prepare(kernel, bandwidth)
-        return SortedPooler(self, kernel, bandwidth)
+        if largest * 1e-140 < h < np.inf:
+            windows = self.windows.scaled(-np.frexp(h)[1])  # a power of two loses no digit but by underflow
+            if (windows.keys[1:] > windows.keys[:-1]).all():
+                return SortedPooler(self, windows, kernel, bandwidth)
+        return self.dense.prepare(kernel, bandwidth)
 
 
 def _short_cut(kernel, windows, h):
@@ -72,11 +74,10 @@ def _short_cut(kernel, windows, h):
 class SortedPooler:
     """The engine's keys with one bandwidth, ready for queries."""
 
-    def __init__(self, engine, kernel, bandwidth):
-        self.engine, self.kernel, self.bandwidth = engine, kernel, bandwidth
+    def __init__(self, engine, windows, kernel, bandwidth):
+        self.engine, self.windows, self.kernel, self.bandwidth = engine, windows, kernel, bandwidth
         mantissa, self.exponent = np.frexp(bandwidth[0])
-        self.windows = engine.windows.scaled(-self.exponent)
-        self.sums = _short_cut(kernel, self.windows, float(mantissa))
+        self.sums = _short_cut(kernel, windows, float(mantissa))
 
     @cached_property
     def _blocks(self):

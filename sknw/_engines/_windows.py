@@ -4,6 +4,8 @@ In leave-one-out a query is a key itself, and `gone` (n_columns, b) is what its 
 a row without weight. Otherwise `gone` is None.
 """
 
+from copy import copy
+
 import numpy as np
 
 from .._kernels import EDGE
@@ -38,9 +40,9 @@ class Windows:
             self.collapsed = np.diff(np.append(start, len(new))) > 1
 
     def scaled(self, exponent):
-        """The same with keys times 2^exponent, which loses no digit."""
-        windows = object.__new__(Windows)
-        windows.keys, windows.columns, windows.collapsed = np.ldexp(self.keys, exponent), self.columns, self.collapsed
+        """The same with keys times 2^exponent."""
+        windows = copy(self)
+        windows.keys = np.ldexp(self.keys, exponent)
         return windows
 
     def order(self, q):
