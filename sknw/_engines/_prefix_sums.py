@@ -92,21 +92,21 @@ class PrefixSums:
 
     def __init__(self, windows, kernel, h):
         self.windows, self.kernel, self.h = windows, kernel, h
-        self.radius = kernel.support * h
+        self.radius, self.basis = kernel.support * h, _basis(kernel)
         self.keys, columns = windows.keys, windows.columns
         self.fenced = np.concatenate([[-np.inf], self.keys, [np.inf]])
-        self.basis = _basis(kernel)
-        keys = self.keys
-        cell = np.floor((keys - keys[0]) / self.radius) if self.basis.size > 1 else np.zeros(len(keys))
+        cell = np.floor((self.keys - self.keys[0]) / self.radius)
+        if self.basis.size == 1:  # a constant needs no centre
+            cell[:] = 0.0
         new = np.append(True, cell[1:] != cell[:-1])
         self.cell = np.cumsum(new, dtype=np.int32) - 1
-        self.bounds = np.append(np.flatnonzero(new), len(keys))
-        self.centres = keys[self.bounds[:-1]] + self.radius / 2
+        self.bounds = np.append(np.flatnonzero(new), len(self.keys))
+        self.centres = self.keys[self.bounds[:-1]] + self.radius / 2
         largest = columns.max(axis=1)
         largest[largest == 0] = 1.0
-        unit = 2.0 ** (62 - int(np.diff(self.bounds).max()).bit_length())
-        self.units = largest / unit
-        self.error = (0.5 / unit + 8 * (self.basis.size + 1) * np.finfo(float).eps) * largest[-1]
+        unit = 2.0 ** -(62 - int(np.diff(self.bounds).max()).bit_length())
+        self.units = largest * unit
+        self.term_error = (unit / 2 + 8 * (self.basis.size + 1) * np.finfo(float).eps) * largest[-1]
         self.prefix = self._prefix_sums(columns)
 
     def _prefix_sums(self, columns):
@@ -193,7 +193,7 @@ class PrefixSums:
                 error[rows] += (cut - begin) * self.basis.bound(a)
                 more = np.flatnonzero(cut < end)
                 rows, begin, end = rows[more], cut[more], end[more]
-        return sums, self.error * error
+        return sums, self.term_error * error
 
     def _add_moments(self, sums, rows, a, sign, begin, end):
         """Add to `sums` (n_columns, b) of some rows those over the keys begin ... end, of one cell each."""
