@@ -233,7 +233,8 @@ class NadarayaWatsonRegressor(RegressorMixin, _NadarayaWatson):
         sorts both instead; "grid", for the gaussian kernel of two features, expands the sums on cells; "blocks", for
         every kernel above, puts both into blocks of neighbours and leaves out pairs of blocks too far apart to
         matter. "auto" takes the first of these that is expected to be faster than "dense" for as many queries as
-        training points; "dense" for up to 800 training points and where `tol` is 0. `algorithm_` tells.
+        training points; "dense" for up to 800 training points and where `tol` is 0. `algorithm_` tells which. "blocks"
+        that "auto" took for up to 20,000 training points does less than 4,000 queries as "dense" does.
     tol : float, default=1e-10
         The largest error that a fast algorithm may make in a prediction, as a fraction of the range of y.
         "dense" is exact up to rounding whatever `tol` is.
@@ -301,7 +302,8 @@ class NadarayaWatsonRegressor(RegressorMixin, _NadarayaWatson):
 
         Notes
         -----
-        "dense" costs O(n_queries n n_features) time, "sorted" O(n_queries log(n_queries + n)); O(n_queries) memory.
+        "dense" costs O(n_queries n n_features) time, "blocks" a part of that, "sorted" O(n_queries log n), and "grid"
+        O(n_queries) beside a fixed cost for each cell that holds queries; O(n_queries) memory.
         """
         pooled = self._pool(self._check_queries(X))
         return pooled[:, 0] if self._y_ndim == 1 else pooled
@@ -337,7 +339,8 @@ class NadarayaWatsonClassifier(ClassifierMixin, _NadarayaWatson):
         sorts both instead; "grid", for the gaussian kernel of two features, expands the sums on cells; "blocks", for
         every kernel above, puts both into blocks of neighbours and leaves out pairs of blocks too far apart to
         matter. "auto" takes the first of these that is expected to be faster than "dense" for as many queries as
-        training points; "dense" for up to 800 training points and where `tol` is 0. `algorithm_` tells.
+        training points; "dense" for up to 800 training points and where `tol` is 0. `algorithm_` tells which. "blocks"
+        that "auto" took for up to 20,000 training points does less than 4,000 queries as "dense" does.
     tol : float, default=1e-10
         The largest error that a fast algorithm may make in a probability. "dense" is exact up to rounding
         whatever `tol` is.
@@ -409,7 +412,8 @@ class NadarayaWatsonClassifier(ClassifierMixin, _NadarayaWatson):
 
         Notes
         -----
-        "dense" costs O(n_queries n n_features) time, "sorted" O(n_queries log(n_queries + n)); O(n_queries) memory.
+        "dense" costs O(n_queries n n_features) time, "blocks" a part of that, "sorted" O(n_queries log n), and "grid"
+        O(n_queries) beside a fixed cost for each cell that holds queries; O(n_queries) memory.
         """
         return self._pool(self._check_queries(X))
 
@@ -434,7 +438,8 @@ class NadarayaWatsonClassifier(ClassifierMixin, _NadarayaWatson):
 
         Notes
         -----
-        "dense" costs O(n_queries n n_features) time, "sorted" O(n_queries log(n_queries + n)); O(n_queries) memory.
+        "dense" costs O(n_queries n n_features) time, "blocks" a part of that, "sorted" O(n_queries log n), and "grid"
+        O(n_queries) beside a fixed cost for each cell that holds queries; O(n_queries) memory.
         """
         probabilities = self.predict_proba(X)
         unknown = np.count_nonzero(np.isnan(probabilities[:, 0]))
