@@ -234,7 +234,7 @@ class NadarayaWatsonRegressor(RegressorMixin, _NadarayaWatson):
         every kernel above, puts both into blocks of neighbours and leaves out pairs of blocks too far apart to
         matter. "auto" takes the first of these that is expected to be faster than "dense" for as many queries as
         training points; "dense" for up to 800 training points and where `tol` is 0. `algorithm_` tells which. "blocks"
-        that "auto" took for up to 50,000 training points does less than 4,000 queries as "dense" does.
+        with up to 50,000 training points does as "dense" for less than 4,000 queries, or if most pairs matter.
     tol : float, default=1e-10
         The largest error that a fast algorithm may make in a prediction, as a fraction of the range of y.
         "dense" is exact up to rounding whatever `tol` is.
@@ -340,7 +340,7 @@ class NadarayaWatsonClassifier(ClassifierMixin, _NadarayaWatson):
         every kernel above, puts both into blocks of neighbours and leaves out pairs of blocks too far apart to
         matter. "auto" takes the first of these that is expected to be faster than "dense" for as many queries as
         training points; "dense" for up to 800 training points and where `tol` is 0. `algorithm_` tells which. "blocks"
-        that "auto" took for up to 50,000 training points does less than 4,000 queries as "dense" does.
+        with up to 50,000 training points does as "dense" for less than 4,000 queries, or if most pairs matter.
     tol : float, default=1e-10
         The largest error that a fast algorithm may make in a probability. "dense" is exact up to rounding
         whatever `tol` is.

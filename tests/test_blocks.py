@@ -39,6 +39,7 @@ def small_blocks():
         patch.setattr(_blocks, "LEAF_KEYS", 4)
         patch.setattr(_blocks, "BLOCK_QUERIES", 6)
         patch.setattr(_blocks, "FEWEST_QUERIES", 3)
+        patch.setattr(_blocks, "MANY_KEYS", 0)
         patch.setattr(_leaves, "BOUND_LEAVES", 16)
         yield
 

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sknw import Kernel
-from sknw._engines import ENGINES, _dense, _grid
+from sknw._engines import ENGINES, _blocks, _dense, _grid
 from sknw._kernels import KERNELS
 from sknw._weights import has_one_unit, kept_fraction
 
@@ -53,6 +53,13 @@ WEIGHTS = {
     "counts": lambda rng, n: np.r_[1.0, rng.integers(0, 4, size=n - 1)],
     "importances": lambda rng, n: np.r_[0.5, rng.random(n - 1) * (rng.random(n - 1) < 0.8)],
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def blocks_of_few_keys():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_blocks, "MANY_KEYS", 0)
+        yield
 
 
 def prepare(engine, kernel, keys, values, weights, bandwidth):

@@ -81,17 +81,18 @@ class BlocksEngine:
         keys = problem[0]
         if len(keys) <= FEW_KEYS or expected_share(kernel, keys, bandwidth, tol) > MOST_KEPT:
             return None
-        if len(keys) <= MANY_KEYS:
-            return cls(*problem).prepare_on_demand(kernel, bandwidth)
         pooler = cls(*problem).prepare(kernel, bandwidth)
-        return pooler if pooler.kept_share(tol) <= MOST_KEPT else None
+        pays = isinstance(pooler, BlocksOnDemand) or pooler.kept_share(tol) <= MOST_KEPT
+        return pooler if pays else None
 
     def prepare(self, kernel, bandwidth):
         """A pooler for one kernel and one bandwidth vector (n_features,)."""
+        if len(self.dense.keys) <= MANY_KEYS:
+            return self.prepare_on_demand(kernel, bandwidth)
         return BlocksPooler(self.dense.prepare(kernel, bandwidth))
 
     def prepare_on_demand(self, kernel, bandwidth):
-        """The same, with blocks only where there are many queries, and not too many pairs matter."""
+        """The same, with blocks only for many queries, and if not too many pairs matter."""
         return BlocksOnDemand(self.dense.prepare(kernel, bandwidth))
 
 
