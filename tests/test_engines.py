@@ -214,6 +214,31 @@ def test_keys_close_to_queries(engine, kernel):
 
 
 @every_engine_with(KERNELS)
+@pytest.mark.parametrize("weighting", sorted(WEIGHTS))
+def test_average_pooling(engine, kernel, weighting):
+    """Infinite bandwidths, and a flat kernel, at a size where pairs would take for ever."""
+    rng, d, n = np.random.default_rng(0), features(engine, kernel, 2), 200_000
+    keys, values, weights = rng.normal(size=(n, d)), rng.normal(size=(n, 2)), WEIGHTS[weighting](rng, n)
+    bandwidth = 1.0 if kernel == "constant" else np.inf
+    pooler = prepare(engine, kernel, keys, values, weights, bandwidth)
+    pooled, log_mass = pooler.pool(keys, tol=1e-10)
+    np.testing.assert_allclose(pooled, np.tile(np.average(values, weights=weights, axis=0), (n, 1)), atol=1e-14)
+    np.testing.assert_allclose(log_mass, np.log(weights.sum()), rtol=1e-13)
+    pooled, _ = pooler.pool(None, tol=1e-10)
+    kept = weights * kept_fraction(weights)
+    rest = weights.sum() - weights + kept
+    others = (weights @ values - (weights - kept)[:, None] * values) / rest[:, None]
+    np.testing.assert_allclose(pooled, others, atol=1e-12)
+
+
+@every_engine_with(["gaussian", "constant"])
+def test_the_average_of_others_does_not_cancel(engine, kernel):
+    keys, values = np.zeros((3, features(engine, kernel, 2))), np.array([[1.0], [2.0], [4.0]])
+    pooler = prepare(engine, kernel, keys, values, np.array([1e30, 0.25, 0.75]), np.inf)
+    np.testing.assert_allclose(pooler.pool(None)[0][0], 3.5)
+
+
+@every_engine_with(KERNELS)
 def test_log_mass(engine, kernel):
     rng, d = np.random.default_rng(0), features(engine, kernel, 2)
     keys, queries, weights = rng.normal(size=(30, d)), np.r_[rng.normal(size=(6, d)), [[300.0, 0][:d]]], rng.random(30)

@@ -25,6 +25,7 @@ import numpy as np
 from scipy.spatial.distance import cdist
 
 from .._threads import run_blocks
+from ._average import is_flat
 from ._dense import DenseEngine
 from ._leaves import SLACK, Leaves, kd_order
 from ._nearest import MOST_FEATURES, NearestTree
@@ -89,11 +90,15 @@ class BlocksEngine:
         """A pooler for one kernel and one bandwidth vector (n_features,)."""
         if len(self.dense.keys) <= MANY_KEYS:
             return self.prepare_on_demand(kernel, bandwidth)
-        return BlocksPooler(self.dense.prepare(kernel, bandwidth))
+        return self._prepare(BlocksPooler, kernel, bandwidth)
 
     def prepare_on_demand(self, kernel, bandwidth):
         """The same, with blocks only for many queries, and if not too many pairs matter."""
-        return BlocksOnDemand(self.dense.prepare(kernel, bandwidth))
+        return self._prepare(BlocksOnDemand, kernel, bandwidth)
+
+    def _prepare(self, blocks, kernel, bandwidth):
+        dense = self.dense.prepare(kernel, bandwidth)
+        return dense if is_flat(kernel, bandwidth) else blocks(dense)
 
 
 class BlocksOnDemand:

@@ -19,6 +19,7 @@ from scipy.special import roots_sh_legendre
 
 from .._kernels import EDGE
 from .._threads import run_blocks
+from ._average import AveragePooler, is_flat
 from ._distances import SAFE_NORM, Distances
 from ._nearest import Nearest
 
@@ -80,7 +81,8 @@ class DenseEngine:
 
     def prepare(self, kernel, bandwidth):
         """A pooler for one kernel and one bandwidth vector (n_features,)."""
-        return DensePooler(self, kernel, Distances(self.keys, bandwidth))
+        pooler = DensePooler(self, kernel, Distances(self.keys, bandwidth))
+        return AveragePooler(pooler) if is_flat(kernel, bandwidth) else pooler
 
     @classmethod
     def offer(cls, problem, kernel, bandwidth, tol):
