@@ -20,7 +20,7 @@ def test_few_keys_and_exact_sums_are_dense():
     for d in (1, 2, 3):
         assert algorithm(d, 800) == "dense"
         assert algorithm(d, 30_000, tol=0) == "dense"
-    assert algorithm(3, 2000, scatter=20.0, kernel="epanechnikov") == "dense"
+    assert algorithm(3, 4000, scatter=20.0, kernel="epanechnikov") == "dense"
 
 
 @pytest.mark.parametrize("kernel", KERNELS)

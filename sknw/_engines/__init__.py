@@ -54,7 +54,7 @@ def prepare(algorithm, problem, kernel, bandwidth, tol):
     1. "dense", if there are up to 800 keys, or if `tol` is 0;
     2. "sorted", for one feature, if the kernel has a short cut (all named ones but cauchy and constant);
     3. "grid", from 2501 keys on, for the Gaussian of two features, if its cells hold keys enough;
-    4. "blocks", from 2001 keys on, if far less than all pairs of a query and a key matter at `tol`, judged by some of
+    4. "blocks", from 4001 keys on, if far less than all pairs of a query and a key matter at `tol`, judged by some of
        the keys as queries;
     5. "dense".
     """

@@ -54,7 +54,7 @@ GATHERED_NUMBERS = 2**21
 MOST_KEPT = 0.6
 """The share of pairs from which on the dense engine is faster."""
 
-FEW_KEYS, MANY_KEYS = 2000, 50_000
+FEW_KEYS, MANY_KEYS = 4000, 50_000
 """Up to the first, blocks save nothing; up to the second they are made on demand: to make and to judge them takes a
 part of what they save."""
 
