@@ -40,3 +40,12 @@ def attention(queries, keys, bandwidth, kernel="gaussian", weights=None, leave_o
     logits[empty] = np.where(t <= nearest, np.log(w), -np.inf)[empty]
     a = np.exp(logits - logits.max(axis=1, keepdims=True))
     return a / a.sum(axis=1, keepdims=True), empty
+
+
+def rounding_decides(queries, keys, bandwidth):
+    """For which queries (m,) it is rounding that says whether a key is tied for the nearest; t = 0 is never rounded."""
+    bandwidth = np.broadcast_to(bandwidth, keys.shape[1])
+    t = (((queries[:, None] - keys[None]) / bandwidth) ** 2).sum(axis=-1)
+    t[t == 0] = np.inf
+    edge = np.minimum(t.min(axis=1, keepdims=True), 1e300) * (1 + EDGE)
+    return (np.abs(t - edge) <= 5e-15 * edge).any(axis=1)

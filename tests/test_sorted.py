@@ -1,6 +1,7 @@
 """The sorted engine against the dense one, on problems large enough for its short cuts."""
 
 import numpy as np
+import oracle
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -45,14 +46,6 @@ def poolers(kernel, keys, values, weights, bandwidth):
         yield engine(*problem).prepare(KERNELS[kernel], np.array([bandwidth]))
 
 
-def ties_are_rounding(queries, keys):
-    """Whether rounding decides which keys are nearest: some t lies at the edge of what counts as a tie."""
-    t = np.square(queries[:, None] - keys)
-    t[t == 0] = np.inf  # a key itself, in leave-one-out
-    edge = np.minimum(t.min(axis=1, keepdims=True), 1e300) * (1 + 1e-12)
-    return (np.abs(t - edge) <= 1e-15 * edge).any(axis=1)
-
-
 def spread(x):
     return np.quantile(x, 0.75) - np.quantile(x, 0.25)
 
@@ -82,7 +75,8 @@ def test_errors_stay_within_tol(kernel, seed, n, scatter, weighting, log_bandwid
         expected, expected_mass = exact.pool(rows)
         np.testing.assert_array_equal(np.isneginf(log_mass), np.isneginf(expected_mass))
         queried = keys if rows is None else queries
-        known = np.isfinite(expected_mass) | ~ties_are_rounding(queried, keys[weights > 0])
+        unclear = oracle.rounding_decides(queried[:, None], keys[weights > 0, None], bandwidth)
+        known = np.isfinite(expected_mass) | ~unclear
         assert (np.abs(pooled - expected)[known] <= (tol + 2e-12) * span).all()
         filled = np.isfinite(log_mass)
         slack = 2 * tol + 1e-11 * (1 + np.abs(expected_mass[filled]))
