@@ -40,8 +40,8 @@ EXPANSION = 2e-15
 ROUNDING = 32 * np.finfo(float).eps
 """Rounding of the sums along one feature, for each unit of mass; up to 9 eps were seen, with 1e6 keys in a cell."""
 
-FEW_KEYS = 2500
-"""Up to here the dense engine is as fast."""
+FEW_KEYS, MANY_KEYS = 2500, 9000
+"""Up to the first the dense engine is as fast; up to the second, cells made in vain would cost a part of its time."""
 
 FAR = 2.0**50
 """Cells from zero up to which keys and queries have a cell."""
@@ -80,7 +80,8 @@ class GridEngine:
     @classmethod
     def offer(cls, problem, kernel, bandwidth, tol):
         """A pooler, if cells are worth it."""
-        if len(problem[0]) <= FEW_KEYS:
+        keys = problem[0]
+        if len(keys) <= FEW_KEYS or (len(keys) <= MANY_KEYS and not _may_be_worth_it(keys, bandwidth)):
             return None
         pooler = cls(*problem).prepare(kernel, bandwidth)
         return pooler if isinstance(pooler, GridPooler) else None
@@ -97,6 +98,17 @@ class GridEngine:
             if grid.moments is not None:
                 return GridPooler(self, kernel, bandwidth, grid)
         return self.blocks.prepare(kernel, bandwidth)
+
+
+@np.errstate(all="ignore")
+def _may_be_worth_it(keys, bandwidth):
+    """Whether few enough cells hold keys, told from few of the keys where these lie in clearly fewer, or in more."""
+    for step in (16, 4, 1):
+        x, y = np.floor(np.ldexp(keys[::step], -1 - np.frexp(bandwidth)[1])).T
+        pairs = len(np.unique(x + 1j * y)) * CELL_PAIRS
+        if pairs > len(keys) ** 2 or 3 * pairs < len(keys) ** 2:
+            break
+    return pairs <= len(keys) ** 2
 
 
 class GridPooler:
