@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_array, check_is_fitted, check_X_y, va
 
 from ._attention import BLOCK_WEIGHTS, AttentionView, sparse_attention
 from ._bandwidth import RULES, choose_bandwidth
-from ._engines import ENGINES, check_algorithm, prepare
+from ._engines import ENGINES, check_algorithm, make_engines, prepare
 from ._kernels import KERNELS, Kernel
 from ._weights import has_one_unit, kept_fraction, means_of_others
 
@@ -84,8 +84,8 @@ class _NadarayaWatson(BaseEstimator):
         return self
 
     def _prepare(self, algorithm):
-        problem = self.keys_, self.values_, self._weights, kept_fraction(self._weights)
-        self.algorithm_, self._pooler = prepare(algorithm, problem, self._kernel, self.bandwidth_, self.tol)
+        engines = make_engines(self.keys_, self.values_, self._weights, kept_fraction(self._weights))
+        self.algorithm_, self._pooler = prepare(algorithm, engines, self._kernel, self.bandwidth_, self.tol)
         counted = self.values_ if self._weights.all() else self.values_[self._weights > 0]
         self._range = counted.min(axis=0), counted.max(axis=0)
 

@@ -7,9 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sknw import Kernel, NadarayaWatsonClassifier, NadarayaWatsonRegressor
-from sknw._engines import _blocks, _leaves
+from sknw._engines import _blocks, _leaves, make_engines
 from sknw._engines._blocks import BlocksEngine
-from sknw._engines._dense import DenseEngine
 from sknw._engines._leaves import kd_order
 from sknw._kernels import KERNELS
 from sknw._weights import kept_fraction
@@ -48,8 +47,8 @@ def small_blocks():
 def poolers(kernel, keys, values, weights, bandwidth):
     kernel = KERNELS[kernel] if isinstance(kernel, str) else kernel
     bandwidth = np.broadcast_to(np.asarray(bandwidth, dtype=float), keys.shape[1])
-    problem = keys, values, weights, kept_fraction(weights)
-    return [engine(*problem).prepare(kernel, bandwidth) for engine in (BlocksEngine, DenseEngine)]
+    engines = make_engines(keys, values, weights, kept_fraction(weights))
+    return [engines[name].prepare(kernel, bandwidth) for name in ("blocks", "dense")]
 
 
 def spread(x):

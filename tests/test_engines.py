@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sknw import Kernel
-from sknw._engines import ENGINES, _blocks, _dense, _grid
+from sknw._engines import ENGINES, _blocks, _dense, _grid, make_engines
 from sknw._kernels import KERNELS
 from sknw._weights import has_one_unit, kept_fraction
 
@@ -65,7 +65,7 @@ def blocks_of_few_keys():
 def prepare(engine, kernel, keys, values, weights, bandwidth):
     kernel = KERNELS[kernel] if isinstance(kernel, str) else kernel
     bandwidth = np.broadcast_to(np.asarray(bandwidth, dtype=float), keys.shape[1])
-    return ENGINES[engine](keys, values, weights, kept_fraction(weights)).prepare(kernel, bandwidth)
+    return make_engines(keys, values, weights, kept_fraction(weights))[engine].prepare(kernel, bandwidth)
 
 
 def relative_error(pooled, expected, values):

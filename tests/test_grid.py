@@ -8,9 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sknw import NadarayaWatsonClassifier, NadarayaWatsonRegressor
-from sknw._engines import _grid
-from sknw._engines._dense import DenseEngine
-from sknw._engines._grid import FAR, Grid, GridEngine, GridPooler
+from sknw._engines import _grid, make_engines
+from sknw._engines._grid import FAR, Grid, GridPooler
 from sknw._kernels import KERNELS
 from sknw._weights import kept_fraction
 
@@ -44,8 +43,9 @@ def small_problems_have_cells():
 
 
 def poolers(keys, values, weights, bandwidth):
-    for engine in (GridEngine, DenseEngine):
-        yield engine(keys, values, weights, kept_fraction(weights)).prepare(GAUSSIAN, bandwidth)
+    engines = make_engines(keys, values, weights, kept_fraction(weights))
+    for name in ("grid", "dense"):
+        yield engines[name].prepare(GAUSSIAN, bandwidth)
 
 
 def normal_problem(n, bandwidth, seed=0):
@@ -170,7 +170,7 @@ def test_memory_is_bounded(scatter):
     """Whatever the number of cells: moments, expansions and temporaries."""
     rng = np.random.default_rng(0)
     keys, values = SCATTER[scatter](rng, 40_000), rng.normal(size=(40_000, 5))
-    engine = GridEngine(keys, values, np.ones(40_000), np.zeros(40_000))
+    engine = make_engines(keys, values, np.ones(40_000), np.zeros(40_000))["grid"]
     for bandwidth in (1e-3, 0.05, 0.3):
         tracemalloc.start()
         pooler = engine.prepare(GAUSSIAN, np.full(2, bandwidth))

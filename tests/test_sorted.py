@@ -7,9 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sknw import NadarayaWatsonClassifier, NadarayaWatsonRegressor
-from sknw._engines import _cell_sums, _exponential_sums, _prefix_sums, _sorted, _windows
+from sknw._engines import _cell_sums, _exponential_sums, _prefix_sums, _sorted, _windows, make_engines
 from sknw._engines._cell_sums import Cells
-from sknw._engines._dense import DenseEngine
 from sknw._engines._prefix_sums import PrefixSums
 from sknw._engines._radix import argsort, argsort_coarsely
 from sknw._engines._sorted import SortedEngine
@@ -41,9 +40,9 @@ every_kernel = pytest.mark.parametrize("kernel", SUPPORTED)
 
 
 def poolers(kernel, keys, values, weights, bandwidth):
-    problem = keys[:, None], values, weights, kept_fraction(weights)
-    for engine in (SortedEngine, DenseEngine):
-        yield engine(*problem).prepare(KERNELS[kernel], np.array([bandwidth]))
+    engines = make_engines(keys[:, None], values, weights, kept_fraction(weights))
+    for name in ("sorted", "dense"):
+        yield engines[name].prepare(KERNELS[kernel], np.array([bandwidth]))
 
 
 def spread(x):
@@ -149,7 +148,7 @@ def test_equal_keys_are_one(kernel, monkeypatch):
     fast, exact = poolers(kernel, keys, values, np.ones(20_000), 0.1)
     expected = [exact.pool(rows) for rows in (queries, None)]
     if not KERNELS[kernel].logistic:  # which has no windows
-        monkeypatch.setattr(SortedEngine, "blocks", None)
+        monkeypatch.setattr(fast.engine, "blocks", None)
     for rows, (pooled, log_mass) in zip((queries, None), expected, strict=True):
         found = fast.pool(rows, tol=1e-10)
         np.testing.assert_allclose(found[0], pooled, atol=1e-9)

@@ -4,13 +4,14 @@ An engine works in three stages, and every engine keeps this contract:
 
 `Engine.supports(kernel, n_features)`
     Whether it can do the job.
-`Engine(keys, values, weights, kept)`
-    What all bandwidths share. `kept` (n,) is the fraction of its own weight that each key keeps as its own
-    query in leave-one-out. Keys of weight zero have no attention, but are queries in leave-one-out.
+`Engine(dense)`
+    What all bandwidths share, from a `DenseEngine(keys, values, weights, kept)`. `kept` (n,) is the fraction of its
+    own weight that each key keeps as its own query in leave-one-out. Keys of weight zero have no attention, but are
+    queries in leave-one-out.
 `engine.prepare(kernel, bandwidth) -> pooler`
     What one bandwidth needs. A single query then costs no second preparation.
-`Engine.offer((keys, values, weights, kept), kernel, bandwidth, tol) -> pooler or None`
-    The same at once, if the engine expects to be faster than the dense one for as many queries as keys.
+`engine.offer(kernel, bandwidth, tol) -> pooler or None`
+    The same, if the engine expects to be faster than the dense one for as many queries as keys.
 `pooler.pool(queries=None, rows=slice(None), n_jobs=None, tol=0.0) -> pooled (m, n_values), log_mass (m,)`
     For some rows of the queries, the attention-weighted means of the values, off by at most `tol` times the range
     of each, and log_mass = log sum_i w_i K(t_i). Where log_mass is -inf no key has weight, and pooled is the limit
@@ -46,8 +47,14 @@ def check_algorithm(algorithm, kernel, n_features):
         )
 
 
-def prepare(algorithm, problem, kernel, bandwidth, tol):
-    """The name of an engine, and its pooler for a problem (keys, values, weights, kept).
+def make_engines(keys, values, weights, kept):
+    """All engines for one problem, by name; they do their work when it is first wanted."""
+    dense = DenseEngine(keys, values, weights, kept)
+    return {name: dense if engine is DenseEngine else engine(dense) for name, engine in ENGINES.items()}
+
+
+def prepare(algorithm, engines, kernel, bandwidth, tol):
+    """The name of one of the engines that `make_engines` made, and its pooler.
 
     "auto" takes the first of these that applies:
 
@@ -58,17 +65,17 @@ def prepare(algorithm, problem, kernel, bandwidth, tol):
        the keys as queries;
     5. "dense".
     """
-    keys = problem[0]
+    keys = engines["dense"].rows
     if algorithm == "auto" and (len(keys) <= FEW_KEYS or tol == 0):
         algorithm = "dense"
     if algorithm != "auto":
-        return algorithm, ENGINES[algorithm](*problem).prepare(kernel, bandwidth)
-    for name, engine in ENGINES.items():
+        return algorithm, engines[algorithm].prepare(kernel, bandwidth)
+    for name, engine in engines.items():
         if engine.supports(kernel, keys.shape[1]):
-            pooler = engine.offer(problem, kernel, bandwidth, tol)
+            pooler = engine.offer(kernel, bandwidth, tol)
             if pooler is not None:
                 return name, pooler
     raise AssertionError("the dense engine always offers")
 
 
-__all__ = ["ENGINES", "check_algorithm", "prepare"]
+__all__ = ["ENGINES", "check_algorithm", "make_engines", "prepare"]

@@ -26,7 +26,6 @@ from scipy.spatial.distance import cdist
 
 from .._threads import run_blocks
 from ._average import is_flat
-from ._dense import DenseEngine
 from ._leaves import SLACK, Leaves, kd_order
 from ._nearest import MOST_FEATURES, NearestTree
 
@@ -73,16 +72,15 @@ class BlocksEngine:
         """Compact kernels, and kernels convex in t, of any number of features."""
         return kernel.compact or kernel.convex
 
-    def __init__(self, keys, values, weights, kept):
-        self.dense = DenseEngine(keys, values, weights, kept)
+    def __init__(self, dense):
+        self.dense = dense
 
-    @classmethod
-    def offer(cls, problem, kernel, bandwidth, tol):
+    def offer(self, kernel, bandwidth, tol):
         """A pooler, if not too many pairs matter."""
-        keys = problem[0]
+        keys = self.dense.keys
         if len(keys) <= FEW_KEYS or expected_share(kernel, keys, bandwidth, tol) > MOST_KEPT:
             return None
-        pooler = cls(*problem).prepare(kernel, bandwidth)
+        pooler = self.prepare(kernel, bandwidth)
         pays = isinstance(pooler, BlocksOnDemand) or pooler.kept_share(tol) <= MOST_KEPT
         return pooler if pays else None
 

@@ -79,15 +79,21 @@ class DenseEngine:
         own[self.active] = np.arange(len(self.active))
         return own
 
+    @cached_property
+    def gone(self):
+        """What goes with each row in leave-one-out, (n_rows, n_columns)."""
+        gone = np.take(self.columns, self.own, axis=0)
+        gone *= np.where(self.own >= 0, 1 - self.kept, 0.0)[:, None]
+        return gone
+
     def prepare(self, kernel, bandwidth):
         """A pooler for one kernel and one bandwidth vector (n_features,)."""
         pooler = DensePooler(self, kernel, Distances(self.keys, bandwidth))
         return AveragePooler(pooler) if is_flat(kernel, bandwidth) else pooler
 
-    @classmethod
-    def offer(cls, problem, kernel, bandwidth, tol):
+    def offer(self, kernel, bandwidth, tol):
         """A pooler, always."""
-        return cls(*problem).prepare(kernel, bandwidth)
+        return self.prepare(kernel, bandwidth)
 
     def among(self, columns):
         """The same engine with other keys, given by their rows of `columns` alone: enough to collect weights."""

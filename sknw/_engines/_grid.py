@@ -29,7 +29,6 @@ import numpy as np
 from .._threads import run_blocks
 from ._blocks import BlocksEngine
 from ._chebyshev import n_gaussian_terms, polynomials, translations
-from ._dense import DenseEngine
 
 REACH = 9
 """Bandwidths along each feature within which all keys count: exp(-81 / 2) = 3e-18."""
@@ -73,23 +72,16 @@ class GridEngine:
         """The Gaussian kernel of two features."""
         return kernel.gaussian and n_features == 2
 
-    def __init__(self, *problem):
-        self.problem = problem
-        self.dense = DenseEngine(*problem)
+    def __init__(self, dense):
+        self.dense, self.blocks = dense, BlocksEngine(dense)  # blocks are for what cells are not worth
 
-    @classmethod
-    def offer(cls, problem, kernel, bandwidth, tol):
+    def offer(self, kernel, bandwidth, tol):
         """A pooler, if cells are worth it."""
-        keys = problem[0]
+        keys = self.dense.keys
         if len(keys) <= FEW_KEYS or (len(keys) <= MANY_KEYS and not _may_be_worth_it(keys, bandwidth)):
             return None
-        pooler = cls(*problem).prepare(kernel, bandwidth)
+        pooler = self.prepare(kernel, bandwidth)
         return pooler if isinstance(pooler, GridPooler) else None
-
-    @cached_property
-    def blocks(self):
-        """The engine for the queries and the problems that cells are not for."""
-        return BlocksEngine(*self.problem)
 
     def prepare(self, kernel, bandwidth):
         """A pooler for one kernel and one bandwidth vector (2,); that of blocks where cells would not be worth it."""
@@ -142,7 +134,7 @@ class GridPooler:
                 found, error = self.grid.sums(cells[place], positions[:, place])
                 place += start
                 if queries is None:
-                    gone = self._own_columns(rows[place])
+                    gone = dense.gone[rows[place]]  # own weights are K(0) = 1
                     found -= gone
                     error += np.finfo(float).eps * gone[:, -1]
                 sums[place], weak[place] = found, ~(found[:, -1] * tol > 2 * error)
@@ -153,11 +145,6 @@ class GridPooler:
         if weak.any():
             pooled[weak], log_mass[weak] = self._blocks.pool(queries, rows[weak], n_jobs, tol)
         return pooled, log_mass
-
-    def _own_columns(self, rows):
-        """What leave-one-out takes from the sums of some keys, (b, n_columns): own weights are K(0) = 1."""
-        own, kept = self.engine.dense.own[rows], self.engine.dense.kept[rows]
-        return np.where(own >= 0, 1 - kept, 0.0)[:, None] * self.engine.dense.columns[own]
 
 
 class Axis:

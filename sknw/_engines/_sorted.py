@@ -11,7 +11,6 @@ import numpy as np
 from .._threads import run_blocks
 from ._blocks import BlocksEngine
 from ._cell_sums import CellSums
-from ._dense import DenseEngine
 from ._exponential_sums import ExponentialSums
 from ._prefix_sums import PrefixSums, has_basis
 from ._windows import Windows, take_gone
@@ -32,27 +31,17 @@ class SortedEngine:
         short_cut = kernel.gaussian or kernel.logistic or kernel.exponential or has_basis(kernel)
         return n_features == 1 and short_cut
 
-    def __init__(self, *problem):
-        self.problem = problem
-        self.dense = DenseEngine(*problem)
-        self.windows = Windows(self.dense.keys[:, 0], self.dense.columns.T)
+    def __init__(self, dense):
+        self.dense, self.blocks = dense, BlocksEngine(dense)  # blocks are the last resort
 
-    @classmethod
-    def offer(cls, problem, kernel, bandwidth, tol):
+    def offer(self, kernel, bandwidth, tol):
         """A pooler, always."""
-        return cls(*problem).prepare(kernel, bandwidth)
+        return self.prepare(kernel, bandwidth)
 
     @cached_property
-    def blocks(self):
-        """The engine of last resort."""
-        return BlocksEngine(*self.problem)
-
-    @cached_property
-    def gone(self):
-        """What goes with each row in leave-one-out, (n_rows, n_columns)."""
-        gone = np.take(self.dense.columns, self.dense.own, axis=0)
-        gone *= np.where(self.dense.own >= 0, 1 - self.dense.kept, 0.0)[:, None]
-        return gone
+    def windows(self):
+        """The keys in ascending order; sorted for the first bandwidth."""
+        return Windows(self.dense.keys[:, 0], self.dense.columns.T)
 
     def prepare(self, kernel, bandwidth):
         """A pooler for one kernel and one bandwidth vector (1,); the dense one beyond the range of floats."""
@@ -92,7 +81,7 @@ class SortedPooler:
         dense, gone = self.engine.dense, None
         x = (dense.rows if queries is None else queries)[rows, 0]
         if queries is None:
-            gone = self.engine.gone[rows]
+            gone = dense.gone[rows]
         pooled, log_mass = np.empty((len(x), dense.columns.shape[1] - 1)), np.empty(len(x))
         for start in range(0, len(x), SORTED_ROWS):
             chunk = slice(start, start + SORTED_ROWS)
