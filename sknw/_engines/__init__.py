@@ -17,6 +17,9 @@ An engine works in three stages, and every engine keeps this contract:
     of each, and log_mass = log sum_i w_i K(t_i). Where log_mass is -inf no key has weight, and pooled is the limit
     of a shrinking Gaussian: the mean of the nearest keys, ties (t <= t_min (1 + 1e-12)) sharing by weight.
     queries=None is leave-one-out on the keys.
+`pooler.slopes(rows=slice(None), n_jobs=None, tol=0.0) -> pooled (m, n_values), log_mass (m,), slopes`
+    Leave-one-out for some rows, and slopes (m, n_features, n_values), the derivatives of `pooled` by log h_f: zero
+    where h_f is inf, and where log_mass is -inf. For kernels with a `log_slope`.
 `pooler.attention(queries=None, rows=slice(None), n_jobs=None) -> weights (m, n), log_mass (m,)`
     Rows of attention, which are the dense engine's.
 """

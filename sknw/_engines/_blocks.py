@@ -115,6 +115,10 @@ class BlocksOnDemand:
         few = len(rows) < FEW_QUERIES or self.blocks.kept_share(tol) > MOST_KEPT
         return (self.dense if few else self.blocks).pool(queries, rows, n_jobs, tol)
 
+    def slopes(self, rows=slice(None), n_jobs=None, tol=0.0):
+        """Pooled values, log_mass and slopes in leave-one-out, as every engine gives them."""
+        return self.dense.slopes(rows, n_jobs, tol)
+
 
 class BlocksPooler:
     """The keys of a dense pooler in kd order, ready for queries."""
@@ -137,6 +141,10 @@ class BlocksPooler:
     def attention(self, queries=None, rows=slice(None), n_jobs=None):
         """Attention weights, by the dense engine."""
         return self.dense.attention(queries, rows, n_jobs)
+
+    def slopes(self, rows=slice(None), n_jobs=None, tol=0.0):
+        """Pooled values, log_mass and slopes in leave-one-out, as every engine gives them."""
+        return self.dense.slopes(rows, n_jobs, tol)
 
     def pool(self, queries=None, rows=slice(None), n_jobs=None, tol=0.0):
         """Pooled values (m, n_values) and log_mass (m,), as every engine gives them, to `tol`."""

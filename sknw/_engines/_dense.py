@@ -22,6 +22,7 @@ from .._threads import run_blocks
 from ._average import AveragePooler, is_flat
 from ._distances import SAFE_NORM, Distances
 from ._nearest import Nearest
+from ._slopes import careful_slopes
 
 BLOCK_PAIRS = 512 * 256
 """Pairs in a block: a MiB of weights, which stays in the cache of a core."""
@@ -138,12 +139,16 @@ class DensePooler:
         log_mass = np.empty(len(rows))
 
         def attend(part):
-            weights, log_mass[part] = self._collect(self.block(queries, rows[part]), self._products)
+            weights, log_mass[part] = self.collect_products(self.block(queries, rows[part]))
             attention[part, self.engine.active] = weights / weights.sum(axis=1, keepdims=True)
 
         block_rows = min(self._block_rows(len(rows)), max(1, 2**20 // len(self.engine.weights)))
         run_blocks(attend, len(rows), block_rows, n_jobs)
         return attention, log_mass
+
+    def slopes(self, rows=slice(None), n_jobs=None, tol=0.0):
+        """Pooled values, log_mass and slopes in leave-one-out, as every engine gives them."""
+        return careful_slopes(self, np.arange(len(self.engine.rows))[rows], n_jobs)
 
     # Blocks of queries and of keys.
 
@@ -177,6 +182,10 @@ class DensePooler:
         Where log_mass is -inf, sums are those of the nearest keys, or zero if this pooler may not have them.
         """
         return self._collect(block, self._sums)
+
+    def collect_products(self, block):
+        """Weights (b, n_keys), kernel times key, up to a factor for each query, and log_mass (b,)."""
+        return self._collect(block, self._products)
 
     # Collecting a stream of (rows, keys, weights) into one array, and the mass of its rows.
 

@@ -117,6 +117,10 @@ class GridPooler:
         """Attention weights, by the dense engine."""
         return self._blocks.attention(queries, rows, n_jobs)
 
+    def slopes(self, rows=slice(None), n_jobs=None, tol=0.0):
+        """Pooled values, log_mass and slopes in leave-one-out, as every engine gives them."""
+        return self._blocks.slopes(rows, n_jobs, tol)
+
     def pool(self, queries=None, rows=slice(None), n_jobs=None, tol=0.0):
         """Pooled values (m, n_values) and log_mass (m,), as every engine gives them, to `tol`."""
         if tol == 0:
