@@ -12,6 +12,8 @@ An engine works in three stages, and every engine keeps this contract:
     What one bandwidth needs. A single query then costs no second preparation.
 `engine.offer(kernel, bandwidth, tol) -> pooler or None`
     The same, if the engine expects to be faster than the dense one for as many queries as keys.
+`pooler.linear`
+    Whether the cost of pooling all keys grows with their number, and not with its square.
 `pooler.pool(queries=None, rows=slice(None), n_jobs=None, tol=0.0) -> pooled (m, n_values), log_mass (m,)`
     For some rows of the queries, the attention-weighted means of the values, off by at most `tol` times the range
     of each, and log_mass = log sum_i w_i K(t_i). Where log_mass is -inf no key has weight, and pooled is the limit

@@ -17,6 +17,8 @@ def is_flat(kernel, bandwidth):
 class AveragePooler:
     """A dense pooler whose weights are all the same, which leaves little to do."""
 
+    linear = True
+
     def __init__(self, dense):
         self.engine, self.kernel, self.attention = dense.engine, dense.kernel, dense.attention
 

@@ -102,6 +102,8 @@ class BlocksEngine:
 class BlocksOnDemand:
     """The dense pooler, and blocks of the same keys once they pay."""
 
+    linear = False
+
     def __init__(self, dense):
         self.dense, self.attention = dense, dense.attention
 
@@ -122,6 +124,8 @@ class BlocksOnDemand:
 
 class BlocksPooler:
     """The keys of a dense pooler in kd order, ready for queries."""
+
+    linear = False
 
     def __init__(self, dense):
         self.dense, self.kernel = dense, dense.kernel

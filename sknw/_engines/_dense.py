@@ -114,6 +114,8 @@ def _width(keys):
 class DensePooler:
     """The engine's keys with one kernel and their distances in bandwidths, ready for queries."""
 
+    linear = False
+
     def __init__(self, engine, kernel, distances, has_nearest=True):
         self.engine, self.kernel, self.distances, self.has_nearest = engine, kernel, distances, has_nearest
         self.even = kernel.gaussian or (bool(kernel.coefficients) and not any(kernel.coefficients[1::2]))

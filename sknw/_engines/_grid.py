@@ -106,6 +106,8 @@ def _may_be_worth_it(keys, bandwidth):
 class GridPooler:
     """The engine's keys with one bandwidth, ready for queries."""
 
+    linear = True
+
     def __init__(self, engine, kernel, bandwidth, grid):
         self.engine, self.kernel, self.bandwidth, self.grid = engine, kernel, bandwidth, grid
 

@@ -63,6 +63,8 @@ def _short_cut(kernel, windows, h):
 class SortedPooler:
     """The engine's keys with one bandwidth, ready for queries."""
 
+    linear = True
+
     def __init__(self, engine, windows, kernel, bandwidth):
         self.engine, self.windows, self.kernel, self.bandwidth = engine, windows, kernel, bandwidth
         mantissa, self.exponent = np.frexp(bandwidth[0])

@@ -1,0 +1,265 @@
+"""What both estimators share: scikit-learn's conventions, and everything but the meaning of y."""
+
+import warnings
+from numbers import Integral, Real
+from typing import ClassVar
+
+import numpy as np
+from sklearn.base import BaseEstimator, _fit_context
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_array, check_is_fitted, validate_data
+
+from ._attention import BLOCK_WEIGHTS, AttentionView, sparse_attention
+from ._bandwidth import RULES, choose_bandwidth
+from ._engines import ENGINES, check_algorithm, make_engines, prepare
+from ._kernels import KERNELS, Kernel
+from ._loo import make_losses
+from ._progress import CallbackSupportMixin, Task
+from ._search import Search
+from ._weights import has_one_unit, kept_fraction, means_of_others
+
+STAGES = {"loo": 2, "loo_ard": 4}
+"""How many parts, at most, the search of each learned bandwidth has."""
+
+RECORD = ("loo_loss_", "loo_path_", "loo_rows_", "n_iter_")
+"""What is known only of learned bandwidths."""
+
+
+class NadarayaWatson(CallbackSupportMixin, BaseEstimator):
+    """The estimator without a meaning of y."""
+
+    _parameter_constraints: ClassVar = {
+        "bandwidth": [Interval(Real, 0, np.inf, closed="right"), "array-like", StrOptions({*RULES, *STAGES})],
+        "kernel": [StrOptions(set(KERNELS)), Kernel],
+        "empty": [StrOptions({"nearest", "mean", "nan", "raise"})],
+        "algorithm": [StrOptions({"auto", *ENGINES})],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "n_jobs": [None, Integral],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        bandwidth="silverman",
+        *,
+        kernel="gaussian",
+        empty="nearest",
+        algorithm="auto",
+        tol=1e-10,
+        n_jobs=None,
+        random_state=0,
+    ):
+        self.bandwidth = bandwidth
+        self.kernel = kernel
+        self.empty = empty
+        self.algorithm = algorithm
+        self.tol = tol
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y, sample_weight=None):
+        """Keep the training points, and choose the bandwidth.
+
+        Parameters
+        ----------
+        X : array-like (n, n_features)
+            Training inputs, the keys.
+        y : array-like (n,), for the regressor also (n, n_outputs)
+            Training targets, the values: numbers for the regressor, labels of any type for the classifier.
+        sample_weight : array-like (n,), default=None
+            Non-negative weights. If all are whole numbers they are counts: a weight k is the row k times. If
+            not, they are importances, of which only the ratios matter. A row of weight zero counts nowhere.
+
+        Returns
+        -------
+        self : object
+
+        Raises
+        ------
+        ValueError
+            If an input or a parameter is not valid; the estimator then stays as it was.
+
+        Notes
+        -----
+        Costs O(n log n) time for each feature, and O(n) memory; a learned bandwidth costs what the class says.
+        """
+        keys, targets = self._check_training(X, y)
+        weights = _check_weights(sample_weight, len(keys))
+        kernel = KERNELS[self.kernel] if isinstance(self.kernel, str) else self.kernel
+        n_stages = STAGES.get(self.bandwidth, 0) if isinstance(self.bandwidth, str) else 0
+        bandwidth = choose_bandwidth("silverman" if n_stages else self.bandwidth, keys, weights, kernel)
+        check_algorithm(self.algorithm, kernel, keys.shape[1])
+        if n_stages and has_one_unit(weights):
+            raise ValueError(
+                f"bandwidth={self.bandwidth!r} needs two samples of positive weight or more, got n_samples=1"
+            )
+        validate_data(self, X, skip_check_array=True)  # sets the number and the names of the features
+        fitted_with = self._keep(keys, self._encode_y(targets), weights, kernel)
+        metadata = None if sample_weight is None else {"sample_weight": sample_weight}
+        data = {"estimator": self, "X": X, "y": y, "metadata": metadata}
+        task = Task(self._init_callback_context(max_subtasks=n_stages), data, fitted_with)
+        learned = self._learn(bandwidth, fitted_with, task) if n_stages else {"bandwidth_": bandwidth}
+        for name in RECORD:
+            vars(self).pop(name, None)
+        vars(self).update(fitted_with(learned["bandwidth_"]) | learned)
+        task.end(self.bandwidth_)
+        return self
+
+    def _keep(self, keys, values, weights, kernel):
+        """A function: the bandwidth (n_features,) -> the attributes of an estimator that is fitted with it."""
+        counted = values if weights.all() else values[weights > 0]
+        data = {"keys_": keys, "values_": values, "_weights": weights, "_kernel": kernel}
+        data["_range"] = counted.min(axis=0), counted.max(axis=0)
+        engines = make_engines(keys, values, weights, kept_fraction(weights))
+
+        def fitted_with(bandwidth):
+            name, pooler = prepare(self.algorithm, engines, kernel, bandwidth, self.tol)
+            return data | {"bandwidth_": bandwidth, "algorithm_": name, "_pooler": pooler}
+
+        return fitted_with
+
+    def _learn(self, start, fitted_with, task):
+        """A learned bandwidth, and the record of the search."""
+        kept = fitted_with(start)
+        first_loss, final_loss = make_losses(
+            lambda bandwidth: fitted_with(bandwidth)["_pooler"],
+            *(kept["values_"], kept["_weights"], kept["_pooler"].linear),
+            mean_where_empty=self.empty == "mean",
+            random_state=check_random_state(self.random_state),
+            tol=self.tol,
+            n_jobs=self.n_jobs,
+        )
+        search = Search(start, first_loss, final_loss, task)
+        by_gradient = kept["_kernel"].log_slope is not None
+        learned = search.each(by_gradient) if self.bandwidth == "loo_ard" else search.factor()
+        if learned.warning:
+            warnings.warn(learned.warning, ConvergenceWarning, stacklevel=4)
+        return {
+            "bandwidth_": learned.bandwidth,
+            "loo_loss_": final_loss(learned.bandwidth),
+            "loo_path_": learned.path,
+            "loo_rows_": final_loss.rows,
+            "n_iter_": learned.n_evaluations,
+        }
+
+    def __getstate__(self):
+        state = super().__getstate__()
+        return {name: value for name, value in state.items() if name != "_pooler"}
+
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        if "keys_" in state:
+            engines = make_engines(self.keys_, self.values_, self._weights, kept_fraction(self._weights))
+            _, self._pooler = prepare(self.algorithm_, engines, self._kernel, self.bandwidth_, self.tol)
+
+    @property
+    def attention_weights_(self):
+        """The attention among the training points: a view of shape (n, n) that computes rows on demand."""
+        check_is_fitted(self, "keys_")
+        return AttentionView(lambda rows: self._attend(self.keys_, rows), len(self.keys_))
+
+    def attention_weights(self, X=None, *, sparse_output=False):
+        """The attention that each query pays to each training point.
+
+        Parameters
+        ----------
+        X : array-like (n_queries, n_features), default=None
+            Queries. None asks for the training points, each of which attends to the others but not to itself.
+        sparse_output : bool, default=False
+            Whether to leave out zeros, and for kernels of unbounded support the smallest weights of each row
+            while their sum stays <= `tol`. The other weights stay as they are.
+
+        Returns
+        -------
+        weights : (n_queries, n) float ndarray or csr_array
+            Non-negative, and each row sums to one. Rows without any weight follow `empty`.
+
+        Raises
+        ------
+        ValueError
+            If X is not valid; if `empty="raise"` and a query has no training point within the support of the
+            kernel; if X is None and there is a single training point.
+
+        Notes
+        -----
+        Costs O(n_queries n n_features) time, and the memory of the result.
+        """
+        queries = self._check_queries(X)
+        if not sparse_output:
+            return self._attend(queries)
+        if self.empty == "raise":
+            self._pool(queries)  # counts the empty queries of all blocks before the first
+        n_queries, n = len(self.keys_ if queries is None else queries), len(self.keys_)
+        step = max(1, BLOCK_WEIGHTS // n)
+        blocks = (self._attend(queries, slice(start, start + step)) for start in range(0, n_queries, step))
+        return sparse_attention(blocks, (n_queries, n), 0 if self._kernel.compact else self.tol)
+
+    def _check_queries(self, X):
+        """X as an array; None, which stands for the training points without themselves, as None."""
+        check_is_fitted(self, "keys_")
+        if X is not None:
+            return validate_data(self, X, dtype=np.float64, reset=False)
+        if has_one_unit(self._weights):
+            raise ValueError(
+                "X=None predicts each training point from the others, which needs two samples of positive weight "
+                "or more; the estimator was fitted with n_samples=1"
+            )
+        return None
+
+    def _pool(self, queries):
+        """Pooled values (n_queries, n_values), each inside the range of its column."""
+
+        def means(rows):
+            if queries is None:
+                return means_of_others(self.values_, self._weights)[rows]
+            return np.average(self.values_, weights=self._weights, axis=0)
+
+        pooled, log_mass = self._pooler.pool(queries, n_jobs=self.n_jobs, tol=self.tol)
+        self._fill_empty(pooled, log_mass, means)
+        return np.clip(pooled, *self._range, out=pooled)
+
+    def _attend(self, queries, rows=slice(None)):
+        """Attention weights of some rows of the queries."""
+
+        def means(empty):
+            weights = np.tile(self._weights, (len(empty), 1))
+            if queries is None:
+                own = np.arange(len(self.keys_))[rows][empty]
+                weights[np.arange(len(empty)), own] *= kept_fraction(self._weights)[own]
+            weights /= weights.max(axis=1, keepdims=True)
+            return weights / weights.sum(axis=1, keepdims=True)
+
+        attention, log_mass = self._pooler.attention(queries, rows, n_jobs=self.n_jobs)
+        self._fill_empty(attention, log_mass, means)
+        return attention
+
+    def _fill_empty(self, result, log_mass, means):
+        """Apply `empty` to the rows without any weight, which engines answer by the nearest keys."""
+        empty = np.flatnonzero(np.isneginf(log_mass))
+        if len(empty) == 0 or self.empty == "nearest":
+            return
+        if self.empty == "raise":
+            raise ValueError(
+                f"{len(empty)} of {len(result)} queries have no training point within the support of the kernel; "
+                'increase bandwidth, take a kernel of unbounded support, or set empty="nearest"'
+            )
+        result[empty] = np.nan if self.empty == "nan" else means(empty)
+
+
+def _check_weights(sample_weight, n):
+    if sample_weight is None or isinstance(sample_weight, Real):
+        sample_weight = np.full(n, 1.0 if sample_weight is None else sample_weight)
+    weights = check_array(sample_weight, dtype=np.float64, ensure_2d=False, copy=True, input_name="sample_weight")
+    if weights.shape != (n,):
+        raise ValueError(f"sample_weight has shape {weights.shape}, but X has {n} rows: give one weight for each")
+    if np.any(weights < 0):
+        raise ValueError(
+            f"sample_weight must not be negative, got a smallest weight of {weights.min():g}; "
+            "a weight of 0 leaves a row out"
+        )
+    if not np.any(weights > 0):
+        raise ValueError("sample_weight is zero for every row; give one row or more a positive weight")
+    return weights

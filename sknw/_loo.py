@@ -1,0 +1,88 @@
+"""The leave-one-out loss of a bandwidth: the mean squared error of predicting each training point from all others.
+
+Squared errors are summed over value columns (for one-hot values that is the Brier score) and averaged over rows by
+sample weight. A row without a neighbour inside the support keeps the prediction by its nearest other keys, or by the
+mean of the others: to drop such rows would make ever smaller bandwidths look ever better.
+"""
+
+import numpy as np
+
+from ._weights import means_of_others
+
+SEARCH_PAIRS, FINAL_PAIRS = 10**7, 10**8
+"""Pairs of a row and a key in one evaluation, during a search and at its end, where the cost grows with them."""
+
+SEARCH_ROWS = 10_000
+"""Rows in an evaluation during a search, where the cost does not grow with pairs."""
+
+FEWEST_ROWS = 1000
+"""Rows in an evaluation, at least: with fewer its noise would be larger than what there is to gain."""
+
+SLOPE_NUMBERS = 2**22
+"""Slopes held at once."""
+
+
+class LeaveOneOutLoss:
+    """The loss on some rows, as a function of the bandwidth.
+
+    Parameters
+    ----------
+    prepare : callable
+        bandwidth (n_features,) -> pooler.
+    values : (n, n_values) float ndarray
+    weights : (n,) float ndarray
+    rows : (n_rows,) int ndarray
+        The rows that the loss is a mean over.
+    mean_where_empty : bool
+        Whether rows without a neighbour are predicted by the mean of all others, not by the nearest.
+    tol : float
+    n_jobs : int or None
+    """
+
+    def __init__(self, prepare, values, weights, rows, mean_where_empty, tol, n_jobs):
+        self.prepare, self.values, self.rows, self.tol, self.n_jobs = prepare, values, rows, tol, n_jobs
+        self.others = means_of_others(values, weights) if mean_where_empty else None
+        self.shares = weights[rows] / weights[rows].max()
+        self.shares /= self.shares.sum()
+
+    def __call__(self, bandwidth):
+        """The loss."""
+        pooled, log_mass = self.prepare(bandwidth).pool(None, self.rows, self.n_jobs, self.tol)
+        return self._share_of_loss(pooled, log_mass, slice(None))[0]
+
+    def with_gradient(self, bandwidth):
+        """The loss, and its derivatives (n_features,) by log bandwidths."""
+        pooler, loss, gradient = self.prepare(bandwidth), 0.0, np.zeros(len(bandwidth))
+        step = max(1, SLOPE_NUMBERS // (len(bandwidth) * self.values.shape[1]))
+        for start in range(0, len(self.rows), step):
+            part = slice(start, start + step)
+            pooled, log_mass, slopes = pooler.slopes(self.rows[part], self.n_jobs, self.tol)
+            share, errors = self._share_of_loss(pooled, log_mass, part)
+            loss += share
+            gradient += 2 * np.einsum("q,qv,qfv->f", self.shares[part], errors, slopes)
+        return loss, gradient
+
+    def _share_of_loss(self, pooled, log_mass, part):
+        """What some of the rows contribute to the loss, and their errors (b, n_values)."""
+        rows = self.rows[part]
+        if self.others is not None:
+            empty = np.isneginf(log_mass)
+            pooled[empty] = self.others[rows[empty]]
+        errors = pooled - self.values[rows]
+        return self.shares[part] @ np.square(errors).sum(axis=1), errors
+
+
+def make_losses(prepare, values, weights, linear, random_state, **parameters):
+    """The loss of a search, and that of its end; the same if all rows fit into both.
+
+    `linear` says whether the cost of an evaluation grows with n, not with n². Rows are drawn at random, without
+    replacement, from those of positive weight.
+    """
+    n, rows = len(values), np.flatnonzero(weights)
+    losses = []
+    for n_rows in (n, SEARCH_ROWS) if linear else (FINAL_PAIRS // n, SEARCH_PAIRS // n):
+        n_rows = max(n_rows, FEWEST_ROWS)
+        if len(rows) > n_rows or not losses:
+            rows = rows if len(rows) <= n_rows else np.sort(random_state.choice(rows, n_rows, replace=False))
+            losses.append(LeaveOneOutLoss(prepare, values, weights, rows, **parameters))
+    return losses[-1], losses[0]

@@ -1,0 +1,239 @@
+"""Learning bandwidths: the search for the least loss. It knows losses as functions, and nothing of what they measure.
+
+Bandwidths are factors times a start vector, and all searches go by the logarithms of the factors, in octaves, from
+-OCTAVES to OCTAVES. A sweep over a grid of factors common to all features finds the basin of the global minimum. From
+its best factor, a bounded search in one dimension refines that, or each feature gets a factor of its own: by L-BFGS-B
+where there is a gradient, else by a pattern search along the coordinates. Nothing leaves the bounds, so nothing can
+diverge. Where there are many rows, a first loss, on some of them, is minimised to the end, and a second one, on more,
+from there on in a few steps.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.optimize import minimize, minimize_scalar
+
+OCTAVES = 10
+"""Bandwidths are sought so many factors of two below and above the start."""
+
+FACTORS = np.append(2.0 ** (np.arange(-2 * OCTAVES, 2 * OCTAVES + 1) / 2), np.inf)
+"""The sweep, by steps of half an octave; inf is average pooling."""
+
+TIE = 1e-10
+"""Losses that differ by less than this fraction are the same."""
+
+PRECISION = 5e-3
+"""The precision of a common factor, in octaves."""
+
+EDGE = 0.05
+"""How near to a bound counts as on it, in octaves."""
+
+MOST_EVALUATIONS, FINAL_EVALUATIONS = 300, 10
+"""Evaluations of a search by gradient, and of one that only finishes another."""
+
+NO_LOSS = 1e-14
+"""A fraction of the largest loss that is as good as none."""
+
+SMALLEST_MOVE = 1 / 16
+"""The last step of a pattern search, in octaves."""
+
+SMOOTHED_OUT = 3
+"""Octaves above the start from which on it is tried to ignore a feature."""
+
+AT_THE_EDGE = (
+    "the leave-one-out loss is least at the lower end of the search, 1/1024 of Silverman's bandwidth; give bandwidth a "
+    "number, or take another kernel"
+)
+NOT_CONVERGED = (
+    "the search for bandwidths stopped after {} evaluations, before it converged; scale or leave out features that do "
+    'not matter, or set bandwidth="loo"'
+)
+
+
+class Learned(NamedTuple):
+    """A bandwidth (n_features,), the factors and losses of the sweep, the number of evaluations, and a warning."""
+
+    bandwidth: np.ndarray
+    path: dict
+    n_evaluations: int
+    warning: str
+
+
+class Stopped(Exception):
+    """Who watches the search wants no more evaluations."""
+
+
+class Stage:
+    """A part of a search, with one loss: every evaluation is reported, and the best is remembered."""
+
+    def __init__(self, loss, task, name, n_evaluations=None):
+        self.loss, self.task, self.stopped = loss, task.subtask(name, n_evaluations), False
+        self.best, self.least, self.n_evaluations = None, np.inf, 0
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        if kind in (None, Stopped):
+            self.stopped = self.task.end(self.best) or kind is Stopped
+        return kind is Stopped
+
+    def __call__(self, bandwidth):
+        """The loss."""
+        return self._evaluate(lambda: (self.loss(bandwidth),), bandwidth)[0]
+
+    def with_gradient(self, bandwidth):
+        """The loss and its derivatives (n_features,) by log bandwidths."""
+        return self._evaluate(lambda: self.loss.with_gradient(bandwidth), bandwidth)
+
+    def _evaluate(self, evaluate, bandwidth):
+        step = self.task.subtask("evaluation", 0)
+        result = evaluate()
+        self.n_evaluations += 1
+        if result[0] <= self.least * (1 + TIE):  # of equal ones the later
+            self.best, self.least = bandwidth, min(result[0], self.least)
+        if step.end(self.best):
+            raise Stopped
+        return result
+
+
+class Search:
+    """A search for the bandwidth (n_features,) of least loss around a start; features where that is inf stay ignored.
+
+    `first_loss` is minimised to the end, then `final_loss`, which may be the same, in a few steps. `task` watches: it
+    is asked for subtasks, which end with the best bandwidth so far and say whether to stop.
+    """
+
+    def __init__(self, start, first_loss, final_loss, task):
+        self.start, self.first_loss, self.final_loss, self.task = start, first_loss, final_loss, task
+        self.used, self.n_evaluations, self.stopped, self.warning = np.flatnonzero(np.isfinite(start)), 0, False, ""
+        self.path = self._sweep()
+
+    def factor(self):
+        """Learn one factor common to all features."""
+        best = self._best_factor()
+        if np.isfinite(best) and not self._is_flat():
+            bandwidth = self._in_stage("refinement", self.final_loss, self._refine, best * self.start)
+            if self._octaves(bandwidth).min() < EDGE - OCTAVES:
+                self.warning = AT_THE_EDGE
+            return self._learned(bandwidth)
+        return self._learned(best * self.start)
+
+    def each(self, by_gradient):
+        """Learn a factor for each feature."""
+        if self._is_flat():
+            return self._learned(self.start)
+        bandwidth = self._best_factor(finite=True) * self.start
+        minimise = self._descend if by_gradient else self._pattern_search
+        bandwidth = self._in_stage("search", self.first_loss, minimise, bandwidth)
+        if self.final_loss is not self.first_loss and by_gradient:
+            bandwidth = self._in_stage("final search", self.final_loss, self._finish, bandwidth)
+        return self._learned(self._in_stage("smoothing out", self.final_loss, self._smooth_out, bandwidth))
+
+    def _learned(self, bandwidth):
+        return Learned(bandwidth, self.path, self.n_evaluations, self.warning)
+
+    def _in_stage(self, name, loss, minimise, start):
+        """The best bandwidth of a stage; the start, if the search was stopped before."""
+        if self.stopped:
+            return start
+        with Stage(loss, self.task, name) as stage:
+            minimise(stage, start)
+        self.n_evaluations += stage.n_evaluations
+        self.stopped = stage.stopped
+        return stage.best
+
+    # The sweep.
+
+    def _sweep(self):
+        """The losses of common factors, {"factor": ascending, "loss": ...}; those next to 1 come first."""
+        losses = {}
+        with Stage(self.first_loss, self.task, "sweep", len(FACTORS)) as stage:
+            for factor in sorted(FACTORS, key=lambda factor: abs(np.log2(factor))):
+                losses[factor] = stage(factor * self.start)
+        self.n_evaluations, self.stopped = stage.n_evaluations, stage.stopped
+        factors = np.sort(list(losses))
+        return {"factor": factors, "loss": np.array([losses[factor] for factor in factors])}
+
+    def _is_flat(self):
+        return np.ptp(self.path["loss"]) <= TIE * self.path["loss"].max()
+
+    def _best_factor(self, finite=False):
+        """The factor of least loss; of equal ones the largest, which smooths most; 1 if all are equal."""
+        if self._is_flat():
+            return 1.0
+        factor, loss = self.path["factor"], self.path["loss"]
+        among = np.isfinite(factor) if finite else np.full(len(factor), True)
+        return factor[among & (loss <= loss[among].min() * (1 + TIE))].max()
+
+    # One factor.
+
+    def _refine(self, stage, bandwidth):
+        """Bounded search around a point of the sweep."""
+        stage(bandwidth)
+        octave = self._octaves(bandwidth)[0]
+        reach = 0.5 if self.final_loss is self.first_loss else 1.0
+        bounds = np.clip([octave - reach, octave + reach], -OCTAVES, OCTAVES)
+        options = {"xatol": PRECISION}
+        minimize_scalar(lambda s: stage(2.0**s * self.start), bounds=bounds, method="bounded", options=options)
+
+    # One factor for each feature.
+
+    def _octaves(self, bandwidth):
+        return np.log2(bandwidth[self.used] / self.start[self.used])
+
+    def _bandwidth(self, octaves):
+        bandwidth = self.start.copy()
+        bandwidth[self.used] *= 2.0**octaves
+        return bandwidth
+
+    def _descend(self, stage, bandwidth):
+        """L-BFGS-B to the end."""
+        if self._minimise(stage, bandwidth, MOST_EVALUATIONS, 1e-9).status == 1:
+            self.warning = NOT_CONVERGED.format(MOST_EVALUATIONS)
+
+    def _finish(self, stage, bandwidth):
+        """A few steps of L-BFGS-B."""
+        self._minimise(stage, bandwidth, FINAL_EVALUATIONS, 1e-6)
+
+    def _minimise(self, stage, bandwidth, n_evaluations, tolerance):
+        """L-BFGS-B on the logarithm of the loss."""
+
+        def log_loss(octaves):
+            loss, gradient = stage.with_gradient(self._bandwidth(octaves))
+            loss += self.path["loss"].max() * NO_LOSS
+            return np.log(loss), np.log(2) * gradient[self.used] / loss
+
+        bounds = [(-OCTAVES, OCTAVES)] * len(self.used)
+        options = {"maxfun": n_evaluations, "maxiter": n_evaluations, "ftol": tolerance, "gtol": 1e-6}
+        return minimize(log_loss, self._octaves(bandwidth), jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+
+    def _pattern_search(self, stage, bandwidth):
+        """Moves of one feature at a time, by half as much when none was for the better."""
+        octaves, least, move = self._octaves(bandwidth), stage(bandwidth), 1.0
+        while move >= SMALLEST_MOVE:
+            before = least
+            for feature in range(len(octaves)):
+                for step in (move, -move):
+                    trial = octaves.copy()
+                    trial[feature] = np.clip(trial[feature] + step, -OCTAVES, OCTAVES)
+                    loss = stage(self._bandwidth(trial))
+                    if loss < least * (1 - TIE):
+                        octaves, least = trial, loss
+            if least == before:
+                move /= 2
+            elif stage.n_evaluations > MOST_EVALUATIONS * len(octaves):
+                self.warning = NOT_CONVERGED.format(stage.n_evaluations)
+                return
+
+    def _smooth_out(self, stage, bandwidth):
+        """Ignore all features, or those that hardly count, or one of these after the other, if that costs nothing."""
+        stage(bandwidth)
+        octaves = self._octaves(bandwidth)
+        wide = self.used[octaves >= SMOOTHED_OUT]
+        one_by_one = wide[np.argsort(-octaves[octaves >= SMOOTHED_OUT])]
+        for features in (self.used, wide, *one_by_one[:, None]):
+            bandwidth = stage.best.copy()
+            bandwidth[features] = np.inf
+            if np.isfinite(stage.best[features]).any():
+                stage(bandwidth)
