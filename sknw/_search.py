@@ -16,8 +16,8 @@ from scipy.optimize import minimize, minimize_scalar
 OCTAVES = 10
 """Bandwidths are sought so many factors of two below and above the start."""
 
-FACTORS = np.append(2.0 ** (np.arange(-2 * OCTAVES, 2 * OCTAVES + 1) / 2), np.inf)
-"""The sweep, by steps of half an octave; inf is average pooling."""
+BASINS = 2
+"""Local minima of a sweep that get a closer look."""
 
 TIE = 1e-10
 """Losses that differ by less than this fraction are the same."""
@@ -64,11 +64,11 @@ class Stopped(Exception):
 
 
 class Stage:
-    """A part of a search, with one loss: every evaluation is reported, and the best is remembered."""
+    """A part of a search, with one loss: reports every evaluation, and remembers the best, of ties the widest."""
 
     def __init__(self, loss, task, name, n_evaluations=None):
         self.loss, self.task, self.stopped = loss, task.subtask(name, n_evaluations), False
-        self.best, self.least, self.n_evaluations = None, np.inf, 0
+        self.best, self.losses = None, []
 
     def __enter__(self):
         return self
@@ -89,12 +89,16 @@ class Stage:
     def _evaluate(self, evaluate, bandwidth):
         step = self.task.subtask("evaluation", 0)
         result = evaluate()
-        self.n_evaluations += 1
-        if result[0] <= self.least * (1 + TIE):  # of equal ones the later
-            self.best, self.least = bandwidth, min(result[0], self.least)
+        if self.best is None or self._is_better(bandwidth, result[0]):
+            self.best = bandwidth
+        self.losses.append(result[0])
         if step.end(self.best):
             raise Stopped
         return result
+
+    def _is_better(self, bandwidth, loss):
+        least = min(self.losses)
+        return np.all(bandwidth >= self.best) if abs(loss - least) <= TIE * least else loss < least
 
 
 class Search:
@@ -139,7 +143,7 @@ class Search:
             return start
         with Stage(loss, self.task, name) as stage:
             minimise(stage, start)
-        self.n_evaluations += stage.n_evaluations
+        self.n_evaluations += len(stage.losses)
         self.stopped = stage.stopped
         return stage.best
 
@@ -147,13 +151,26 @@ class Search:
 
     def _sweep(self):
         """The losses of common factors, {"factor": ascending, "loss": ...}; those next to 1 come first."""
-        losses = {}
-        with Stage(self.first_loss, self.task, "sweep", len(FACTORS)) as stage:
-            for factor in sorted(FACTORS, key=lambda factor: abs(np.log2(factor))):
-                losses[factor] = stage(factor * self.start)
-        self.n_evaluations, self.stopped = stage.n_evaluations, stage.stopped
-        factors = np.sort(list(losses))
-        return {"factor": factors, "loss": np.array([losses[factor] for factor in factors])}
+        whole = sorted(range(-OCTAVES, OCTAVES + 1), key=abs)
+        stage = Stage(self.first_loss, self.task, "sweep", len(whole) + 1 + 2 * BASINS)
+        octaves = []
+
+        def look_at(octave):
+            octaves.append(octave)
+            stage(2.0**octave * self.start)
+
+        with stage:
+            for octave in [*whole, np.inf]:
+                look_at(octave)
+            order = np.argsort(octaves)
+            for basin in _local_minima(np.array(stage.losses)[order])[:BASINS]:
+                centre = octaves[order[basin]]
+                for octave in (centre - 0.5, centre + 0.5):
+                    if abs(octave) < OCTAVES:
+                        look_at(octave)
+        self.n_evaluations, self.stopped = len(stage.losses), stage.stopped
+        order = np.argsort(octaves)
+        return {"factor": 2.0 ** np.array(octaves)[order], "loss": np.array(stage.losses)[order]}
 
     def _is_flat(self):
         return np.ptp(self.path["loss"]) <= TIE * self.path["loss"].max()
@@ -222,8 +239,8 @@ class Search:
                         octaves, least = trial, loss
             if least == before:
                 move /= 2
-            elif stage.n_evaluations > MOST_EVALUATIONS * len(octaves):
-                self.warning = NOT_CONVERGED.format(stage.n_evaluations)
+            elif len(stage.losses) > MOST_EVALUATIONS * len(octaves):
+                self.warning = NOT_CONVERGED.format(len(stage.losses))
                 return
 
     def _smooth_out(self, stage, bandwidth):
@@ -237,3 +254,10 @@ class Search:
             bandwidth[features] = np.inf
             if np.isfinite(stage.best[features]).any():
                 stage(bandwidth)
+
+
+def _local_minima(losses):
+    """The positions of the local minima, the lowest first; on a plateau the last one."""
+    ahead, behind = np.append(losses[1:], np.inf), np.append(np.inf, losses[:-1])
+    minima = np.flatnonzero((losses < ahead) & (losses <= behind))
+    return minima[np.argsort(losses[minima], kind="stable")]

@@ -1,0 +1,178 @@
+"""The search for the least loss, on losses that are known in closed form."""
+
+import numpy as np
+import pytest
+
+from sknw._search import MOST_EVALUATIONS, OCTAVES, Search
+
+
+class Loss:
+    """A function of the octaves (n_features,) above a start of one, with its gradient by log bandwidths."""
+
+    def __init__(self, function, slope=None):
+        self.function, self.slope, self.asked = function, slope, []
+
+    def __call__(self, bandwidth):
+        self.asked.append(bandwidth)
+        with np.errstate(divide="ignore"):
+            return float(self.function(np.log2(bandwidth)))
+
+    def with_gradient(self, bandwidth):
+        return self(bandwidth), self.slope(np.log2(bandwidth)) / np.log(2)
+
+
+class Watch:
+    """A task that stops its subtasks after a number of ends."""
+
+    def __init__(self, name="fit", most=None, log=None):
+        self.name, self.most, self.log = name, most, [] if log is None else log
+
+    def subtask(self, name, n_subtasks=None):
+        return Watch(name, self.most, self.log)
+
+    def end(self, bandwidth):
+        self.log.append((self.name, bandwidth))
+        return self.most is not None and len(self.log) >= self.most
+
+
+def bowl(*centres, scales=(1.0,)):
+    """Squared octaves from the centres, saturating so that inf has a loss."""
+    centres, scales = np.array(centres), np.array(scales)
+
+    def depth(octaves):
+        return np.square(np.minimum(octaves, 40.0) - centres) * scales
+
+    return Loss(
+        lambda octaves: 1 - np.exp(-depth(octaves).sum() / 50) + 0.1,
+        lambda octaves: np.exp(-depth(octaves).sum() / 50) * 2 * (octaves - centres) * scales / 50,
+    )
+
+
+def search(loss, start=(1.0,), watch=None, final=None):
+    return Search(np.array(start), loss, final or loss, watch or Watch())
+
+
+@pytest.mark.parametrize("centre", [-7.3, -0.2, 0.0, 3.33, 9.8])
+def test_one_factor_is_found_to_its_precision(centre):
+    learned = search(bowl(centre, centre), (1.0, 1.0)).factor()
+    np.testing.assert_allclose(np.log2(learned.bandwidth), centre, atol=0.01)
+    assert not learned.warning
+
+
+def test_the_global_basin_is_found():
+    def two_basins(octaves):
+        x = min(octaves[0], 30)
+        return 2 - np.exp(-np.square(x - 4) / 4) - 1.1 * np.exp(-np.square(x + 6.2) / 0.5)
+
+    learned = search(Loss(two_basins)).factor()
+    np.testing.assert_allclose(np.log2(learned.bandwidth), -6.2, atol=0.02)
+
+
+@pytest.mark.parametrize("loss", [0.0, 0.7])
+@pytest.mark.parametrize("per_feature", [False, True])
+def test_a_flat_loss_keeps_the_start(loss, per_feature):
+    flat = search(Loss(lambda octaves: loss, np.zeros_like), (2.0, 3.0))
+    learned = flat.each(True) if per_feature else flat.factor()
+    np.testing.assert_array_equal(learned.bandwidth, [2.0, 3.0])
+    assert learned.n_evaluations <= 2 * OCTAVES + 4
+    assert not learned.warning
+
+
+def test_of_equal_losses_the_smoothest_wins():
+    plateau = Loss(lambda octaves: float(octaves[0] > -3.9))
+    assert -4 <= np.log2(search(plateau).factor().bandwidth[0]) < -3.9 + 0.1
+
+
+@pytest.mark.parametrize("per_feature", [False, True])
+def test_the_upper_edge_is_average_pooling(per_feature):
+    noise = Loss(lambda octaves: 1 + np.exp2(-octaves).sum(), lambda octaves: -np.log(2) * np.exp2(-octaves))
+    noisy = search(noise, (1.0, 5.0))
+    learned = noisy.each(True) if per_feature else noisy.factor()
+    np.testing.assert_array_equal(learned.bandwidth, np.inf)
+    assert not learned.warning
+
+
+def test_the_lower_edge_is_reported():
+    learned = search(Loss(lambda octaves: np.exp2(min(octaves[0], 20)) + 1)).factor()
+    assert np.log2(learned.bandwidth[0]) == pytest.approx(-OCTAVES, abs=0.05)
+    assert "lower end" in learned.warning
+
+
+@pytest.mark.parametrize("by_gradient", [True, False])
+def test_each_feature_gets_its_own(by_gradient):
+    learned = search(bowl(-3.0, 2.0, 0.5, scales=(1, 5, 0.2)), (1.0, 1.0, 1.0)).each(by_gradient)
+    np.testing.assert_allclose(np.log2(learned.bandwidth), [-3.0, 2.0, 0.5], atol=1e-3 if by_gradient else 0.1)
+
+
+@pytest.mark.parametrize("by_gradient", [True, False])
+def test_a_feature_that_does_not_matter_is_ignored(by_gradient):
+    def of_first(octaves):
+        return 2 - np.exp(-np.square(octaves[0] + 2) / 20) + 0.1 * np.exp2(-octaves[1])
+
+    def slope(octaves):
+        first = np.exp(-np.square(octaves[0] + 2) / 20) * (octaves[0] + 2) / 10
+        return np.array([first, -0.1 * np.log(2) * np.exp2(-octaves[1])])
+
+    learned = search(Loss(of_first, slope), (1.0, 1.0)).each(by_gradient)
+    np.testing.assert_allclose(np.log2(learned.bandwidth[0]), -2, atol=0.05)
+    assert learned.bandwidth[1] == np.inf
+
+
+def test_ignored_features_stay_ignored():
+    loss = Loss(lambda octaves: np.square(min(octaves[0], 30) - 1), lambda octaves: np.array([2 * (octaves[0] - 1), 0]))
+    for learned in (search(loss, (1.0, np.inf)).factor(), search(loss, (1.0, np.inf)).each(True)):
+        np.testing.assert_allclose(learned.bandwidth, [2.0, np.inf], rtol=0.01)
+    learned = search(Loss(lambda octaves: 1.0), (np.inf, np.inf)).each(True)
+    np.testing.assert_array_equal(learned.bandwidth, np.inf)
+
+
+@pytest.mark.parametrize("by_gradient", [True, False])
+def test_nothing_leaves_the_bounds(by_gradient):
+    away = Loss(lambda octaves: 1e3 + min(octaves[0], 99) - min(octaves[1], 99), lambda octaves: np.array([1.0, -1.0]))
+    search(away, (1.0, 1.0)).each(by_gradient)
+    octaves = np.log2(away.asked)
+    assert np.all((np.abs(octaves) <= OCTAVES + 1e-9) | (octaves == np.inf))
+
+
+def test_the_final_loss_has_the_last_word():
+    first, final = bowl(2.0, 2.0), bowl(2.6, 1.7)
+    learned = search(first, (1.0, 1.0), final=final).each(True)
+    np.testing.assert_allclose(np.log2(learned.bandwidth), [2.6, 1.7], atol=0.05)
+    assert len(final.asked) <= 15
+    assert learned.n_evaluations == len(first.asked) + len(final.asked)
+    first, final = bowl(2.0), bowl(2.8)
+    learned = search(first, (1.0,), final=final).factor()
+    np.testing.assert_allclose(np.log2(learned.bandwidth), 2.8, atol=0.02)
+
+
+def test_a_search_that_does_not_end_says_so():
+    rng = np.random.default_rng(0)
+    restless = Loss(lambda octaves: 1 + np.square(octaves - 1).sum() + 1e-9, lambda octaves: 2 * (octaves - 1))
+    count = iter(range(10**6))
+    restless.function = lambda octaves: 1e3 - 1e-3 * next(count)
+    restless.slope = lambda octaves: rng.normal(size=2) - 0.5
+    learned = search(restless, (1.0, 1.0)).each(False)
+    assert "before it converged" in learned.warning
+    assert learned.n_evaluations < 10 * MOST_EVALUATIONS
+
+
+@pytest.mark.parametrize("per_feature", [False, True])
+@pytest.mark.parametrize("most", [1, 5, 20, 45, 60])
+def test_a_search_that_is_stopped_keeps_the_best_so_far(per_feature, most):
+    loss, watch = bowl(-3.0, 2.0), Watch(most=most)
+    stopped = search(loss, (1.0, 1.0), watch)
+    learned = stopped.each(True) if per_feature else stopped.factor()
+    assert len(loss.asked) <= most
+    assert np.all(np.isfinite(learned.bandwidth))
+    if most == 1:
+        np.testing.assert_array_equal(learned.bandwidth, [1.0, 1.0])
+        np.testing.assert_array_equal(learned.path["factor"], [1.0])
+
+
+def test_who_watches_hears_of_every_evaluation():
+    loss, watch = bowl(-3.0), Watch()
+    learned = search(loss, (1.0,), watch).factor()
+    names = [name for name, _ in watch.log]
+    assert names.count("evaluation") == learned.n_evaluations == len(loss.asked)
+    assert [name for name in names if name != "evaluation"] == ["sweep", "refinement"]
+    assert watch.log[-1][1] is learned.bandwidth
