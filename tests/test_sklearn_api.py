@@ -36,6 +36,9 @@ def matrix():
             for bandwidth in (1.0, "silverman", "scott"):
                 for empty in EMPTY if kernel.compact else EMPTY[:1]:  # nothing else is ever empty
                     yield Estimator(bandwidth, kernel=name, empty=empty)
+        for kernel in ("gaussian", "exponential", "epanechnikov", "boxcar"):
+            for bandwidth in ("loo", "loo_ard"):
+                yield Estimator(bandwidth, kernel=kernel)
 
 
 def expected_failed_checks(estimator):
