@@ -17,10 +17,12 @@ class NadarayaWatsonRegressor(RegressorMixin, NadarayaWatson):
 
     Parameters
     ----------
-    bandwidth : float, array-like (n_features,) or {"silverman", "scott"}, default="silverman"
+    bandwidth : float, array-like (n_features,) or {"silverman", "scott", "loo", "loo_ard"}, default="silverman"
         The width h of the kernel, in the units of X: one number for every feature, or one number for each; inf
         ignores a feature. "silverman" and "scott" are rules of thumb that follow the scale of each feature and
-        the shape of the kernel. Above about 8 features, tune the bandwidth instead.
+        the shape of the kernel. "loo" learns one factor common to Silverman's bandwidths, "loo_ard" a bandwidth for
+        each feature, by the least squared error of leave-one-out predictions: see Notes. Above about
+        8 features, learn it.
     kernel : str or Kernel, default="gaussian"
         "gaussian", "exponential", "logistic", "cauchy", "constant" (average pooling), or one of bounded support:
         "boxcar", "triangular", "epanechnikov", "biweight", "triweight", "tricube", "cosine". Textbooks on
@@ -40,6 +42,9 @@ class NadarayaWatsonRegressor(RegressorMixin, NadarayaWatson):
         "dense" is exact up to rounding whatever `tol` is.
     n_jobs : int, default=None
         Threads over blocks of queries, as joblib understands it. Results do not depend on it.
+    random_state : int, RandomState or None, default=0
+        Which rows judge a learned bandwidth, where there are too many for all of them. The default draws the same rows
+        each time.
 
     Attributes
     ----------
@@ -55,10 +60,36 @@ class NadarayaWatsonRegressor(RegressorMixin, NadarayaWatson):
         The training targets.
     algorithm_ : str
         The algorithm in use.
+    loo_loss_ : float
+        Of a learned bandwidth: the mean squared error of leave-one-out, summed over outputs, over `loo_rows_`.
+    loo_rows_ : (n_rows,) int ndarray
+        Of a learned bandwidth: the rows that judge it at the end; all of positive weight unless there are too many.
+    loo_path_ : dict of float ndarrays
+        Of a learned bandwidth: "factor" (on Silverman's bandwidths, ascending, inf at last) and "loss" of the sweep.
+    n_iter_ : int
+        Of a learned bandwidth: how often the loss was evaluated.
     n_features_in_ : int
         The number of features.
     feature_names_in_ : (n_features,) ndarray of str
         The names of the features, if X had names that are all strings.
+
+    Notes
+    -----
+    A learned bandwidth minimises the mean over rows, by `sample_weight`, of the squared difference between the values
+    and their predictions from all other rows: `predict(None)`, with the nearest rows where `empty` is "nan" or "raise".
+    This is least-squares cross-validation (Härdle & Marron 1985, "Optimal bandwidth selection in nonparametric
+    regression function estimation"), and the parametric attention pooling of textbooks, whose width is w = 1 / h.
+
+    The search runs from 2^-10 to 2^10 times Silverman's bandwidths: a sweep over factors common to all features by
+    octaves, closer where the loss is least; then a bounded search in one dimension, or for "loo_ard" L-BFGS-B with the
+    exact gradient (a pattern search for kernels without one). A feature that can be ignored without raising the loss
+    gets inf; so do all if nothing is better than the mean. A ConvergenceWarning says if the search stopped early, or if
+    the best common factor is the smallest.
+
+    Its cost is bounded. With up to 3,162 rows, every evaluation predicts all of them; with more, the search predicts
+    10^7 / n (at least 1,000), and ends with a few evaluations on 10^8 / n (at least 1,000). `random_state` draws the
+    rows, and each is still predicted from all others. Where "sorted" or "grid" do the sums, the search predicts 10,000
+    rows, and ends on all.
 
     References
     ----------
@@ -72,6 +103,16 @@ class NadarayaWatsonRegressor(RegressorMixin, NadarayaWatson):
     array([1.213, 4.   ])
     >>> model.attention_weights([[1]]).round(3)
     array([[0.107, 0.787, 0.107]])
+
+    The second feature does not matter, which "loo_ard" finds out:
+
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.uniform(0, 6, size=(300, 2))
+    >>> y = np.sin(X[:, 0]) + 0.3 * rng.normal(size=300)
+    >>> learned = NadarayaWatsonRegressor("loo_ard").fit(X, y)
+    >>> learned.bandwidth_.round(1)
+    array([0.1, inf])
     """
 
     def _check_training(self, X, y):
@@ -123,10 +164,12 @@ class NadarayaWatsonClassifier(ClassifierMixin, NadarayaWatson):
 
     Parameters
     ----------
-    bandwidth : float, array-like (n_features,) or {"silverman", "scott"}, default="silverman"
+    bandwidth : float, array-like (n_features,) or {"silverman", "scott", "loo", "loo_ard"}, default="silverman"
         The width h of the kernel, in the units of X: one number for every feature, or one number for each; inf
         ignores a feature. "silverman" and "scott" are rules of thumb that follow the scale of each feature and
-        the shape of the kernel. Above about 8 features, tune the bandwidth instead.
+        the shape of the kernel. "loo" learns one factor common to Silverman's bandwidths, "loo_ard" a bandwidth for
+        each feature, by the least Brier score of leave-one-out probabilities: see Notes. Above about
+        8 features, learn it.
     kernel : str or Kernel, default="gaussian"
         "gaussian", "exponential", "logistic", "cauchy", "constant" (average pooling), or one of bounded support:
         "boxcar", "triangular", "epanechnikov", "biweight", "triweight", "tricube", "cosine". Textbooks on
@@ -146,6 +189,9 @@ class NadarayaWatsonClassifier(ClassifierMixin, NadarayaWatson):
         whatever `tol` is.
     n_jobs : int, default=None
         Threads over blocks of queries, as joblib understands it. Results do not depend on it.
+    random_state : int, RandomState or None, default=0
+        Which rows judge a learned bandwidth, where there are too many for all of them. The default draws the same rows
+        each time.
 
     Attributes
     ----------
@@ -163,10 +209,23 @@ class NadarayaWatsonClassifier(ClassifierMixin, NadarayaWatson):
         The training labels, one-hot.
     algorithm_ : str
         The algorithm in use.
+    loo_loss_ : float
+        Of a learned bandwidth: the mean Brier score of leave-one-out, over `loo_rows_`.
+    loo_rows_ : (n_rows,) int ndarray
+        Of a learned bandwidth: the rows that judge it at the end; all of positive weight unless there are too many.
+    loo_path_ : dict of float ndarrays
+        Of a learned bandwidth: "factor" (on Silverman's bandwidths, ascending, inf at last) and "loss" of the sweep.
+    n_iter_ : int
+        Of a learned bandwidth: how often the loss was evaluated.
     n_features_in_ : int
         The number of features.
     feature_names_in_ : (n_features,) ndarray of str
         The names of the features, if X had names that are all strings.
+
+    Notes
+    -----
+    The notes on `NadarayaWatsonRegressor` say how bandwidths are learned, from which rows, and at what cost. The loss
+    is the Brier score, the squared difference between one-hot labels and probabilities.
 
     References
     ----------
