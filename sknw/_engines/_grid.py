@@ -19,6 +19,25 @@ Keys more than REACH bandwidths away along a feature may be left out, and weigh 
 Values lie in [0, range], so the error of a prediction, as a fraction of the range, is at most twice the error of the
 mass over the mass. Queries for which that exceeds `tol` (in tails and gaps, and in leave-one-out where little else
 is near) are left to the blocks engine.
+
+Slopes. With u_f the distance along feature f in bandwidths, S_k = sum_i K c_ik and D_fk = sum_i u_if² K c_ik over the
+columns c, the last of which is the weight, the slopes are
+
+    (D_fk - pooled_k D_f,last) / S_last.
+
+D comes from the same moments, with translations of k2(u) = u² k(u) along its feature. By `_chebyshev` k2 and its
+interpolant from p terms differ by less than (p + 2.5) EXPANSION, and p + 2.5 < REACH². Cells within reach hold keys
+nearer than REACH, or begin nearer, so k2 <= REACH² K(x) there too, and
+
+    |k2'(x) k'(y) - k2(x) k(y)| <= |k2' - k2| |k'(y)| + k2(x) |k' - k| <= REACH² EXPANSION (K(x) + K(y) + EXPANSION):
+
+REACH² times as much as above. Keys left out add less than REACH² exp(-REACH² / 2) each. So if S errs by e for each
+unit of the range, and D by REACH² e, a slope errs by no more than
+
+    (2 REACH² + 3 D_f,last / S_last) e / S_last
+
+of the range, but for products of errors: |slope_k| is at most D_f,last / S_last, and pooled_k errs by 2 e / S_last. Rows
+for which that exceeds SLOPE_ERROR are left to the blocks engine too, whatever `tol` is.
 """
 
 from functools import cached_property
@@ -38,6 +57,12 @@ EXPANSION = 2e-15
 
 ROUNDING = 32 * np.finfo(float).eps
 """Rounding of the sums along one feature, for each unit of mass; up to 9 eps were seen, with 1e6 keys in a cell."""
+
+SLOPE_ERROR = 1e-8
+"""What slopes may err by, as a fraction of the range."""
+
+SUMS, SLOPES = ((0, 0),), ((0, 0), (1, 0), (0, 1))
+"""What is expanded: powers of u² that the kernel is multiplied by, along each feature."""
 
 FEW_KEYS, MANY_KEYS = 2500, 9000
 """Up to the first the dense engine is as fast; up to the second, cells made in vain would cost a part of its time."""
@@ -117,38 +142,69 @@ class GridPooler:
         """Attention weights, by the dense engine."""
         return self._blocks.attention(queries, rows, n_jobs)
 
-    def slopes(self, rows=slice(None), n_jobs=None, tol=0.0):
-        """Pooled values, log_mass and slopes in leave-one-out, as every engine gives them."""
-        return self._blocks.slopes(rows, n_jobs, tol)
-
     def pool(self, queries=None, rows=slice(None), n_jobs=None, tol=0.0):
         """Pooled values (m, n_values) and log_mass (m,), as every engine gives them, to `tol`."""
+        return self._collect(lambda *rest: self._blocks.pool(queries, *rest), SUMS, queries, rows, n_jobs, tol)
+
+    def slopes(self, rows=slice(None), n_jobs=None, tol=0.0):
+        """Pooled values, log_mass and slopes in leave-one-out, as every engine gives them."""
+        return self._collect(lambda *rest: self._blocks.slopes(*rest), SLOPES, None, rows, n_jobs, tol)
+
+    def _collect(self, by_blocks, powers, queries, rows, n_jobs, tol):
+        """Pooled values, log_mass, and slopes if `powers` are SLOPES; from the blocks engine what cells cannot do."""
         if tol == 0:
-            return self._blocks.pool(queries, rows, n_jobs)
-        dense = self.engine.dense
-        points = dense.rows if queries is None else queries
+            return by_blocks(rows, n_jobs, tol)
+        points, n_values = self.engine.dense.rows if queries is None else queries, self.grid.n_columns - 1
         rows = np.arange(len(points))[rows]
-        sums, weak = np.empty((len(rows), dense.columns.shape[1])), np.empty(len(rows), dtype=bool)
+        shapes = [(n_values,), (), (2, n_values)][: 3 if powers is SLOPES else 2]
+        results, weak = [np.empty((len(rows), *shape)) for shape in shapes], np.empty(len(rows), dtype=bool)
         for start in range(0, len(rows), SORTED_ROWS):
             cells, positions = self.grid.locate(points[rows[start : start + SORTED_ROWS]])
             order = np.argsort(cells)
 
-            def sum_rows(part, start=start, cells=cells, positions=positions, order=order):
+            def collect_rows(part, start=start, cells=cells, positions=positions, order=order):
                 place = order[part]
-                found, error = self.grid.sums(cells[place], positions[:, place])
+                sums, error = self.grid.sums(cells[place], positions[:, place], powers)
                 place += start
                 if queries is None:
-                    gone = dense.gone[rows[place]]  # own weights are K(0) = 1
-                    found -= gone
-                    error += np.finfo(float).eps * gone[:, -1]
-                sums[place], weak[place] = found, ~(found[:, -1] * tol > 2 * error)
+                    self._leave_out(rows[place], sums, error)
+                weak[place] = self._is_weak(sums, error, tol)
+                for result, found in zip(results, self._means(sums), strict=True):
+                    result[place] = found
 
-            run_blocks(sum_rows, len(order), BLOCK_ROWS, n_jobs)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            pooled, log_mass = dense.mean(sums), np.log(sums[:, -1]) + np.log(dense.largest_weight)
+            run_blocks(collect_rows, len(order), BLOCK_ROWS, n_jobs)
         if weak.any():
-            pooled[weak], log_mass[weak] = self._blocks.pool(queries, rows[weak], n_jobs, tol)
-        return pooled, log_mass
+            for result, found in zip(results, by_blocks(rows[weak], n_jobs, tol), strict=True):
+                result[weak] = found
+        return tuple(results)
+
+    def _leave_out(self, rows, sums, error):
+        """Take what goes with each row off its sums: own weights are K(0) = 1, and add nothing to those with u²."""
+        gone = self.engine.dense.gone[rows]
+        sums[:, 0] -= gone
+        error += np.finfo(float).eps * gone[:, -1]
+
+    @staticmethod
+    @np.errstate(divide="ignore", invalid="ignore")
+    def _is_weak(sums, error, tol):
+        """Whether the sums (b, n_expansions, n_columns) of a query may err by too much for `tol`, or for slopes."""
+        mass = sums[:, 0, -1]
+        weak = ~(mass * tol > 2 * error)
+        for moment in sums[:, 1:, -1].T:
+            weak |= ~(mass * SLOPE_ERROR > (2 * REACH**2 + 3 * moment / mass) * error)
+        return weak
+
+    @np.errstate(divide="ignore", invalid="ignore")
+    def _means(self, sums):
+        """Pooled values, log_mass, and slopes if they are wanted, from sums (b, n_expansions, n_columns)."""
+        dense, mass = self.engine.dense, sums[:, 0, -1]
+        pooled, log_mass = dense.mean(sums[:, 0]), np.log(mass) + np.log(dense.largest_weight)
+        if sums.shape[1] == 1:
+            return pooled, log_mass
+        relative = sums / mass[:, None, None]
+        means, moments = relative[:, :1, :-1], relative[:, 1:]
+        slopes = np.ldexp(moments[:, :, :-1] - means * moments[:, :, -1:], dense.exponents)
+        return pooled, log_mass, slopes
 
 
 class Axis:
@@ -176,8 +232,12 @@ class Axis:
 
     @cached_property
     def translations(self):
-        """Matrices from the moments of all cells within reach to an expansion, side by side."""
-        return translations(self.kernel, self.n_terms, self.width, self._offsets())
+        """Matrices from the moments of all cells within reach to an expansion, side by side.
+
+        For the kernel and u² times the kernel: (2, n_terms, n_offsets * n_terms).
+        """
+        kernels = self.kernel, lambda t: t * self.kernel(t)
+        return np.stack([translations(kernel, self.n_terms, self.width, self._offsets()) for kernel in kernels])
 
     @cached_property
     def largest(self):
@@ -241,14 +301,17 @@ class Grid:
                 moments[c] += x[:, part] @ weighted[:, part].T
         return moments
 
-    def sums(self, cells, positions):
-        """Sums (b, n_columns) for queries in ascending cells, and a bound (b,) on the error of each; inf in cell -1."""
-        sums, error = np.zeros((len(cells), self.n_columns)), np.full(len(cells), np.inf)
+    def sums(self, cells, positions, powers=SUMS):
+        """Sums (b, n_expansions, n_columns) for queries in ascending cells, an expansion for each of the `powers`.
+
+        And a bound (b,) on the errors of those of the kernel; inf in cell -1.
+        """
+        sums, error = np.zeros((len(cells), len(powers), self.n_columns)), np.full(len(cells), np.inf)
         start = np.flatnonzero(np.diff(cells, prepend=-1))
         bounds = np.append(start, len(cells))
         targets = cells[start]
         for first, last in self._runs(targets):
-            local, bound = self._expansions(targets[first:last])
+            local, bound = self._expansions(targets[first:last], powers)
             rows = slice(bounds[first], bounds[last])
             counts = np.diff(bounds[first : last + 1])
             error[rows] = np.repeat(bound, counts)
@@ -263,8 +326,8 @@ class Grid:
             for begin in range(first, last, most):
                 yield begin, min(begin + most, last)
 
-    def _expansions(self, targets):
-        """Expansions (n_targets, n_terms, n_terms * n_columns) on cells of one column, with their error (n_targets,).
+    def _expansions(self, targets, powers):
+        """Expansions (n_targets, n_expansions, n_terms, n_terms * n_columns) on cells of one column, and their error.
 
         Translated along the first feature, to the places along the second that are within reach of a target; these
         are the rows of `near`, in which the places within reach of one target follow each other.
@@ -278,30 +341,43 @@ class Grid:
         mass = self.mass[at]
         error = (mass.sum(axis=1)[window] @ y.largest) + (mass @ x.largest)[window].sum(axis=1)
 
-        translated = np.zeros((len(near), y.n_terms, x.n_terms * self.n_columns))
-        occupied = np.flatnonzero(mass.any(axis=1))
-        step = max(1, GATHER_VALUES // (self.cell_values * sources.shape[1]))
+        along_x = self._translate_along_x(at, mass.any(axis=1), 1 + max(i for i, _ in powers))
+        local = np.empty((len(targets), len(powers), *along_x.shape[2:]))
+        for c, first in enumerate(window[:, 0]):
+            for e, (i, j) in enumerate(powers):
+                sources = along_x[i, first : first + window.shape[1]].reshape(-1, local.shape[3])
+                np.matmul(y.translations[j], sources, out=local[c, e])
+        return local, (EXPANSION + ROUNDING) * error + self.far_mass
+
+    def _translate_along_x(self, at, occupied, n_powers):
+        """Moments at[b] of cells in a row to the expansion on one of them, times their moments along the second feature.
+
+        For the first powers of u², (n_powers, b, n_terms, n_terms * n_columns); zero but where `occupied`.
+        """
+        x, y = self.axes
+        translated = np.zeros((n_powers, len(at), y.n_terms, x.n_terms * self.n_columns))
+        occupied = np.flatnonzero(occupied)
+        matrices = x.translations[:n_powers].reshape(n_powers * x.n_terms, -1)
+        step = max(1, GATHER_VALUES // (self.cell_values * at.shape[1]))
         for begin in range(0, len(occupied), step):
             some = occupied[begin : begin + step]
             moments = np.take(self.moments, at[some], axis=0).reshape(len(some), -1, self.n_columns * y.n_terms)
-            along_x = (x.translations @ moments).reshape(len(some), -1, y.n_terms)
-            translated[some] = along_x.transpose(0, 2, 1)
-        local = np.empty((len(targets), *translated.shape[1:]))
-        for c, first in enumerate(window[:, 0]):
-            np.matmul(y.translations, translated[first : first + window.shape[1]].reshape(-1, local.shape[2]), local[c])
-        return local, (EXPANSION + ROUNDING) * error + self.far_mass
+            along_x = (matrices @ moments).reshape(len(some), n_powers, -1, y.n_terms)
+            translated[:, some] = along_x.transpose(1, 0, 3, 2)
+        return translated
 
     def _evaluate(self, local, bounds, positions):
-        """Sums (b, n_columns) for queries bounds[c] ... bounds[c + 1] in the cell of local[c]."""
-        sums = np.empty((positions.shape[1], self.n_columns))
+        """Sums (b, n_expansions, n_columns) for queries bounds[c] ... bounds[c + 1] in the cell of local[c]."""
+        sums = np.empty((positions.shape[1], local.shape[1], self.n_columns))
         for rows, parts in _pieces(bounds):
             x, y = (polynomials(positions[f, rows], axis.n_terms) for f, axis in enumerate(self.axes))
-            terms = np.empty((local.shape[2], x.shape[1]))
-            for c, part in parts:
-                np.matmul(local[c].T, y[:, part], out=terms[:, part])
-            terms = terms.reshape(len(x), self.n_columns, -1)
-            terms *= x[:, None]
-            sums[rows] = terms.sum(axis=0).T
+            terms = np.empty((local.shape[3], x.shape[1]))
+            for e in range(local.shape[1]):
+                for c, part in parts:
+                    np.matmul(local[c, e].T, y[:, part], out=terms[:, part])
+                products = terms.reshape(len(x), self.n_columns, -1)
+                products *= x[:, None]
+                sums[rows, e] = products.sum(axis=0).T
         return sums
 
 
