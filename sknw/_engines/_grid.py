@@ -45,7 +45,7 @@ from math import ceil, exp
 
 import numpy as np
 
-from .._threads import run_blocks
+from .._threads import run_blocks, single_threaded_blas
 from ._blocks import BlocksEngine
 from ._chebyshev import n_gaussian_terms, polynomials, translations
 
@@ -164,7 +164,7 @@ class GridPooler:
 
             def collect_rows(part, start=start, cells=cells, positions=positions, order=order):
                 place = order[part]
-                sums, error = self.grid.sums(cells[place], positions[:, place], powers)
+                sums, error = self.grid.sums(cells[place], np.take(positions, place, axis=1), powers)
                 place += start
                 if queries is None:
                     self._leave_out(rows[place], sums, error)
@@ -180,7 +180,7 @@ class GridPooler:
 
     def _leave_out(self, rows, sums, error):
         """Take what goes with each row off its sums: own weights are K(0) = 1, and add nothing to those with u²."""
-        gone = self.engine.dense.gone[rows]
+        gone = np.take(self.engine.dense.gone, rows, axis=0)
         sums[:, 0] -= gone
         error += np.finfo(float).eps * gone[:, -1]
 
@@ -230,6 +230,12 @@ class Axis:
         self.base = np.append(0.0, ends[:-1]) - self.low
         self.n_places = int(ends[-1])
 
+    @property
+    def far_weight(self):
+        """What a key out of reach weighs at most, also if u² / REACH² comes on top, which falls from u² = 2 on."""
+        t = (self.width * self.reach) ** 2
+        return t / REACH**2 * exp(-t / 2)
+
     @cached_property
     def translations(self):
         """Matrices from the moments of all cells within reach to an expansion, side by side.
@@ -240,9 +246,9 @@ class Axis:
         return np.stack([translations(kernel, self.n_terms, self.width, self._offsets()) for kernel in kernels])
 
     @cached_property
-    def largest(self):
-        """The largest value of the kernel between two cells, for all cells within reach."""
-        return self.kernel(np.square(self.width * np.maximum(np.abs(self._offsets()) - 1, 0)))
+    def decay(self):
+        """exp(-d² / 4) at the least distance d between two cells, for all cells within reach."""
+        return np.exp(np.square(self.width * np.maximum(np.abs(self._offsets()) - 1, 0)) / -4)
 
     def _offsets(self):
         return np.arange(self.reach, -self.reach - 1, -1)
@@ -269,8 +275,8 @@ class Grid:
 
     def __init__(self, keys, columns, kernel, bandwidth):
         self.n_columns, self.moments = columns.shape[1], None
-        self.far_mass = columns[:, -1].sum() * exp(-(REACH**2) / 2)
         self.axes = [Axis(kernel, keys[:, f], bandwidth[f]) for f in (0, 1)]
+        self.far_mass = columns[:, -1].sum() * max(axis.far_weight for axis in self.axes)
         cells, positions = self.locate(keys)
         order = np.argsort(cells)[np.count_nonzero(cells < 0) :]
         cells = cells[order]
@@ -282,7 +288,8 @@ class Grid:
             return
         columns = np.take(columns.T, order, axis=1)
         self.mass = np.append(np.add.reduceat(columns[-1], bounds[:-1]), 0.0)
-        self.moments = self._moments(positions[:, order], columns, bounds)
+        with single_threaded_blas():
+            self.moments = self._moments(np.take(positions, order, axis=1), columns, bounds)
 
     def locate(self, points):
         """The cell of each point (b, 2), -1 where no key is within reach, and its position (2, b) there."""
@@ -290,12 +297,18 @@ class Grid:
         cells = np.where((x >= 0) & (y >= 0), x * self.axes[1].n_places + y, -1)
         return cells, np.stack([x_position, y_position])
 
+    def _polynomials(self, positions):
+        """The Chebyshev polynomials (n_terms, b) at positions (2, b), for both features; made together, to be quick."""
+        n_terms = [axis.n_terms for axis in self.axes]
+        both = polynomials(positions.reshape(-1), max(n_terms)).reshape(-1, *positions.shape)
+        return both[: n_terms[0], 0], both[: n_terms[1], 1]
+
     def _moments(self, positions, columns, bounds):
         """Moments (n_cells + 1, n_terms, n_columns * n_terms) of sorted keys; those of the last cell are zero."""
         n_x, n_y = (axis.n_terms for axis in self.axes)
         moments = np.zeros((len(bounds), n_x, self.n_columns * n_y))
         for rows, parts in _pieces(bounds):
-            x, y = (polynomials(positions[f, rows], n) for f, n in enumerate((n_x, n_y)))
+            x, y = self._polynomials(positions[:, rows])
             weighted = (columns[:, None, rows] * y).reshape(self.n_columns * n_y, -1)
             for c, part in parts:
                 moments[c] += x[:, part] @ weighted[:, part].T
@@ -339,7 +352,7 @@ class Grid:
         at = np.minimum(np.searchsorted(self.cells, sources), len(self.cells) - 1)
         at = np.where(self.cells[at] == sources, at, len(self.cells))
         mass = self.mass[at]
-        error = (mass.sum(axis=1)[window] @ y.largest) + (mass @ x.largest)[window].sum(axis=1)
+        error = 2 * (mass @ x.decay)[window] @ y.decay
 
         along_x = self._translate_along_x(at, mass.any(axis=1), 1 + max(i for i, _ in powers))
         local = np.empty((len(targets), len(powers), *along_x.shape[2:]))
@@ -370,7 +383,7 @@ class Grid:
         """Sums (b, n_expansions, n_columns) for queries bounds[c] ... bounds[c + 1] in the cell of local[c]."""
         sums = np.empty((positions.shape[1], local.shape[1], self.n_columns))
         for rows, parts in _pieces(bounds):
-            x, y = (polynomials(positions[f, rows], axis.n_terms) for f, axis in enumerate(self.axes))
+            x, y = self._polynomials(positions[:, rows])
             terms = np.empty((local.shape[3], x.shape[1]))
             for e in range(local.shape[1]):
                 for c, part in parts:
