@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sknw import NadarayaWatsonClassifier, NadarayaWatsonRegressor
 from sknw._engines import _grid, make_engines
-from sknw._engines._grid import FAR, Grid, GridPooler
+from sknw._engines._grid import FAR, REACH, SLOPES, Grid, GridPooler
 from sknw._kernels import KERNELS
 from sknw._weights import kept_fraction
 
@@ -96,6 +96,7 @@ def test_errors_stay_within_tol(seed, n, scatter, weighting, log_bandwidth, alik
 
 @pytest.mark.parametrize("bandwidth", [[0.1, 0.1], [0.5, 0.3], [1.0, 0.49], [3.0, 0.2], [20.0, 20.0]])
 def test_expansions_keep_their_bound(bandwidth):
+    """And sums of u² K err by no more than REACH² times what sums of K may err by."""
     rng, bandwidth = np.random.default_rng(0), np.array(bandwidth)
     keys = 5 * rng.random((800, 2))
     columns = np.c_[rng.random(800), np.ones(800)]
@@ -103,10 +104,13 @@ def test_expansions_keep_their_bound(bandwidth):
     grid = Grid(keys, columns, GAUSSIAN, bandwidth)
     cells, positions = grid.locate(queries)
     order = np.argsort(cells)
-    sums, error = grid.sums(cells[order], positions[:, order])
-    t = (((queries[order, None] - keys) / bandwidth) ** 2).sum(axis=-1)
-    assert np.isfinite(error).all()
-    assert (np.abs(sums - np.exp(-t / 2) @ columns) <= error[:, None]).all()
+    sums, error = grid.sums(cells[order], positions[:, order], SLOPES)
+    squares = ((queries[order, None] - keys) / bandwidth) ** 2
+    weights = np.exp(-squares.sum(axis=-1) / 2)
+    assert (np.abs(sums[:, 0] - weights @ columns) <= error[:, None]).all()
+    for f in (0, 1):
+        moments = (squares[:, :, f] * weights) @ columns
+        assert (np.abs(sums[:, 1 + f] - moments) <= REACH**2 * error[:, None]).all()
     assert (error <= 1e-12 * 800).all()
 
 

@@ -9,13 +9,15 @@ Positions. Cells are a power of two wide and begin at multiples of it, so x / wi
 exact, wherever x is: neither a far key nor an offset costs a digit. Keys and queries more than FAR cells from zero,
 where floats are too coarse for cells, have no cell.
 
-Error. Let k be the Gaussian of one feature and k' its interpolant, which differ by at most EXPANSION, as `_chebyshev`
-proves. Then
+Error. Let k be the Gaussian of one feature and k' its interpolant on two cells at distance d. They differ by at most
+EXPANSION g(d), as `_chebyshev` proves, where g(d) = exp(-d² / 4), and k <= g². With distances x and y along the two
+features
 
-    |k'(x) k'(y) - k(x) k(y)| <= |k'(x) - k(x)| |k'(y)| + |k(x)| |k'(y) - k(y)| <= EXPANSION (K(x) + K(y) + EXPANSION)
+    |k'(x) k'(y) - k(x) k(y)| <= |k'(x) - k(x)| |k'(y)| + |k(x)| |k'(y) - k(y)| <= 2 EXPANSION g(x) g(y)
 
-for each unit of mass, K(x) being the largest value of k on the two cells. Rounding is bounded alike, with ROUNDING.
-Keys more than REACH bandwidths away along a feature may be left out, and weigh less than exp(-REACH² / 2) each.
+for each unit of mass, but for EXPANSION². Rounding is bounded alike, with ROUNDING: sums of terms up to k round by as
+much as k, and a distance u that is off by eps u changes k by eps u² k(u) <= 1.5 eps g(u). Keys more than REACH
+bandwidths away along a feature may be left out, and weigh less than exp(-REACH² / 2) each.
 Values lie in [0, range], so the error of a prediction, as a fraction of the range, is at most twice the error of the
 mass over the mass. Queries for which that exceeds `tol` (in tails and gaps, and in leave-one-out where little else
 is near) are left to the blocks engine.
@@ -26,18 +28,17 @@ columns c, the last of which is the weight, the slopes are
     (D_fk - pooled_k D_f,last) / S_last.
 
 D comes from the same moments, with translations of k2(u) = u² k(u) along its feature. By `_chebyshev` k2 and its
-interpolant from p terms differ by less than (p + 2.5) EXPANSION, and p + 2.5 < REACH². Cells within reach hold keys
-nearer than REACH, or begin nearer, so k2 <= REACH² K(x) there too, and
+interpolant from p terms differ by less than (p + 2.5) EXPANSION g, and k2 = u² g(u)² <= 1.5 g(u), so
 
-    |k2'(x) k'(y) - k2(x) k(y)| <= |k2' - k2| |k'(y)| + k2(x) |k' - k| <= REACH² EXPANSION (K(x) + K(y) + EXPANSION):
+    |k2'(x) k'(y) - k2(x) k(y)| <= (p + 4) EXPANSION g(x) g(y),
 
-REACH² times as much as above. Keys left out add less than REACH² exp(-REACH² / 2) each. So if S errs by e for each
-unit of the range, and D by REACH² e, a slope errs by no more than
+but for EXPANSION²: less than REACH² / 2 times as much as above. Keys left out add at most REACH² exp(-REACH² / 2) each.
+So if S errs by e for each unit of the range, and D by REACH² e, a slope errs by no more than
 
     (2 REACH² + 3 D_f,last / S_last) e / S_last
 
-of the range, but for products of errors: |slope_k| is at most D_f,last / S_last, and pooled_k errs by 2 e / S_last. Rows
-for which that exceeds SLOPE_ERROR are left to the blocks engine too, whatever `tol` is.
+of the range, but for products of errors: |slope_k| is at most D_f,last / S_last, and pooled_k errs by 2 e / S_last.
+Rows for which that exceeds SLOPE_ERROR are left to the blocks engine too, whatever `tol` is.
 """
 
 from functools import cached_property
@@ -53,10 +54,10 @@ REACH = 9
 """Bandwidths along each feature within which all keys count: exp(-81 / 2) = 3e-18."""
 
 EXPANSION = 2e-15
-"""Error of the interpolation along one feature, for each unit of mass."""
+"""Error of the interpolation along one feature, for each unit of mass and of g."""
 
 ROUNDING = 32 * np.finfo(float).eps
-"""Rounding of the sums along one feature, for each unit of mass; up to 9 eps were seen, with 1e6 keys in a cell."""
+"""Rounding of the sums along one feature, for each unit of mass; up to 16 eps were seen, where keys are equal."""
 
 SLOPE_ERROR = 1e-8
 """What slopes may err by, as a fraction of the range."""
@@ -85,7 +86,7 @@ SORTED_ROWS = 2**20
 BLOCK_ROWS = 2**14
 """Sorted queries done together."""
 
-PIECE_ROWS = 2**10
+PIECE_ROWS = 2**11
 """Sorted keys, or queries, whose Chebyshev polynomials are taken together."""
 
 
@@ -363,7 +364,7 @@ class Grid:
         return local, (EXPANSION + ROUNDING) * error + self.far_mass
 
     def _translate_along_x(self, at, occupied, n_powers):
-        """Moments at[b] of cells in a row to the expansion on one of them, times their moments along the second feature.
+        """The moments at[b] of rows of cells along the first feature, as expansions there; moments along the second.
 
         For the first powers of u², (n_powers, b, n_terms, n_terms * n_columns); zero but where `occupied`.
         """
