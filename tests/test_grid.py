@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sknw import NadarayaWatsonClassifier, NadarayaWatsonRegressor
-from sknw._engines import _grid, make_engines
-from sknw._engines._grid import FAR, Grid, GridPooler
+from sknw._engines import _grid, _tensor_cells, make_engines
+from sknw._engines._grid import GridPooler
+from sknw._engines._tensor_cells import FAR, REACH, SLOPES, Cells, Grid
 from sknw._kernels import KERNELS
 from sknw._weights import kept_fraction
 
@@ -46,6 +47,12 @@ def poolers(keys, values, weights, bandwidth):
     engines = make_engines(keys, values, weights, kept_fraction(weights))
     for name in ("grid", "dense"):
         yield engines[name].prepare(GAUSSIAN, bandwidth)
+
+
+def make_grid(keys, columns, bandwidth):
+    grid = Grid(Cells(keys, columns, bandwidth), GAUSSIAN, bandwidth)
+    grid.prepare()
+    return grid
 
 
 def normal_problem(n, bandwidth, seed=0):
@@ -96,17 +103,21 @@ def test_errors_stay_within_tol(seed, n, scatter, weighting, log_bandwidth, alik
 
 @pytest.mark.parametrize("bandwidth", [[0.1, 0.1], [0.5, 0.3], [1.0, 0.49], [3.0, 0.2], [20.0, 20.0]])
 def test_expansions_keep_their_bound(bandwidth):
+    """And sums of u² K err by no more than REACH² times what sums of K may err by."""
     rng, bandwidth = np.random.default_rng(0), np.array(bandwidth)
     keys = 5 * rng.random((800, 2))
     columns = np.c_[rng.random(800), np.ones(800)]
     queries = rng.uniform(-8 * bandwidth, 5 + 8 * bandwidth, size=(900, 2))
-    grid = Grid(keys, columns, GAUSSIAN, bandwidth)
-    cells, positions = grid.locate(queries)
+    grid = make_grid(keys, columns, bandwidth)
+    cells, positions = grid.cells.locate(queries)
     order = np.argsort(cells)
-    sums, error = grid.sums(cells[order], positions[:, order])
-    t = (((queries[order, None] - keys) / bandwidth) ** 2).sum(axis=-1)
-    assert np.isfinite(error).all()
-    assert (np.abs(sums - np.exp(-t / 2) @ columns) <= error[:, None]).all()
+    sums, error = grid.sums(cells[order], positions[:, order], SLOPES)
+    squares = ((queries[order, None] - keys) / bandwidth) ** 2
+    weights = np.exp(-squares.sum(axis=-1) / 2)
+    assert (np.abs(sums[:, 0] - weights @ columns) <= error[:, None]).all()
+    for f in (0, 1):
+        moments = (squares[:, :, f] * weights) @ columns
+        assert (np.abs(sums[:, 1 + f] - moments) <= REACH**2 * error[:, None]).all()
     assert (error <= 1e-12 * 800).all()
 
 
@@ -115,11 +126,11 @@ def test_offsets_and_far_keys_cost_no_digit():
     rng = np.random.default_rng(0)
     keys = rng.integers(0, 2**22, size=(500, 2)) * 2.0**-20
     near, far = np.ones((500, 1)), np.ones((502, 1))
-    grid = Grid(keys, near, GAUSSIAN, np.array([0.25, 0.7]))
+    grid = make_grid(keys, near, np.array([0.25, 0.7]))
     moved = np.r_[[[-1e15, 0.0], [1e200, 3.0]], keys + 2.0**30]
-    moved_grid = Grid(moved, far, GAUSSIAN, np.array([0.25, 0.7]))
+    moved_grid = make_grid(moved, far, np.array([0.25, 0.7]))
     for g, points in ((grid, keys), (moved_grid, moved[2:])):
-        cells, positions = g.locate(points)
+        cells, positions = g.cells.locate(points)
         order = np.argsort(cells, kind="stable")
         sums, error = g.sums(cells[order], positions[:, order])
         assert (error < 1e-10).all()
@@ -151,8 +162,10 @@ def test_blocks_do_not_show(monkeypatch):
     problem = normal_problem(2000, [0.1, 0.3])
     queries = 2 * np.random.default_rng(1).normal(size=(900, 2))
     whole = [next(poolers(*problem)).pool(rows, tol=1e-10)[0] for rows in (queries, None)]
-    for name, size in {"SORTED_ROWS": 500, "BLOCK_ROWS": 170, "PIECE_ROWS": 40, "GATHER_VALUES": 30_000}.items():
+    for name, size in {"SORTED_ROWS": 500, "BLOCK_ROWS": 170}.items():
         monkeypatch.setattr(_grid, name, size)
+    for name, size in {"PIECE_ROWS": 40, "GATHER_VALUES": 30_000}.items():
+        monkeypatch.setattr(_tensor_cells, name, size)
     for rows, expected in zip((queries, None), whole, strict=True):
         np.testing.assert_allclose(next(poolers(*problem)).pool(rows, tol=1e-10)[0], expected, atol=1e-9)
 
@@ -163,6 +176,16 @@ def test_results_do_not_depend_on_n_jobs():
     one, many = fast.pool(queries, tol=1e-3), fast.pool(queries, n_jobs=3, tol=1e-3)
     np.testing.assert_array_equal(one[0], many[0])
     np.testing.assert_array_equal(one[1], many[1])
+
+
+def test_results_do_not_depend_on_bandwidths_before():
+    keys, values, weights, _ = normal_problem(2000, 1)
+    engine = make_engines(keys, values, weights, kept_fraction(weights))["grid"]
+    for bandwidth in ([0.3, 0.3], [0.3, 0.45], [0.31, 0.3], [0.3, 0.3], [0.1, 0.3], [0.3, 0.3]):
+        fresh = next(poolers(keys, values, weights, np.array(bandwidth)))
+        shared = engine.prepare(GAUSSIAN, np.array(bandwidth))
+        for found, expected in zip(shared.pool(tol=1e-8), fresh.pool(tol=1e-8), strict=True):
+            np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize("scatter", ["t(1.5)", "cauchy", "normal"])

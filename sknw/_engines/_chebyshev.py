@@ -3,7 +3,10 @@
 Interpolating a kernel K(u) in both arguments on two cells w bandwidths wide, from p Chebyshev nodes each, errs by at
 most (1 + the Lebesgue constant of p nodes), which is below 2 + (2 / pi) log(p + 1), times what it errs in one argument:
 
-* the Gaussian, by 2 (w / 4)^p / p! max |K^(p)|, with |K^(p)| <= 1.09 sqrt(p!) (Cramér's inequality);
+* the Gaussian, by 2 (w / 4)^p / p! max |K^(p)|, with |K^(p)| <= 1.09 sqrt(p!) exp(-u² / 4) (Cramér's inequality):
+  the bound falls as exp(-d² / 4) with the distance d between the cells;
+* u² times the Gaussian, which is K'' + K, and the p-th derivative of which is therefore at most
+  1.09 (sqrt((p + 2)!) + sqrt(p!)) exp(-u² / 4), by 1 + sqrt((p + 1) (p + 2)) < p + 2.5 times that bound;
 * the logistic kernel, analytic and at most M = 2 / (1 + cos(b)) where the imaginary part of u is at most b < pi, by
   4 M rho^(1 - p) / (rho - 1), with the Bernstein ellipse of parameter rho, b = w (rho - 1 / rho) / 4 (Trefethen 2013,
   "Approximation theory and approximation practice", theorem 8.2).

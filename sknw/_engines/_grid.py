@@ -5,45 +5,36 @@ wide, of which only those that hold keys exist. Keys enter through the moments o
 column. The Gaussian is a product over features, so moments become the expansion of the sums over a cell of queries
 by p x p matrices, one for each distance between cells: first along the first feature, then along the second.
 
-Positions. Cells are a power of two wide and begin at multiples of it, so x / width, its floor and what remains are
-exact, wherever x is: neither a far key nor an offset costs a digit. Keys and queries more than FAR cells from zero,
-where floats are too coarse for cells, have no cell.
+Error. `_tensor_cells` bounds the errors of sums. Values lie in [0, range], so the error of a prediction, as a fraction
+of the range, is at most twice the error of the mass over the mass. Queries for which that exceeds `tol` (in tails and
+gaps, and in leave-one-out where little else is near) are left to the blocks engine.
 
-Error. Let k be the Gaussian of one feature and k' its interpolant, which differ by at most EXPANSION, as `_chebyshev`
-proves. Then
+Slopes. With u_f the distance along feature f in bandwidths, S_k = sum_i K c_ik and D_fk = sum_i u_if² K c_ik over the
+columns c, the last of which is the weight, the slopes are
 
-    |k'(x) k'(y) - k(x) k(y)| <= |k'(x) - k(x)| |k'(y)| + |k(x)| |k'(y) - k(y)| <= EXPANSION (K(x) + K(y) + EXPANSION)
+    (D_fk - pooled_k D_f,last) / S_last.
 
-for each unit of mass, K(x) being the largest value of k on the two cells. Rounding is bounded alike, with ROUNDING.
-Keys more than REACH bandwidths away along a feature may be left out, and weigh less than exp(-REACH² / 2) each.
-Values lie in [0, range], so the error of a prediction, as a fraction of the range, is at most twice the error of the
-mass over the mass. Queries for which that exceeds `tol` (in tails and gaps, and in leave-one-out where little else
-is near) are left to the blocks engine.
+If S errs by e for each unit of the range, and D by REACH² e, a slope errs by no more than
+
+    (2 REACH² + 3 D_f,last / S_last) e / S_last
+
+of the range, but for products of errors: |slope_k| is at most D_f,last / S_last, and pooled_k errs by 2 e / S_last.
+Rows for which that exceeds SLOPE_ERROR are left to the blocks engine too, whatever `tol` is.
 """
 
 from functools import cached_property
-from math import ceil, exp
 
 import numpy as np
 
 from .._threads import run_blocks
 from ._blocks import BlocksEngine
-from ._chebyshev import n_gaussian_terms, polynomials, translations
+from ._tensor_cells import REACH, SLOPES, SUMS, Cells, Grid
 
-REACH = 9
-"""Bandwidths along each feature within which all keys count: exp(-81 / 2) = 3e-18."""
-
-EXPANSION = 2e-15
-"""Error of the interpolation along one feature, for each unit of mass."""
-
-ROUNDING = 32 * np.finfo(float).eps
-"""Rounding of the sums along one feature, for each unit of mass; up to 9 eps were seen, with 1e6 keys in a cell."""
+SLOPE_ERROR = 1e-8
+"""What slopes may err by, as a fraction of the range."""
 
 FEW_KEYS, MANY_KEYS = 2500, 9000
 """Up to the first the dense engine is as fast; up to the second, cells made in vain would cost a part of its time."""
-
-FAR = 2.0**50
-"""Cells from zero up to which keys and queries have a cell."""
 
 CELL_PAIRS = 50_000
 """Pairs of a query and a key that take other engines as long as the expansion on a cell."""
@@ -51,17 +42,11 @@ CELL_PAIRS = 50_000
 MOMENT_VALUES = 3 * 2**23
 """Numbers that moments may take: 192 MiB."""
 
-GATHER_VALUES = 2**19
-"""Numbers in the moments that are translated together."""
-
 SORTED_ROWS = 2**20
 """Queries sorted together."""
 
 BLOCK_ROWS = 2**14
 """Sorted queries done together."""
-
-PIECE_ROWS = 2**10
-"""Sorted keys, or queries, whose Chebyshev polynomials are taken together."""
 
 
 class GridEngine:
@@ -74,6 +59,7 @@ class GridEngine:
 
     def __init__(self, dense):
         self.dense, self.blocks = dense, BlocksEngine(dense)  # blocks are for what cells are not worth
+        self._cells = None
 
     def offer(self, kernel, bandwidth, tol):
         """A pooler, if cells are worth it."""
@@ -86,10 +72,20 @@ class GridEngine:
     def prepare(self, kernel, bandwidth):
         """A pooler for one kernel and one bandwidth vector (2,); that of blocks where cells would not be worth it."""
         if np.isfinite(bandwidth).all():
-            grid = Grid(self.dense.keys, self.dense.columns, kernel, bandwidth)
-            if grid.moments is not None:
+            grid = Grid(self._cells_for(bandwidth), kernel, bandwidth)
+            n_cells, n_keys = len(grid.cells.occupied), len(self.dense.keys)
+            if n_cells and n_cells * CELL_PAIRS <= n_keys**2 and n_cells * grid.cell_values <= MOMENT_VALUES:
+                grid.prepare()
                 return GridPooler(self, kernel, bandwidth, grid)
         return self.blocks.prepare(kernel, bandwidth)
+
+    def _cells_for(self, bandwidth):
+        """The keys in cells, kept for other bandwidths of about that size, as a search tries many."""
+        cells = self._cells
+        if cells is None or not cells.fit(bandwidth):
+            cells = self._cells = None
+            cells = self._cells = Cells(self.dense.keys, self.dense.columns, bandwidth)
+        return cells
 
 
 @np.errstate(all="ignore")
@@ -119,198 +115,66 @@ class GridPooler:
         """Attention weights, by the dense engine."""
         return self._blocks.attention(queries, rows, n_jobs)
 
-    def slopes(self, rows=slice(None), n_jobs=None, tol=0.0):
-        """Pooled values, log_mass and slopes in leave-one-out, as every engine gives them."""
-        return self._blocks.slopes(rows, n_jobs, tol)
-
     def pool(self, queries=None, rows=slice(None), n_jobs=None, tol=0.0):
         """Pooled values (m, n_values) and log_mass (m,), as every engine gives them, to `tol`."""
+        return self._collect(lambda *rest: self._blocks.pool(queries, *rest), SUMS, queries, rows, n_jobs, tol)
+
+    def slopes(self, rows=slice(None), n_jobs=None, tol=0.0):
+        """Pooled values, log_mass and slopes in leave-one-out, as every engine gives them."""
+        return self._collect(lambda *rest: self._blocks.slopes(*rest), SLOPES, None, rows, n_jobs, tol)
+
+    def _collect(self, by_blocks, powers, queries, rows, n_jobs, tol):
+        """Pooled values, log_mass, and slopes if `powers` are SLOPES; from the blocks engine what cells cannot do."""
         if tol == 0:
-            return self._blocks.pool(queries, rows, n_jobs)
-        dense = self.engine.dense
-        points = dense.rows if queries is None else queries
+            return by_blocks(rows, n_jobs, tol)
+        points, n_values = self.engine.dense.rows if queries is None else queries, self.grid.n_columns - 1
         rows = np.arange(len(points))[rows]
-        sums, weak = np.empty((len(rows), dense.columns.shape[1])), np.empty(len(rows), dtype=bool)
+        shapes = [(n_values,), (), (2, n_values)][: 3 if powers is SLOPES else 2]
+        results, weak = [np.empty((len(rows), *shape)) for shape in shapes], np.empty(len(rows), dtype=bool)
         for start in range(0, len(rows), SORTED_ROWS):
-            cells, positions = self.grid.locate(points[rows[start : start + SORTED_ROWS]])
+            cells, positions = self.grid.cells.locate(np.take(points, rows[start : start + SORTED_ROWS], axis=0))
             order = np.argsort(cells)
 
-            def sum_rows(part, start=start, cells=cells, positions=positions, order=order):
+            def collect_rows(part, start=start, cells=cells, positions=positions, order=order):
                 place = order[part]
-                found, error = self.grid.sums(cells[place], positions[:, place])
+                sums, error = self.grid.sums(cells[place], np.take(positions, place, axis=1), powers)
                 place += start
                 if queries is None:
-                    gone = dense.gone[rows[place]]  # own weights are K(0) = 1
-                    found -= gone
-                    error += np.finfo(float).eps * gone[:, -1]
-                sums[place], weak[place] = found, ~(found[:, -1] * tol > 2 * error)
+                    self._leave_out(rows[place], sums, error)
+                weak[place] = self._is_weak(sums, error, tol)
+                for result, found in zip(results, self._means(sums), strict=True):
+                    result[place] = found
 
-            run_blocks(sum_rows, len(order), BLOCK_ROWS, n_jobs)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            pooled, log_mass = dense.mean(sums), np.log(sums[:, -1]) + np.log(dense.largest_weight)
+            run_blocks(collect_rows, len(order), BLOCK_ROWS, n_jobs)
         if weak.any():
-            pooled[weak], log_mass[weak] = self._blocks.pool(queries, rows[weak], n_jobs, tol)
-        return pooled, log_mass
+            for result, found in zip(results, by_blocks(rows[weak], n_jobs, tol), strict=True):
+                result[weak] = found
+        return tuple(results)
 
+    def _leave_out(self, rows, sums, error):
+        """Take what goes with each row off its sums: own weights are K(0) = 1, and add nothing to those with u²."""
+        gone = np.take(self.engine.dense.gone, rows, axis=0)
+        sums[:, 0] -= gone
+        error += np.finfo(float).eps * gone[:, -1]
 
-class Axis:
-    """Cells along one feature: where they are, and what expansions on them need.
+    @staticmethod
+    @np.errstate(divide="ignore", invalid="ignore")
+    def _is_weak(sums, error, tol):
+        """Whether the sums (b, n_expansions, n_columns) of a query may err by too much for `tol`, or for slopes."""
+        mass = sums[:, 0, -1]
+        weak = ~(mass * tol > 2 * error)
+        for moment in sums[:, 1:, -1].T:
+            weak |= ~(mass * SLOPE_ERROR > (2 * REACH**2 + 3 * moment / mass) * error)
+        return weak
 
-    Places count the cells without the gaps that no query can feel both sides of. Of all places, the first and the
-    last `reach` hold no key.
-    """
-
-    def __init__(self, kernel, x, h):
-        mantissa, self.exponent = np.frexp(h)
-        self.exponent += 1
-        width = 2 / mantissa
-        self.n_terms, self.reach = n_gaussian_terms(width, EXPANSION), ceil(REACH / width)
-        self.kernel, self.width = kernel, width
-
-        cell, _ = self._cells(x)
-        cell = np.unique(np.where(np.abs(cell) < FAR, cell, 0.0))
-        last = np.flatnonzero(np.diff(cell) > 2 * self.reach)
-        self.low = cell[np.append(0, last + 1)] - self.reach
-        self.high = cell[np.append(last, -1)] + self.reach
-        ends = np.cumsum(self.high - self.low + 1)
-        self.base = np.append(0.0, ends[:-1]) - self.low
-        self.n_places = int(ends[-1])
-
-    @cached_property
-    def translations(self):
-        """Matrices from the moments of all cells within reach to an expansion, side by side."""
-        return translations(self.kernel, self.n_terms, self.width, self._offsets())
-
-    @cached_property
-    def largest(self):
-        """The largest value of the kernel between two cells, for all cells within reach."""
-        return self.kernel(np.square(self.width * np.maximum(np.abs(self._offsets()) - 1, 0)))
-
-    def _offsets(self):
-        return np.arange(self.reach, -self.reach - 1, -1)
-
-    def _cells(self, x):
-        with np.errstate(over="ignore"):
-            x = np.ldexp(x, -self.exponent)
-        return np.floor(x), x
-
-    def locate(self, x):
-        """The place of each x (b,), -1 where no key is within reach, and its position in the cell, in [-1, 1]."""
-        cell, x = self._cells(x)
-        segment = np.maximum(np.searchsorted(self.low, cell, side="right") - 1, 0)
-        within = (cell >= self.low[segment]) & (cell <= self.high[segment]) & (np.abs(cell) < FAR)
-        with np.errstate(invalid="ignore"):
-            return np.where(within, cell + self.base[segment], -1).astype(np.int64), 2 * (x - cell) - 1
-
-
-class Grid:
-    """Chebyshev moments of keys (n, 2) on cells; None where they would be too many, or hold too few keys.
-
-    A cell is its place along the first feature times the number of places along the second, plus its place there.
-    """
-
-    def __init__(self, keys, columns, kernel, bandwidth):
-        self.n_columns, self.moments = columns.shape[1], None
-        self.far_mass = columns[:, -1].sum() * exp(-(REACH**2) / 2)
-        self.axes = [Axis(kernel, keys[:, f], bandwidth[f]) for f in (0, 1)]
-        cells, positions = self.locate(keys)
-        order = np.argsort(cells)[np.count_nonzero(cells < 0) :]
-        cells = cells[order]
-        bounds = np.append(np.flatnonzero(np.diff(cells, prepend=-1)), len(cells))
-        self.cells = cells[bounds[:-1]]
-        self.cell_values = self.n_columns * self.axes[0].n_terms * self.axes[1].n_terms
-        n_cells = len(self.cells)
-        if n_cells == 0 or n_cells * CELL_PAIRS > len(keys) ** 2 or n_cells * self.cell_values > MOMENT_VALUES:
-            return
-        columns = np.take(columns.T, order, axis=1)
-        self.mass = np.append(np.add.reduceat(columns[-1], bounds[:-1]), 0.0)
-        self.moments = self._moments(positions[:, order], columns, bounds)
-
-    def locate(self, points):
-        """The cell of each point (b, 2), -1 where no key is within reach, and its position (2, b) there."""
-        (x, x_position), (y, y_position) = (axis.locate(points[:, f]) for f, axis in enumerate(self.axes))
-        cells = np.where((x >= 0) & (y >= 0), x * self.axes[1].n_places + y, -1)
-        return cells, np.stack([x_position, y_position])
-
-    def _moments(self, positions, columns, bounds):
-        """Moments (n_cells + 1, n_terms, n_columns * n_terms) of sorted keys; those of the last cell are zero."""
-        n_x, n_y = (axis.n_terms for axis in self.axes)
-        moments = np.zeros((len(bounds), n_x, self.n_columns * n_y))
-        for rows, parts in _pieces(bounds):
-            x, y = (polynomials(positions[f, rows], n) for f, n in enumerate((n_x, n_y)))
-            weighted = (columns[:, None, rows] * y).reshape(self.n_columns * n_y, -1)
-            for c, part in parts:
-                moments[c] += x[:, part] @ weighted[:, part].T
-        return moments
-
-    def sums(self, cells, positions):
-        """Sums (b, n_columns) for queries in ascending cells, and a bound (b,) on the error of each; inf in cell -1."""
-        sums, error = np.zeros((len(cells), self.n_columns)), np.full(len(cells), np.inf)
-        start = np.flatnonzero(np.diff(cells, prepend=-1))
-        bounds = np.append(start, len(cells))
-        targets = cells[start]
-        for first, last in self._runs(targets):
-            local, bound = self._expansions(targets[first:last])
-            rows = slice(bounds[first], bounds[last])
-            counts = np.diff(bounds[first : last + 1])
-            error[rows] = np.repeat(bound, counts)
-            sums[rows] = self._evaluate(local, bounds[first : last + 1] - bounds[first], positions[:, rows])
-        return sums, error
-
-    def _runs(self, targets):
-        """Cut cells into first ... last that share their place along the first feature; not too many."""
-        most = max(1, GATHER_VALUES // (4 * self.cell_values))
-        changes = np.flatnonzero(np.diff(targets // self.axes[1].n_places)) + 1
-        for first, last in zip(np.append(0, changes), np.append(changes, len(targets)), strict=True):
-            for begin in range(first, last, most):
-                yield begin, min(begin + most, last)
-
-    def _expansions(self, targets):
-        """Expansions (n_targets, n_terms, n_terms * n_columns) on cells of one column, with their error (n_targets,).
-
-        Translated along the first feature, to the places along the second that are within reach of a target; these
-        are the rows of `near`, in which the places within reach of one target follow each other.
-        """
-        x, y = self.axes
-        near, window = np.unique(targets[:, None] + np.arange(-y.reach, y.reach + 1), return_inverse=True)
-        window = window.reshape(len(targets), -1)
-        sources = near[:, None] + np.arange(-x.reach, x.reach + 1) * y.n_places
-        at = np.minimum(np.searchsorted(self.cells, sources), len(self.cells) - 1)
-        at = np.where(self.cells[at] == sources, at, len(self.cells))
-        mass = self.mass[at]
-        error = (mass.sum(axis=1)[window] @ y.largest) + (mass @ x.largest)[window].sum(axis=1)
-
-        translated = np.zeros((len(near), y.n_terms, x.n_terms * self.n_columns))
-        occupied = np.flatnonzero(mass.any(axis=1))
-        step = max(1, GATHER_VALUES // (self.cell_values * sources.shape[1]))
-        for begin in range(0, len(occupied), step):
-            some = occupied[begin : begin + step]
-            moments = np.take(self.moments, at[some], axis=0).reshape(len(some), -1, self.n_columns * y.n_terms)
-            along_x = (x.translations @ moments).reshape(len(some), -1, y.n_terms)
-            translated[some] = along_x.transpose(0, 2, 1)
-        local = np.empty((len(targets), *translated.shape[1:]))
-        for c, first in enumerate(window[:, 0]):
-            np.matmul(y.translations, translated[first : first + window.shape[1]].reshape(-1, local.shape[2]), local[c])
-        return local, (EXPANSION + ROUNDING) * error + self.far_mass
-
-    def _evaluate(self, local, bounds, positions):
-        """Sums (b, n_columns) for queries bounds[c] ... bounds[c + 1] in the cell of local[c]."""
-        sums = np.empty((positions.shape[1], self.n_columns))
-        for rows, parts in _pieces(bounds):
-            x, y = (polynomials(positions[f, rows], axis.n_terms) for f, axis in enumerate(self.axes))
-            terms = np.empty((local.shape[2], x.shape[1]))
-            for c, part in parts:
-                np.matmul(local[c].T, y[:, part], out=terms[:, part])
-            terms = terms.reshape(len(x), self.n_columns, -1)
-            terms *= x[:, None]
-            sums[rows] = terms.sum(axis=0).T
-        return sums
-
-
-def _pieces(bounds):
-    """Cut rows bounds[c] ... bounds[c + 1] of cells c into (slice of rows, [(c, the cell's part of that slice)])."""
-    for begin in range(0, bounds[-1], PIECE_ROWS):
-        end = min(begin + PIECE_ROWS, bounds[-1])
-        first, last = np.searchsorted(bounds, begin, side="right") - 1, np.searchsorted(bounds, end)
-        cuts = (np.clip(bounds[first : last + 1], begin, end) - begin).tolist()
-        yield slice(begin, end), [(first + c, slice(*cuts[c : c + 2])) for c in range(last - first)]
+    @np.errstate(divide="ignore", invalid="ignore")
+    def _means(self, sums):
+        """Pooled values, log_mass, and slopes if they are wanted, from sums (b, n_expansions, n_columns)."""
+        dense, mass = self.engine.dense, sums[:, 0, -1]
+        pooled, log_mass = dense.mean(sums[:, 0]), np.log(mass) + np.log(dense.largest_weight)
+        if sums.shape[1] == 1:
+            return pooled, log_mass
+        relative = sums / mass[:, None, None]
+        means, moments = relative[:, :1, :-1], relative[:, 1:]
+        slopes = np.ldexp(moments[:, :, :-1] - means * moments[:, :, -1:], dense.exponents)
+        return pooled, log_mass, slopes
