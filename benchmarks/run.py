@@ -10,7 +10,7 @@ from problems import EARLIER, PROBLEMS
 from tables import compare_contenders, compare_kernels, measure_memory, print_choices, print_empty_queries
 from threadpoolctl import threadpool_limits
 
-TABLES = ("problems", "kernels", "bars")
+TABLES = ("problems", "kernels", "bars", "learning")
 
 PACKAGES = ("numpy", "scipy", "scikit-learn", "joblib", "statsmodels", "KDEpy", "pykeops", "torch", "finufft")
 
@@ -38,6 +38,10 @@ def print_tables(tables, problems, rounds):
         print(f"peak memory, n = m = 1e5, d = 3: {memory_of_process(10**5, 3, 'dense'):.0f} MiB for the whole process")
     if "bars" in tables:
         print_bars(everything, rounds)
+    if "learning" in tables:
+        from learning import print_learning
+
+        print_learning(rounds)
 
 
 def main():

@@ -1,0 +1,257 @@
+"""Learned bandwidths: how long it takes to choose them, how good they are, and what they must reach."""
+
+from contextlib import contextmanager
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+from bars import print_bar
+from contenders import chunked_cdist, scikit_nw
+from learning_peers import FACTORS, FOLDS, SELECTORS, SLOW, able_selectors, learn
+from learning_problems import draw_problems, make_sample, make_smooth
+from problems import make_problem
+from timing import cut_queries, ratio, time_call, time_interleaved, time_prediction
+
+from sknw import NadarayaWatsonRegressor, _loo
+from sknw._engines import make_engines
+from sknw._kernels import KERNELS
+
+ALLOTMENT = 2.0
+"""Seconds for the rounds of a call."""
+
+SIZES = ((300, 1), (300, 3), (2000, 1), (2000, 3), (10_000, 2))
+"""n and d of the problems for which all ways to choose a bandwidth are compared."""
+
+PEER_SIZE = (300, 3)
+"""The one of these that is also a bar against statsmodels."""
+
+RATE_SIZES, RATE_SEEDS = (250, 1000, 4000, 16_000), 10
+
+
+def loss_of(bandwidth, X, y):
+    """The leave-one-out mean squared error on all rows, by this package."""
+    return float(np.mean(np.square(NadarayaWatsonRegressor(bandwidth).fit(X, y).predict(None) - y)))
+
+
+@contextmanager
+def every_row():
+    """Searches evaluate their loss on all rows, from their beginning to their end."""
+    limits = {name: getattr(_loo, name) for name in ("SEARCH_PAIRS", "FINAL_PAIRS", "SEARCH_ROWS")}
+    try:
+        for name in limits:
+            setattr(_loo, name, 10**15)
+        yield
+    finally:
+        for name, limit in limits.items():
+            setattr(_loo, name, limit)
+
+
+# Selection.
+
+
+def time_selection(problem, rounds):
+    """Seconds (rounds,) and the bandwidth that each way chooses, both by name."""
+    chosen, names = {}, able_selectors(len(problem.keys))
+
+    def choose(name):
+        chosen[name] = SELECTORS[name](problem.keys, problem.targets)
+
+    measures = {name: partial(time_call, choose, name) for name in names}
+    slow = {name: measures.pop(name) for name in names if name in SLOW}
+    return time_interleaved(measures, rounds, ALLOTMENT) | time_interleaved(slow, 1), chosen
+
+
+def compare_selection(sizes, rounds):
+    """A table of all ways to choose; returns seconds and losses, each {size: {name: ...}}."""
+    print(
+        f"\n{'n':>6} {'d':>3} {'chosen by':<14} {'seconds':>9} {'x loo_ard':>9} {'loss':>12} {'/ least':>9}  bandwidth"
+    )
+    everything = {}, {}
+    for n, d in sizes:
+        problem = make_problem(d, n, 1)
+        seconds, chosen = time_selection(problem, rounds)
+        losses = {name: loss_of(bandwidth, problem.keys, problem.targets) for name, bandwidth in chosen.items()}
+        for name, loss in losses.items():
+            relative, excess = ratio(seconds[name], seconds["loo_ard"]), loss / min(losses.values())
+            print(
+                f"{n:>6} {d:>3} {name:<14} {np.median(seconds[name]):9.4f} {relative:9.3g} {loss:12.7f} {excess:9.5f}  "
+                f"{' '.join(f'{h:.3g}' for h in chosen[name])}",
+                flush=True,
+            )
+        for kept, results in zip(everything, (seconds, losses), strict=True):
+            kept[n, d] = results
+    return everything
+
+
+def print_peer(seconds, losses):
+    """The bars against statsmodels."""
+    n, d = PEER_SIZE
+    gain = excess = None
+    if "statsmodels" in seconds:
+        gain = seconds["statsmodels"][0] / np.median(seconds["loo_ard"])
+        excess = losses["loo_ard"] / losses["statsmodels"] - 1
+    print_bar(f"d={d} n={n} loo_ard: times statsmodels' cv_ls", ">=", 500, gain, ".0f")
+    print_bar(f"d={d} n={n} loo_ard: loss / statsmodels' - 1", "<=", 1e-5, excess, ".1e")
+
+
+# Large n.
+
+
+def grid_search_folds(problem):
+    """The first fold of a grid search as the queries of a problem, with three of its bandwidths."""
+    n = len(problem.keys) // FOLDS
+    fold = problem._replace(keys=problem.keys[n:], targets=problem.targets[n:], queries=problem.keys[:n])
+    return [fold._replace(bandwidth=factor * problem.bandwidth) for factor in FACTORS[[0, len(FACTORS) // 2, -1]]]
+
+
+def print_one_factor(rounds, n=10**5):
+    """The bars of "loo" with one feature: seconds, and against a grid search with the dense engine; n and 10 n."""
+    problem, large = make_problem(1, n, 1), make_problem(1, 10 * n, 1)
+    measures = {
+        f"fold {i}": partial(time_prediction, scikit_nw, fold, cut_queries(scikit_nw, fold))
+        for i, fold in enumerate(grid_search_folds(problem))
+    }
+    folds = list(measures)
+    for name, data in {"loo": problem, "large": large}.items():
+        measures[name] = partial(time_call, learn, "loo", data.keys, data.targets)
+    seconds = time_interleaved(measures, rounds, ALLOTMENT)
+    common = min(len(seconds[fold]) for fold in folds)
+    grid = len(FACTORS) * FOLDS * np.mean([seconds[fold][:common] for fold in folds], axis=0)
+    print_bar(f"d=1 gaussian n={n:.0e} loo: seconds", "<=", 0.5, np.median(seconds["loo"]))
+    print_bar(f"d=1 gaussian n={n:.0e} loo: times GridSearchCV, dense", ">=", 100, ratio(grid, seconds["loo"]), ".0f")
+    print_bar(f"d=1 gaussian n={10 * n:.0e} loo: seconds", "<=", 4, np.median(seconds["large"]))
+
+
+def print_each_feature(rounds, n=10**4):
+    """The bars of "loo_ard": its time in leave-one-out passes by chunked `cdist`, and its loss."""
+    for d, most in {3: 20, 10: 30}.items():
+        problem, chosen = make_problem(d, n, 1), []
+        data = problem.keys, problem.targets
+
+        def choose(data=data, chosen=chosen):
+            chosen.append(learn("loo_ard", *data))
+
+        measures = {
+            "pass": partial(time_call, chunked_cdist, problem._replace(queries=problem.keys)),
+            "loo_ard": partial(time_call, choose),
+        }
+        seconds = time_interleaved(measures, rounds, ALLOTMENT)
+        with every_row():
+            full = learn("loo_ard", *data)
+        cost, excess = ratio(seconds["loo_ard"], seconds["pass"]), loss_of(chosen[-1], *data) / loss_of(full, *data)
+        print_bar(f"d={d} n={n:.0e} loo_ard: in passes by chunked_cdist", "<=", most, cost)
+        print_bar(f"d={d} n={n:.0e} loo_ard: loss / loss of a search on all rows", "<=", 1.005, excess, ".5f")
+
+
+def dense_loss(problem):
+    """The leave-one-out loss on all rows as a function of the bandwidth, with the dense engine."""
+    values, weights = problem.targets[:, None], np.ones(len(problem.keys))
+    engine = make_engines(problem.keys, values, weights, np.zeros_like(weights))["dense"]
+    rows = np.arange(len(weights))
+    return _loo.LeaveOneOutLoss(
+        partial(engine.prepare, KERNELS[problem.kernel]),
+        values,
+        weights,
+        rows,
+        mean_where_empty=False,
+        tol=0,
+        n_jobs=None,
+    )
+
+
+def print_gradient(rounds, n=10**4):
+    """The bar of one evaluation of the loss and its gradient."""
+    problem = make_problem(3, n, 1)
+    loss = dense_loss(problem)
+    measures = {
+        "pass": partial(time_call, chunked_cdist, problem._replace(queries=problem.keys)),
+        "gradient": partial(time_call, loss.with_gradient, problem.bandwidth),
+    }
+    seconds = time_interleaved(measures, rounds, ALLOTMENT)
+    cost = ratio(seconds["gradient"], seconds["pass"])
+    print_bar(f"d=3 n={n:.0e} dense: loss and gradient, in passes by chunked_cdist", "<=", 0.7, cost)
+
+
+# Quality.
+
+
+class HeldOut(NamedTuple):
+    """Root mean squared errors at held-out points, from their noisy targets and from the true function, and the first
+    bandwidth in Silverman's.
+    """
+
+    noisy: float
+    true: float
+    factor: float
+
+
+def hold_out(sample):
+    """HeldOut by the name of what chose the bandwidth."""
+    results, silverman = {}, learn("silverman", sample.X, sample.y)
+    for name in ("grid_search", "loo", "loo_ard"):
+        bandwidth = SELECTORS[name](sample.X, sample.y)
+        prediction = NadarayaWatsonRegressor(bandwidth).fit(sample.X, sample.y).predict(sample.X_test)
+        noisy, true = (np.sqrt(np.mean(np.square(prediction - target))) for target in (sample.y_test, sample.truth))
+        results[name] = HeldOut(noisy, true, bandwidth[0] / silverman[0])
+    return results
+
+
+def relative(results, name, kind):
+    """An error in that of the grid search."""
+    return getattr(results[name], kind) / getattr(results["grid_search"], kind)
+
+
+def compare_quality(draws):
+    """A table of held-out errors in those of a grid search; returns {draw: results}."""
+    print(f"\n{'held-out RMSE, in that of grid_search':<58} {'':>8} {'noisy targets':>15} {'true function':>15}")
+    print(f"{'problem':<58} {'factor':>8} {'loo':>7} {'loo_ard':>7} {'loo':>7} {'loo_ard':>7}")
+    everything = {}
+    for draw in draws:
+        results = everything[draw] = hold_out(make_sample(draw))
+        ratios = (relative(results, name, kind) for kind in ("noisy", "true") for name in ("loo", "loo_ard"))
+        print(f"{draw!s:<58} {results['grid_search'].factor:8.3g} {' '.join(f'{r:7.3f}' for r in ratios)}", flush=True)
+    return everything
+
+
+def print_quality(everything):
+    """The bars of "loo_ard" against a grid search, from the results by draw."""
+    for kind, what in {"noisy": "held-out RMSE", "true": "RMSE from the true function"}.items():
+        ratios = {draw: relative(results, "loo_ard", kind) for draw, results in everything.items()}
+        worst = max(ratios, key=ratios.get)
+        what = f"loo_ard / grid_search: {what}, worst: {worst.function} d={worst.n_features}"
+        print_bar(what, "<=", 1.02, ratios[worst], ".3f")
+    some = [results for draw, results in everything.items() if draw.n_relevant < draw.n_features]
+    better = sum(relative(results, "loo_ard", "noisy") < 1 for results in some)
+    what = f"loo_ard better than grid_search, of {len(some)} where some features do not matter"
+    print_bar(what, ">=", len(some) // 2 + 1, better, "d")
+
+
+# Rates.
+
+
+def rate(n_features, sizes, seeds):
+    """The medians over seeds of the learned h, by n, and the exponent of a power of n fitted to them."""
+    medians = [np.median([learn("loo", *make_smooth(n_features, n, seed))[0] for seed in range(seeds)]) for n in sizes]
+    return medians, np.polyfit(np.log(sizes), np.log(medians), 1)[0]
+
+
+def print_rates(sizes=RATE_SIZES, seeds=RATE_SEEDS):
+    """The learned h must fall as theory says."""
+    for d in (1, 2):
+        medians, exponent = rate(d, sizes, seeds)
+        print(f"d={d}: median h {', '.join(f'{h:.4f} at n={n}' for n, h in zip(sizes, medians, strict=True))}")
+        what = f"d={d} loo: exponent of h in n, {exponent:.3f}, minus {-1 / (d + 4):.3f}"
+        print_bar(what, "<=", 0.1, abs(exponent + 1 / (d + 4)), ".3f")
+
+
+def print_learning(rounds):
+    """All about learned bandwidths."""
+    seconds, losses = compare_selection(SIZES, rounds)
+    held_out = compare_quality(draw_problems())
+    print(f"\n{'what':<72} | bar      | measured")
+    print_peer(seconds[PEER_SIZE], losses[PEER_SIZE])
+    print_one_factor(rounds)
+    print_each_feature(rounds)
+    print_gradient(rounds)
+    print_quality(held_out)
+    print_rates()
