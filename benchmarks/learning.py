@@ -8,7 +8,7 @@ import numpy as np
 from bars import print_bar
 from contenders import chunked_cdist, scikit_nw
 from learning_peers import FACTORS, FOLDS, SELECTORS, SLOW, able_selectors, learn
-from learning_problems import draw_problems, make_sample, make_smooth
+from learning_problems import Draw, draw_problems, make_sample, make_smooth
 from problems import make_problem
 from timing import cut_queries, ratio, time_call, time_interleaved, time_prediction
 
@@ -24,6 +24,9 @@ SIZES = ((300, 1), (300, 3), (2000, 1), (2000, 3), (10_000, 2))
 
 PEER_SIZE = (300, 3)
 """The one of these that is also a bar against statsmodels."""
+
+PEER_DRAW = Draw("additive", 3, 2, 300, 0.3, "normal", 0)
+"""Another such bar: statsmodels takes many times longer where a feature does not matter."""
 
 RATE_SIZES, RATE_SEEDS = (250, 1000, 4000, 16_000), 10
 
@@ -49,28 +52,28 @@ def every_row():
 # Selection.
 
 
-def time_selection(problem, rounds):
-    """Seconds (rounds,) and the bandwidth that each way chooses, both by name."""
-    chosen, names = {}, able_selectors(len(problem.keys))
+def time_selection(X, y, names, rounds):
+    """Seconds (rounds,), the bandwidth that some ways choose, and its loss, each by name."""
+    chosen = {}
 
     def choose(name):
-        chosen[name] = SELECTORS[name](problem.keys, problem.targets)
+        chosen[name] = SELECTORS[name](X, y)
 
     measures = {name: partial(time_call, choose, name) for name in names}
     slow = {name: measures.pop(name) for name in names if name in SLOW}
-    return time_interleaved(measures, rounds, ALLOTMENT) | time_interleaved(slow, 1), chosen
+    seconds = time_interleaved(measures, rounds, ALLOTMENT) | time_interleaved(slow, 1)
+    return seconds, chosen, {name: loss_of(chosen[name], X, y) for name in names}
 
 
 def compare_selection(sizes, rounds):
-    """A table of all ways to choose; returns seconds and losses, each {size: {name: ...}}."""
+    """A table of all ways to choose; returns {size: (seconds, losses)}, both by name."""
     print(
         f"\n{'n':>6} {'d':>3} {'chosen by':<14} {'seconds':>9} {'x loo_ard':>9} {'loss':>12} {'/ least':>9}  bandwidth"
     )
-    everything = {}, {}
+    everything = {}
     for n, d in sizes:
         problem = make_problem(d, n, 1)
-        seconds, chosen = time_selection(problem, rounds)
-        losses = {name: loss_of(bandwidth, problem.keys, problem.targets) for name, bandwidth in chosen.items()}
+        seconds, chosen, losses = time_selection(problem.keys, problem.targets, able_selectors(n), rounds)
         for name, loss in losses.items():
             relative, excess = ratio(seconds[name], seconds["loo_ard"]), loss / min(losses.values())
             print(
@@ -78,20 +81,28 @@ def compare_selection(sizes, rounds):
                 f"{' '.join(f'{h:.3g}' for h in chosen[name])}",
                 flush=True,
             )
-        for kept, results in zip(everything, (seconds, losses), strict=True):
-            kept[n, d] = results
+        everything[n, d] = seconds, losses
     return everything
 
 
-def print_peer(seconds, losses):
-    """The bars against statsmodels."""
-    n, d = PEER_SIZE
+def print_peer(what, seconds, losses):
+    """The bars against statsmodels on one problem."""
     gain = excess = None
     if "statsmodels" in seconds:
         gain = seconds["statsmodels"][0] / np.median(seconds["loo_ard"])
         excess = losses["loo_ard"] / losses["statsmodels"] - 1
-    print_bar(f"d={d} n={n} loo_ard: times statsmodels' cv_ls", ">=", 500, gain, ".0f")
-    print_bar(f"d={d} n={n} loo_ard: loss / statsmodels' - 1", "<=", 1e-5, excess, ".1e")
+    print_bar(f"{what} loo_ard: times statsmodels' cv_ls", ">=", 500, gain, ".0f")
+    print_bar(f"{what} loo_ard: loss / statsmodels' - 1", "<=", 1e-5, excess, ".1e")
+
+
+def print_peers(everything, rounds):
+    """The bars against statsmodels; `everything` are the results of `compare_selection`."""
+    n, d = PEER_SIZE
+    print_peer(f"d={d} n={n}", *everything[PEER_SIZE])
+    sample = make_sample(PEER_DRAW)
+    names = [name for name in able_selectors(PEER_DRAW.n) if name in ("loo_ard", "statsmodels")]
+    seconds, _, losses = time_selection(sample.X, sample.y, names, rounds)
+    print_peer(f"d={d} n={n}, one does not matter:", seconds, losses)
 
 
 # Large n.
@@ -246,10 +257,10 @@ def print_rates(sizes=RATE_SIZES, seeds=RATE_SEEDS):
 
 def print_learning(rounds):
     """All about learned bandwidths."""
-    seconds, losses = compare_selection(SIZES, rounds)
+    everything = compare_selection(SIZES, rounds)
     held_out = compare_quality(draw_problems())
     print(f"\n{'what':<72} | bar      | measured")
-    print_peer(seconds[PEER_SIZE], losses[PEER_SIZE])
+    print_peers(everything, rounds)
     print_one_factor(rounds)
     print_each_feature(rounds)
     print_gradient(rounds)
