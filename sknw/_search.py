@@ -2,10 +2,10 @@
 
 Bandwidths are factors times a start vector, and all searches go by the logarithms of the factors, in octaves, from
 -OCTAVES to OCTAVES. A sweep over a grid of factors common to all features finds the basin of the global minimum. From
-its best factor, a bounded search in one dimension refines that, or each feature gets a factor of its own: by L-BFGS-B
-where there is a gradient, else by a pattern search along the coordinates. Nothing leaves the bounds, so nothing can
-diverge. Where there are many rows, a first loss, on some of them, is minimised to the end, and a second one, on more,
-from there on in a few steps.
+its best factor, a bounded search in one dimension refines that, or each feature gets a factor of its own: by strides
+and L-BFGS-B where there is a gradient, else by a pattern search along the coordinates. Nothing leaves the bounds, so
+nothing can diverge. Where there are many rows, a first loss, on some of them, is minimised to the end, and a second
+one, on more, from there on in a few steps.
 """
 
 from typing import NamedTuple
@@ -33,6 +33,12 @@ MOST_EVALUATIONS, FINAL_EVALUATIONS = 300, 10
 
 NO_LOSS = 1e-14
 """A fraction of the largest loss that is as good as none."""
+
+STRIDES = 3
+"""Moves of an octave before the first run of L-BFGS-B."""
+
+REACH = 2
+"""Octaves that a run of L-BFGS-B may go."""
 
 SMALLEST_MOVE = 1 / 16
 """The last step of a pattern search, in octaves."""
@@ -205,25 +211,50 @@ class Search:
         return bandwidth
 
     def _descend(self, stage, bandwidth):
-        """L-BFGS-B to the end."""
-        if self._minimise(stage, bandwidth, MOST_EVALUATIONS, 1e-9).status == 1:
-            self.warning = NOT_CONVERGED.format(MOST_EVALUATIONS)
+        """Strides, then L-BFGS-B to the end."""
+        octaves = self._stride(stage, self._octaves(bandwidth))
+        if not self._minimise(stage, octaves, MOST_EVALUATIONS, 1e-9):
+            self.warning = NOT_CONVERGED.format(len(stage.losses))
 
     def _finish(self, stage, bandwidth):
         """A few steps of L-BFGS-B."""
-        self._minimise(stage, bandwidth, FINAL_EVALUATIONS, 1e-6)
+        self._minimise(stage, self._octaves(bandwidth), FINAL_EVALUATIONS, 1e-6)
 
-    def _minimise(self, stage, bandwidth, n_evaluations, tolerance):
-        """L-BFGS-B on the logarithm of the loss."""
+    def _stride(self, stage, octaves):
+        """A few moves of an octave against the sign of the gradient, by half as much for a feature whose sign changed.
+
+        They step over shallow minima next to the start, in which L-BFGS-B would end.
+        """
+        stride, sign = np.ones(len(octaves)), np.zeros(len(octaves))
+        for _ in range(STRIDES if len(octaves) > 1 else 0):
+            before, sign = sign, np.sign(stage.with_gradient(self._bandwidth(octaves))[1][self.used])
+            stride = np.where(before * sign < 0, stride / 2, stride)
+            octaves = np.clip(octaves - stride * sign, -OCTAVES, OCTAVES)
+        return octaves
+
+    def _minimise(self, stage, octaves, n_evaluations, tolerance):
+        """L-BFGS-B on the logarithm of the loss; whether it converged.
+
+        A run goes no further than REACH, and another one goes on from its bound: the first step of a run knows nothing
+        of the curvature, and may end where the loss is flat.
+        """
 
         def log_loss(octaves):
             loss, gradient = stage.with_gradient(self._bandwidth(octaves))
             loss += self.path["loss"].max() * NO_LOSS
             return np.log(loss), np.log(2) * gradient[self.used] / loss
 
-        bounds = [(-OCTAVES, OCTAVES)] * len(self.used)
-        options = {"maxfun": n_evaluations, "maxiter": n_evaluations, "ftol": tolerance, "gtol": 1e-6}
-        return minimize(log_loss, self._octaves(bandwidth), jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+        last = len(stage.losses) + n_evaluations
+        while last > len(stage.losses):
+            low, high = np.clip([octaves - REACH, octaves + REACH], -OCTAVES, OCTAVES)
+            n_left = last - len(stage.losses)
+            options = {"maxfun": n_left, "maxiter": n_left, "ftol": tolerance, "gtol": 1e-6}
+            run = minimize(log_loss, octaves, jac=True, method="L-BFGS-B", bounds=np.c_[low, high], options=options)
+            octaves = run.x
+            held = ((octaves <= low) & (low > -OCTAVES)) | ((octaves >= high) & (high < OCTAVES))
+            if not held.any():
+                return run.status != 1
+        return False
 
     def _pattern_search(self, stage, bandwidth):
         """Moves of one feature at a time, by half as much when none was for the better."""

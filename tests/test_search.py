@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sknw._search import MOST_EVALUATIONS, OCTAVES, Search
+from sknw._search import MOST_EVALUATIONS, OCTAVES, REACH, Search
 
 
 class Loss:
@@ -132,6 +132,15 @@ def test_nothing_leaves_the_bounds(by_gradient):
     search(away, (1.0, 1.0)).each(by_gradient)
     octaves = np.log2(away.asked)
     assert np.all((np.abs(octaves) <= OCTAVES + 1e-9) | (octaves == np.inf))
+
+
+def test_the_first_step_of_a_descent_is_not_to_the_corner():
+    steep = Loss(lambda octaves: 1e3 + np.minimum(octaves, 99) @ [30.0, -20.0], lambda octaves: np.array([30.0, -20.0]))
+    search(steep, (1.0, 1.0)).each(True)
+    inside = np.log2([bandwidth for bandwidth in steep.asked if np.isfinite(bandwidth).all()])
+    assert {tuple(np.round(octaves)) for octaves in inside} >= {(-10, 10)}
+    descent = inside[2 * OCTAVES + 4 :]
+    assert np.abs(np.diff(descent, axis=0)).max() <= 2 * REACH
 
 
 def test_the_final_loss_has_the_last_word():
