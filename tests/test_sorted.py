@@ -38,6 +38,16 @@ WEIGHTS = {
 }
 
 
+SMALL_BLOCKS = [
+    (_sorted, "SORTED_ROWS", 500),
+    (_sorted, "BLOCK_ROWS", 40),
+    (_points, "BLOCK_ROWS", 40),
+    (_cells, "BLOCK_CELLS", 3),
+    (_exponential_sums, "BLOCK_CHUNKS", 2),
+    (_exponential_sums, "CHUNK", 40),
+    (_prefix_sums, "BLOCK_ROWS", 40),
+    (_windows, "BLOCK_PAIRS", 300),
+]
 SUPPORTED = [name for name, kernel in KERNELS.items() if SortedEngine.supports(kernel, 1)]
 every_kernel = pytest.mark.parametrize("kernel", SUPPORTED)
 
@@ -184,14 +194,8 @@ def test_blocks_do_not_show(kernel, monkeypatch):
         (rows, tol) for rows in (queries[:100], queries, None) for tol in (1e-10, 0.0)
     ]  # 0: all keys, a long window
     whole = [next(poolers(*problem)).pool(rows, tol=tol)[0] for rows, tol in asked]
-    monkeypatch.setattr(_sorted, "SORTED_ROWS", 500)
-    monkeypatch.setattr(_sorted, "BLOCK_ROWS", 40)
-    monkeypatch.setattr(_points, "BLOCK_ROWS", 40)
-    monkeypatch.setattr(_cells, "BLOCK_CELLS", 3)
-    monkeypatch.setattr(_exponential_sums, "BLOCK_CHUNKS", 2)
-    monkeypatch.setattr(_exponential_sums, "CHUNK", 40)
-    monkeypatch.setattr(_prefix_sums, "BLOCK_ROWS", 40)
-    monkeypatch.setattr(_windows, "BLOCK_PAIRS", 300)
+    for module, name, size in SMALL_BLOCKS:
+        monkeypatch.setattr(module, name, size)
     for (rows, tol), expected in zip(asked, whole, strict=True):
         np.testing.assert_allclose(next(poolers(*problem)).pool(rows, tol=tol)[0], expected, atol=1e-10)
 

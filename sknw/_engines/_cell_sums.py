@@ -42,8 +42,9 @@ class CellSums:
 
     def order(self, q):
         """An order of queries that puts those of a cell together."""
-        low, high = np.floor(self.windows.keys[[0, -1]] / WIDTH) + [-self.cells.reach, self.cells.reach]
-        return argsort_coarsely(q, low * WIDTH, WIDTH) if high - low < 65536 else argsort(q)
+        first, last = np.floor(self.windows.keys[[0, -1]] / WIDTH)
+        first, last = first - self.cells.reach, last + self.cells.reach
+        return argsort_coarsely(q, first * WIDTH, WIDTH) if last - first < 65536 else argsort(q)
 
     def sums(self, q, gone, tol, slopes=False):
         """Sums (n_columns, b) for ordered queries (b,), up to a factor, and the logarithm of that factor (b,).

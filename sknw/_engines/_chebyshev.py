@@ -8,7 +8,7 @@ most (1 + the Lebesgue constant of p nodes), which is below 2 + (2 / pi) log(p +
   4 M rho^(1 - p) / (rho - 1), with the Bernstein ellipse of parameter rho, b = w (rho - 1 / rho) / 4 (Trefethen 2013,
   "Approximation theory and approximation practice", theorem 8.2).
 
-Slopes also take E(u) = -u dK / du, which is how K grows with log h. Its terms serve K as well, and there are hardly more:
+Slopes also take E(u) = -u dK / du, which is how K grows with log h. Its terms serve K as well, and are hardly more:
 
 * the Gaussian has E = u² K = K'' + K, so that |E^(p)| <= 1.09 sqrt(p!) (1 + sqrt((p + 1) (p + 2))) exp(-u² / 4);
 * the logistic kernel, with u / 2 = x + iy, has K = 1 / cosh² and E = 2 (x + iy) sinh / cosh³, all of x + iy. There
@@ -31,7 +31,7 @@ STRIP = 2.4
 
 
 def n_gaussian_terms(width, error, slopes=False):
-    """How many terms bring the interpolation of the Gaussian, with slopes of E too, on cells of a width under `error`."""
+    """How many terms bring the interpolation of the Gaussian, and of E if wanted, on cells of a width under `error`."""
 
     def bound(p):
         largest = 1 + sqrt((p + 1) * (p + 2)) if slopes else 1

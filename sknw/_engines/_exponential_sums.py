@@ -26,6 +26,9 @@ BLOCK_CHUNKS = 64
 WIDEST = 600.0
 """The span of a chunk, in bandwidths, up to which the exponentials do not overflow."""
 
+FAR = 1000.0
+"""Bandwidths from which on nothing has weight."""
+
 
 class ExponentialSums:
     """Sums of the columns of `Windows`, weighted by exp(-distance / h)."""
@@ -74,11 +77,9 @@ class ExponentialSums:
             sums += rest
         if not slopes:
             return sums, -nearest
-        grown = left_weight * (np.take(self.grown_up_to, left, axis=1) + np.minimum(left_decay, WIDEST) * to_left)
-        grown += right_weight * (
-            np.take(self.grown_from_on, right, axis=1) + np.minimum(right_decay, WIDEST) * to_right
-        )
-        return np.vstack([sums, grown]), -nearest
+        to_left = np.take(self.grown_up_to, left, axis=1) + np.minimum(left_decay, FAR) * to_left
+        to_right = np.take(self.grown_from_on, right, axis=1) + np.minimum(right_decay, FAR) * to_right
+        return np.vstack([sums, left_weight * to_left + right_weight * to_right]), -nearest
 
     def _distances(self, q, left, right):
         """Distances (b,) to the neighbours in bandwidths, inf without one, and the left one minus the right one."""

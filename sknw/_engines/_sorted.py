@@ -132,7 +132,7 @@ class SortedPooler:
         return pooled, log_mass
 
     def _answer(self, queries, rows, n_jobs, tol, slopes=False):
-        """Pooled values, log_mass and, with `slopes`, these (m, n_values); log_mass is NaN where others have to answer."""
+        """Pooled values, log_mass and, if wanted, slopes (m, n_values); log_mass is NaN for queries left to others."""
         dense = self.engine.dense
         n_rows, n_columns = len((dense.rows if queries is None else queries)[rows]), dense.columns.shape[1]
         shapes = [(n_rows, n_columns - 1), (n_rows,), (n_rows, n_columns - 1)][: 3 if slopes else 2]

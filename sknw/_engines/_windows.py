@@ -9,9 +9,9 @@ of the weights. g may be taken relative to any number, the same for a query, whi
 for slopes are (2 n_columns, b): the S_c, and below them the E_c. Here g is relative to its mean under the attention,
 which makes the slope a covariance: where one key has all attention, nothing is left to cancel.
 
-Let S be off by e, the S_c by e times the range of their column, and E and E_c by as much times `steepest`. Then p is off
-by 2 e / S times the range. A slope is at most the mean of g = E / S times the range, so that it is off by the range
-times (2 steepest + 3 E / S) e / S, up to terms in e².
+Let S be off by e, the S_c by e times the range of their values, and E and E_c by as much times `steepest`. Then p is
+off by 2 e / S times the range. A slope is at most the mean of g, which is E / S, times the range, so that it is off by
+(2 steepest + 3 E / S) e / S times the range, up to terms in e².
 """
 
 from copy import copy
@@ -41,13 +41,13 @@ def take_gone(gone, rows):
 
 def growth(kernel, t):
     """d log K / d log h at t."""
-    return np.where(t > 0, -2 * t * kernel.log_slope(t), 0.0)
+    with np.errstate(all="ignore"):
+        return np.where(t > 0, -2 * t * kernel.log_slope(t), 0.0)
 
 
 def grown(kernel, t):
     """d K / d log h at t."""
-    with np.errstate(all="ignore"):
-        return kernel(t) * growth(kernel, t)
+    return kernel(t) * growth(kernel, t)
 
 
 class Windows:
