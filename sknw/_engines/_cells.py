@@ -4,9 +4,9 @@ A fast Gauss transform (Greengard & Strain 1991) with cells half a bandwidth to 
 enter through their moments in the Chebyshev basis; p x p matrices, one for each distance between cells, turn moments
 into an expansion of the sums over each cell that holds queries; a query evaluates it.
 
-Only cells with more than CROWD keys within reach are expanded, and only keys that may be within reach of such a cell
-have moments: others cost less one by one. From 2^52 cells on, where neighbours of a cell have no numbers of their own,
-no two keys share a cell, and none has as many within reach.
+Only cells with many keys within reach are expanded, and only keys that may be within reach of such a cell have moments:
+others cost less one by one. From 2^52 cells on, where neighbours of a cell have no numbers of their own, no two keys
+share a cell, and none has many within reach.
 """
 
 from functools import cached_property, partial
@@ -30,11 +30,11 @@ ROUNDING = 64 * np.finfo(float).eps
 GAUSSIAN_REACH, LOGISTIC_REACH = 10, 50
 """Bandwidths on each side within which all keys count: beyond, they weigh less than 1e-21."""
 
-CROWD = 256
-"""Keys within reach of a cell up to which sums key by key are cheaper; above the number of cells within reach."""
+CROWD = 4
+"""Keys for each cell within reach, up to which sums key by key are cheaper."""
 
-BLOCK_CELLS = 256
-"""Cells done together."""
+GATHER_VALUES = 2**19
+"""Numbers in the moments that are translated together."""
 
 
 class Cells:
@@ -51,18 +51,17 @@ class Cells:
         self.shares = share(width * np.maximum(np.abs(self.offsets) - 1, 0))
         bounds = bounds_of(points.cell)
         n_before, sources = points.n_before[bounds], points.cell[bounds[:-1]]
-        crowded = self._count(sources, n_before, sources, 2 * self.reach) > CROWD
+        crowded = self._are_crowded(sources, sources, n_before, 2 * self.reach)
         if not crowded.all():
             points = points.take(np.repeat(crowded, np.diff(bounds)))
             bounds = bounds_of(points.cell)
         self.sources, self.n_before = sources[crowded], np.cumsum(np.append(0, np.diff(n_before)[crowded]))
         self.moments = moments_of(points, bounds, self.n_terms)
 
-    @staticmethod
-    def _count(sources, n_before, targets, reach):
-        """The number of keys (n_targets,) within reach, from the number of those before each source cell."""
+    def _are_crowded(self, targets, sources, n_before, reach):
+        """Whether cells (n_targets,) have many keys within reach; there are n_before[s] keys before source cell s."""
         first, last = np.searchsorted(sources, targets - reach), np.searchsorted(sources, targets + reach, side="right")
-        return n_before[last] - n_before[first]
+        return n_before[last] - n_before[first] > CROWD * len(self.offsets)
 
     @cached_property
     def translations(self):
@@ -101,9 +100,10 @@ class Cells:
         matrix = self.slope_translations if slopes else self.translations
         n_columns, n_kernels = self.moments.shape[2], len(matrix) // self.n_terms
         local, mass = np.empty((len(targets), self.n_terms, n_kernels * n_columns)), np.full(len(targets), np.inf)
-        crowded = np.flatnonzero(self._count(self.sources, self.n_before, targets, self.reach) > CROWD)
-        for begin in range(0, len(crowded), BLOCK_CELLS):
-            part = crowded[begin : begin + BLOCK_CELLS]
+        crowded = np.flatnonzero(self._are_crowded(targets, self.sources, self.n_before, self.reach))
+        step = max(1, GATHER_VALUES // (matrix.shape[1] * n_columns))
+        for begin in range(0, len(crowded), step):
+            part = crowded[begin : begin + step]
             moments = self._moments_around(targets[part])
             mass[part] = moments[:, :, 0, -1] @ self.shares
             found = matrix @ moments.reshape(len(part), -1, n_columns)

@@ -21,7 +21,7 @@ import numpy as np
 from .._kernels import EDGE
 from ._radix import argsort, argsort_coarsely
 
-LONGEST = 256
+LONGEST = 1024
 """Keys in a window, from which on another engine is cheaper."""
 
 BLOCK_PAIRS = 2**16
