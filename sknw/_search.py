@@ -251,7 +251,7 @@ class Search:
             options = {"maxfun": n_left, "maxiter": n_left, "ftol": tolerance, "gtol": 1e-6}
             run = minimize(log_loss, octaves, jac=True, method="L-BFGS-B", bounds=np.c_[low, high], options=options)
             octaves = run.x
-            held = ((octaves <= low) & (low > -OCTAVES)) | ((octaves >= high) & (high < OCTAVES))
+            held = ((octaves < low + EDGE) & (low > -OCTAVES)) | ((octaves > high - EDGE) & (high < OCTAVES))
             if not held.any():
                 return run.status != 1
         return False

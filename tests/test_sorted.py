@@ -1,5 +1,7 @@
 """The sorted engine against the dense one, on problems large enough for its short cuts."""
 
+from functools import partial
+
 import numpy as np
 import oracle
 import pytest
@@ -7,12 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sknw import NadarayaWatsonClassifier, NadarayaWatsonRegressor
-from sknw._engines import _cell_sums, _exponential_sums, _prefix_sums, _sorted, _windows, make_engines
-from sknw._engines._cell_sums import Cells
+from sknw._engines import _cells, _exponential_sums, _points, _prefix_sums, _sorted, _windows, make_engines
+from sknw._engines._cell_sums import NEGLECTED, STEEPEST
+from sknw._engines._cells import Cells
+from sknw._engines._points import Points, bounds_of, condense, moments_of
 from sknw._engines._prefix_sums import PrefixSums
 from sknw._engines._radix import argsort, argsort_coarsely
 from sknw._engines._sorted import SortedEngine
-from sknw._engines._windows import Windows
+from sknw._engines._windows import Windows, grown
 from sknw._kernels import KERNELS
 from sknw._weights import kept_fraction
 
@@ -35,6 +39,16 @@ WEIGHTS = {
 }
 
 
+SMALL_BLOCKS = [
+    (_sorted, "SORTED_ROWS", 500),
+    (_sorted, "BLOCK_ROWS", 40),
+    (_points, "BLOCK_ROWS", 40),
+    (_cells, "GATHER_VALUES", 5000),
+    (_exponential_sums, "BLOCK_CHUNKS", 2),
+    (_exponential_sums, "CHUNK", 40),
+    (_prefix_sums, "BLOCK_ROWS", 40),
+    (_windows, "BLOCK_PAIRS", 300),
+]
 SUPPORTED = [name for name, kernel in KERNELS.items() if SortedEngine.supports(kernel, 1)]
 every_kernel = pytest.mark.parametrize("kernel", SUPPORTED)
 
@@ -83,27 +97,51 @@ def test_errors_stay_within_tol(kernel, seed, n, scatter, weighting, log_bandwid
 
 
 @pytest.mark.parametrize("kernel", ["gaussian", "logistic"])
-@pytest.mark.parametrize("bandwidth", [0.1, 1.0, 5.0])
-def test_expansions_keep_their_bound(kernel, bandwidth):
+@pytest.mark.parametrize("bandwidth", [0.5, 0.7, 0.999])
+@pytest.mark.parametrize("span", [2.0, 20.0])
+@pytest.mark.parametrize("offset", [0.0, 1e6])
+def test_expansions_keep_their_bound(kernel, bandwidth, span, offset):
     rng = np.random.default_rng(0)
-    keys = np.sort(10 * rng.random(800))
-    columns = np.array([rng.random(800), np.ones(800)])
-    queries = np.sort(rng.uniform(-8 * bandwidth, 10 + 8 * bandwidth, size=500))
-    cells = Cells(keys, columns, KERNELS[kernel], bandwidth)
-    sums, error = cells.sums(queries)
-    exact = KERNELS[kernel](((queries[:, None] - keys) / bandwidth) ** 2) @ columns.T
-    assert np.isfinite(error).all()
-    assert (np.abs(sums.T - exact) <= error[:, None]).all()
-    assert (error <= 1e-13 * 800).all()
+    keys = np.sort(offset + span * rng.random(2000))
+    columns = np.array([rng.random(2000), np.ones(2000)])
+    queries = np.sort(offset + rng.uniform(-5, span + 5, size=500))
+    cells = Cells(Points.at_keys(Windows(keys, columns), -1), KERNELS[kernel], 0.5 / bandwidth)
+    sums, error = cells.sums(2 * queries, slopes=True)
+    t = ((queries[:, None] - keys) / bandwidth) ** 2
+    exact = np.vstack([columns @ K(t).T for K in (KERNELS[kernel], partial(grown, KERNELS[kernel]))])
+    known = np.isfinite(error)
+    assert known.any()
+    out_of_reach = 2000 * NEGLECTED * np.array([1, 1, STEEPEST, STEEPEST])[:, None]
+    assert (np.abs(sums - exact)[:, known] <= error[known] + out_of_reach).all()
+    assert (error[known] <= 1e-13 * 2000).all()
+    np.testing.assert_allclose(cells.sums(2 * queries)[0], sums[:2], rtol=1e-14)
 
 
-def test_far_segments_have_origins_of_their_own():
-    keys = np.sort(np.r_[np.linspace(0, 1, 500), 1e9 + np.linspace(0, 1, 500), -1e12])
-    cells = Cells(keys, np.ones((1, 1001)), KERNELS["gaussian"], 0.1)
-    assert len(cells.origins) == 3
-    sums, error = cells.sums(np.array([0.5, 1e9 + 0.5, 2e9]))
-    assert sums[0, 0] == pytest.approx(sums[0, 1], rel=1e-6)
-    assert np.isinf(error[2])
+@pytest.mark.parametrize("scatter", sorted(SCATTER))
+def test_condensed_keys_have_the_same_moments(scatter):
+    rng = np.random.default_rng(0)
+    windows = Windows(SCATTER[scatter](rng, 5000), np.array([rng.random(5000), np.ones(5000)]))
+    condensed = condense(windows, 12)
+    assert len(condensed.cell) <= min(len(windows.keys), 1500)
+    for exponent in condensed.exponent + np.array([0, 1, 5, 40]):
+        found, expected = condensed.coarser(exponent), Points.at_keys(windows, exponent)
+        bounds, expected_bounds = bounds_of(found.cell), bounds_of(expected.cell)
+        np.testing.assert_array_equal(found.cell[bounds[:-1]], expected.cell[expected_bounds[:-1]])
+        np.testing.assert_array_equal(found.n_before[bounds], expected_bounds)
+        found, expected = moments_of(found, bounds, 12), moments_of(expected, expected_bounds, 12)
+        # the slope of T_k is k² at most: it multiplies the rounding of positions
+        assert (np.abs(found - expected) <= 12**2 * 5e-16 * expected[:, :1, 1:]).all()
+
+
+def test_only_crowds_are_expanded():
+    """Keys that no crowd can feel have no moments; far from zero, no position loses digits."""
+    crowd = np.linspace(0, 1, 500)
+    keys = np.sort(np.r_[crowd, 1e9 + crowd, -1e12, 30 + 40 * np.arange(500)])
+    cells = Cells(Points.at_keys(Windows(keys, np.ones((1, 1501))), -1), KERNELS["gaussian"], 1.0)
+    assert cells.n_before[-1] == 1000
+    sums, error = cells.sums(2 * np.array([0.5, 30.0, 1e9 + 0.5, 2e9]))
+    assert sums[0, 0] == pytest.approx(sums[0, 2], rel=1e-6)
+    np.testing.assert_array_equal(np.isinf(error), [False, True, False, True])
 
 
 @pytest.mark.parametrize("kernel", [name for name in SUPPORTED if KERNELS[name].compact])
@@ -147,8 +185,7 @@ def test_equal_keys_are_one(kernel, monkeypatch):
     queries = np.r_[np.arange(-5, 65) + 0.4, 1e4][:, None]
     fast, exact = poolers(kernel, keys, values, np.ones(20_000), 0.1)
     expected = [exact.pool(rows) for rows in (queries, None)]
-    if not KERNELS[kernel].logistic:  # which has no windows
-        monkeypatch.setattr(fast.engine, "blocks", None)
+    monkeypatch.setattr(fast.engine, "blocks", None)
     for rows, (pooled, log_mass) in zip((queries, None), expected, strict=True):
         found = fast.pool(rows, tol=1e-10)
         np.testing.assert_allclose(found[0], pooled, atol=1e-9)
@@ -175,14 +212,8 @@ def test_blocks_do_not_show(kernel, monkeypatch):
         (rows, tol) for rows in (queries[:100], queries, None) for tol in (1e-10, 0.0)
     ]  # 0: all keys, a long window
     whole = [next(poolers(*problem)).pool(rows, tol=tol)[0] for rows, tol in asked]
-    monkeypatch.setattr(_sorted, "SORTED_ROWS", 500)
-    monkeypatch.setattr(_sorted, "BLOCK_ROWS", 40)
-    monkeypatch.setattr(_cell_sums, "BLOCK_ROWS", 40)
-    monkeypatch.setattr(_cell_sums, "BLOCK_CELLS", 3)
-    monkeypatch.setattr(_exponential_sums, "BLOCK_CHUNKS", 2)
-    monkeypatch.setattr(_exponential_sums, "CHUNK", 40)
-    monkeypatch.setattr(_prefix_sums, "BLOCK_ROWS", 40)
-    monkeypatch.setattr(_windows, "BLOCK_PAIRS", 300)
+    for module, name, size in SMALL_BLOCKS:
+        monkeypatch.setattr(module, name, size)
     for (rows, tol), expected in zip(asked, whole, strict=True):
         np.testing.assert_allclose(next(poolers(*problem)).pool(rows, tol=tol)[0], expected, atol=1e-10)
 

@@ -3,34 +3,59 @@
 Interpolating a kernel K(u) in both arguments on two cells w bandwidths wide, from p Chebyshev nodes each, errs by at
 most (1 + the Lebesgue constant of p nodes), which is below 2 + (2 / pi) log(p + 1), times what it errs in one argument:
 
-* the Gaussian, by 2 (w / 4)^p / p! max |K^(p)|, with |K^(p)| <= 1.09 sqrt(p!) exp(-u² / 4) (Cramér's inequality):
-  the bound falls as exp(-d² / 4) with the distance d between the cells;
-* u² times the Gaussian, which is K'' + K, and the p-th derivative of which is therefore at most
-  1.09 (sqrt((p + 2)!) + sqrt(p!)) exp(-u² / 4), by 1 + sqrt((p + 1) (p + 2)) < p + 2.5 times that bound;
-* the logistic kernel, analytic and at most M = 2 / (1 + cos(b)) where the imaginary part of u is at most b < pi, by
+* the Gaussian, by 2 (w / 4)^p / p! max |K^(p)|, with |K^(p)(u)| <= 1.09 sqrt(p!) exp(-u² / 4) (Cramér's inequality);
+* the logistic kernel, analytic and at most M where the imaginary part of u is at most b < pi, by
   4 M rho^(1 - p) / (rho - 1), with the Bernstein ellipse of parameter rho, b = w (rho - 1 / rho) / 4 (Trefethen 2013,
   "Approximation theory and approximation practice", theorem 8.2).
+
+Slopes also take E(u) = -u dK / du, which is how K grows with log h. Its terms serve K as well, and are hardly more:
+
+* the Gaussian has E = u² K = K'' + K, so that |E^(p)| <= 1.09 sqrt(p!) (1 + sqrt((p + 1) (p + 2))) exp(-u² / 4), at most
+  p + 2.5 times the bound for K;
+* the logistic kernel, with u / 2 = x + iy, has K = 1 / cosh² and E = 2 (x + iy) sinh / cosh³, all of x + iy. There
+  |sinh| <= cosh x and |cosh|² = cosh² x - sin² y >= cosh² x cos² y, so E is at most
+  2 (|x| + |y|) / (cosh² x cos³ y) <= M = (0.9 + b) / cos³(b / 2), and K at most 1 / cos²(b / 2) < M.
+
+On cells r bandwidths apart both err less: by exp(-r² / 4) for the Gaussian; for the logistic kernel by
+14 r exp(-r), where that is below 1, as the ellipse begins at r - b or further, and there
+2 (|x| + b / 2) / cosh² x <= 4 r exp(b - r) <= 14 (0.9 + b) r exp(-r).
 """
 
 from itertools import count
-from math import cos, exp, log, pi
+from math import cos, exp, log, pi, sqrt
 
 import numpy as np
 from scipy.special import gammaln
 
-RHO = 10.0
-"""A Bernstein ellipse in which the logistic kernel on cells of width 1 is analytic."""
+STRIP = 2.4
+"""The imaginary part b up to which the logistic kernel is bounded: near the best for cells of any width up to 1."""
 
 
-def n_gaussian_terms(width, error):
-    """How many terms bring the interpolation of the Gaussian on cells of a width under `error`."""
-    return _first(lambda p: 2.18 * exp(p * log(width / 4) - gammaln(p + 1) / 2), error)
+def n_gaussian_terms(width, error, slopes=False):
+    """How many terms bring the interpolation of the Gaussian, and of E if wanted, on cells of a width under `error`."""
+
+    def bound(p):
+        largest = 1 + sqrt((p + 1) * (p + 2)) if slopes else 1
+        return 2.18 * largest * exp(p * log(width / 4) - gammaln(p + 1) / 2)
+
+    return _first(bound, error)
 
 
-def n_logistic_terms(error):
-    """How many terms bring the interpolation of the logistic kernel on cells of width 1 under `error`."""
-    largest = 2 / (1 + cos((RHO - 1 / RHO) / 4))
-    return _first(lambda p: 4 * largest * RHO ** (1 - p) / (RHO - 1), error)
+def n_logistic_terms(width, error):
+    """How many terms bring the interpolation of the logistic kernel and of E on cells of a width under `error`."""
+    largest, half = (0.9 + STRIP) / cos(STRIP / 2) ** 3, 2 * STRIP / width
+    rho = half + sqrt(half**2 + 1)
+    return _first(lambda p: 4 * largest * rho ** (1 - p) / (rho - 1), error)
+
+
+def gaussian_share(distance):
+    """By how much the Gaussian errs less on cells some bandwidths apart."""
+    return np.exp(-np.square(distance) / 4)
+
+
+def logistic_share(distance):
+    """By how much the logistic kernel errs less on cells some bandwidths apart."""
+    return np.where(distance > 5, 14 * distance * np.exp(-distance), 1.0)
 
 
 def _first(bound, error):
@@ -50,10 +75,15 @@ def polynomials(t, n_terms):
 
 def translations(kernel, n_terms, width, offsets):
     """Matrices from moments to expansions, for cells `offsets` apart, side by side: (n_terms, n_offsets * n_terms)."""
+    nodes, to_coefficients = interpolation(n_terms)
+    u = width * (offsets[:, None, None] + (nodes[:, None] - nodes) / 2)
+    return np.hstack(list(to_coefficients @ kernel(np.square(u)) @ to_coefficients.T))
+
+
+def interpolation(n_terms):
+    """The Chebyshev nodes (n_terms,), and the matrix from values at these to coefficients of the polynomials."""
     odd = 2 * np.arange(n_terms) + 1
     angles = np.arange(n_terms)[:, None] * odd % (4 * n_terms)  # in units of pi / (2 n_terms), exact
     to_coefficients = np.cos(angles * (pi / (2 * n_terms))) * (2 / n_terms)
     to_coefficients[0] /= 2
-    nodes = np.cos(odd * (pi / (2 * n_terms)))
-    u = width * (offsets[:, None, None] + (nodes[:, None] - nodes) / 2)
-    return np.hstack(list(to_coefficients @ kernel(np.square(u)) @ to_coefficients.T))
+    return np.cos(odd * (pi / (2 * n_terms))), to_coefficients

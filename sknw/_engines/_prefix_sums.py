@@ -14,11 +14,12 @@ error of a prediction, as a fraction of the range, is at most twice the error of
 which that exceeds `tol` (all keys at the edge, or none but oneself) sum their window directly.
 """
 
+from itertools import zip_longest
 from math import comb, pi
 
 import numpy as np
 
-from ._windows import take_gone
+from ._windows import growth, take_gone
 
 BLOCK_ROWS = 2**14
 """Keys done together."""
@@ -29,7 +30,7 @@ class Polynomial:
 
     def __init__(self, coefficients):
         self.coefficients = np.array(coefficients)
-        self.size = len(coefficients)
+        self.size, self.steepest = len(coefficients), len(coefficients) - 1
         self.odd = any(coefficients[1::2])
 
     def of_keys(self, b):
@@ -41,7 +42,14 @@ class Polynomial:
 
     def of_queries(self, a, sign):
         """Stream the factors A_r(a) for keys on one side: sign = 1 if b <= a, -1 if b > a."""
-        signed = self.coefficients * np.power(sign, range(self.size))
+        return self._factors(self.coefficients, a, sign)
+
+    def grown_of_queries(self, a, sign):
+        """The same for E = sum_j -j c_j |a - b|^j."""
+        return self._factors(-np.arange(self.size) * self.coefficients, a, sign)
+
+    def _factors(self, coefficients, a, sign):
+        signed = coefficients * np.power(sign, range(self.size))
         for r in range(self.size):
             yield _horner([signed[j] * comb(j, r) * (-0.5) ** r for j in range(r, self.size)], a)
 
@@ -51,19 +59,23 @@ class Polynomial:
 
 
 class Cosine:
-    """cos(pi (a - b) / 2), separated by the addition theorem."""
+    """cos(pi (a - b) / 2), separated by the addition theorem, and E = pi / 2 (a - b) sin(pi (a - b) / 2)."""
 
-    size, odd = 2, False
+    size, odd, steepest = 4, False, 4
 
     def of_keys(self, b):
-        yield np.cos(pi / 2 * b)
-        yield np.sin(pi / 2 * b)
+        cos, sin = np.cos(pi / 2 * b), np.sin(pi / 2 * b)
+        yield from (cos, sin, b * cos, b * sin)
 
     def of_queries(self, a, sign):
-        return self.of_keys(a)
+        yield from (np.cos(pi / 2 * a), np.sin(pi / 2 * a))
+
+    def grown_of_queries(self, a, sign):
+        cos, sin = pi / 2 * np.cos(pi / 2 * a), pi / 2 * np.sin(pi / 2 * a)
+        yield from (a * sin, -a * cos, -sin, cos)
 
     def bound(self, a):
-        return 1.5  # |cos| + |sin| <= sqrt(2)
+        return 1.5  # |cos| + |sin| <= sqrt(2); for E, pi / 2 (|a| + 1) times as much, with |a| <= 3 / 2
 
 
 def _horner(coefficients, x):
@@ -128,27 +140,25 @@ class PrefixSums:
         """An order of queries in which neighbours are near each other."""
         return self.windows.order(q)
 
-    def sums(self, q, gone, tol):
+    def sums(self, q, gone, tol, slopes=False):
         """Sums (n_columns, b) for ordered queries (b,), NaN where a window is too long, and log of their factor, 0.
 
-        `gone` is as in `Windows`.
+        `gone` is as in `Windows`, and so are sums with `slopes`.
         """
         start, stop = self._window(q)
         if tol == 0:
             sums, weak = np.empty((len(self.windows.columns), len(q))), np.arange(len(q))
         else:
-            sums, error = self._moment_sums(q, start, stop)
-            if gone is not None:
-                sums -= gone * self.kernel(np.zeros(1))
-                error += np.finfo(float).eps * gone[-1]
-            weak = np.flatnonzero(~(sums[-1] * tol > 2 * error))
+            sums, error = self._moment_sums(q, start, stop, slopes)
+            weak = self.windows.leave_out(sums, error, gone, tol, self.basis.steepest)
         if len(weak):
             few = q[weak]
 
             def weigh(query, key):
-                return self.kernel(np.square((self.keys[key] - few[query]) / self.h))
+                t = np.square((self.keys[key] - few[query]) / self.h)
+                return self.kernel(t), growth(self.kernel, t) if slopes else None
 
-            sums[:, weak] = self.windows.sums(few, start[weak], stop[weak], weigh, take_gone(gone, weak))
+            sums[:, weak] = self.windows.sums(few, start[weak], stop[weak], weigh, take_gone(gone, weak), slopes)
         return sums, np.zeros(len(q))
 
     def _window(self, q):
@@ -175,9 +185,12 @@ class PrefixSums:
         inside = self.kernel.inside(np.square(away, out=away))
         return np.flatnonzero(inside if step == outward else ~inside)
 
-    def _moment_sums(self, q, start, stop):
-        """Sums (n_columns, b) over the keys start ... stop, and a bound (b,) on the error of the mass."""
-        sums, error = np.zeros((len(self.units), len(q))), np.zeros(len(q))
+    def _moment_sums(self, q, start, stop, slopes=False):
+        """Sums (n_columns, b) over the keys start ... stop, with `slopes` those of E below them.
+
+        And a bound (b,) on the error of the mass.
+        """
+        sums, error = np.zeros((1 + slopes, len(self.units), len(q))), np.zeros(len(q))
         halves = [(start, stop, 1)]
         if self.basis.odd:
             middle = np.clip(self.windows.search(q, side="right"), start, stop)
@@ -193,13 +206,16 @@ class PrefixSums:
                 error[rows] += (cut - begin) * self.basis.bound(a)
                 more = np.flatnonzero(cut < end)
                 rows, begin, end = rows[more], cut[more], end[more]
-        return sums, self.term_error * error
+        return sums.reshape(-1, len(q)), self.term_error * error
 
     def _add_moments(self, sums, rows, a, sign, begin, end):
-        """Add to `sums` (n_columns, b) of some rows those over the keys begin ... end, of one cell each."""
-        factors = list(self.basis.of_queries(a, sign))
-        for total, prefix, unit in zip(sums, self.prefix, self.units, strict=True):
-            found = np.zeros(len(rows))
-            for factor, moments in zip(factors, prefix, strict=True):
-                found += factor * (np.take(moments, end) - np.take(moments, begin))
-            total[rows] += found * unit
+        """Add to `sums` (n_kernels, n_columns, b) of some rows those over the keys begin ... end, of one cell each."""
+        factors = [list(of_queries(a, sign)) for of_queries in (self.basis.of_queries, self.basis.grown_of_queries)]
+        factors = list(zip_longest(*factors[: len(sums)], fillvalue=0.0))
+        for c, (prefix, unit) in enumerate(zip(self.prefix, self.units, strict=True)):
+            found = np.zeros((len(sums), len(rows)))
+            for moments, pair in zip(prefix, factors, strict=False):
+                difference = np.take(moments, end) - np.take(moments, begin)
+                for total, factor in zip(found, pair, strict=True):
+                    total += factor * difference
+            sums[:, c, rows] += found * unit

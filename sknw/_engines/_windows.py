@@ -2,6 +2,16 @@
 
 In leave-one-out a query is a key itself, and `gone` (n_columns, b) is what its row has of the columns there; zero for
 a row without weight. Otherwise `gone` is None.
+
+Slopes. A weight K grows with log h by E = g K, g = d log K / d log h. With the sums S_c = sum_i K_i C_ic of the columns
+and E_c = sum_i E_i C_ic, a pooled value p = S_c / S of a column has the slope (E_c - p E) / S, S and E being the sums
+of the weights. g may be taken relative to any number, the same for a query, which changes nothing but rounding. Sums
+for slopes are (2 n_columns, b): the S_c, and below them the E_c. Here g is relative to its mean under the attention,
+which makes the slope a covariance: where one key has all attention, nothing is left to cancel.
+
+Let S be off by e, the S_c by e times the range of their values, and E and E_c by as much times `steepest`. Then p is
+off by 2 e / S times the range. A slope is at most the mean of g, which is E / S, times the range, so that it is off by
+(2 steepest + 3 E / S) e / S times the range, up to terms in e².
 """
 
 from copy import copy
@@ -11,11 +21,14 @@ import numpy as np
 from .._kernels import EDGE
 from ._radix import argsort, argsort_coarsely
 
-LONGEST = 256
+LONGEST = 1024
 """Keys in a window, from which on another engine is cheaper."""
 
 BLOCK_PAIRS = 2**16
 """Pairs of a query and a key done together."""
+
+SLOPE_ERROR = 1e-8
+"""The largest error of a slope, as a fraction of the range of the values."""
 
 LEAST_REST = 0.01
 """What a row must leave of the weight of a collapsed key, as a fraction: less would lose digits."""
@@ -26,11 +39,22 @@ def take_gone(gone, rows):
     return None if gone is None else gone[:, rows]
 
 
+def growth(kernel, t):
+    """d log K / d log h at t."""
+    with np.errstate(all="ignore"):
+        return np.where(t > 0, -2 * t * kernel.log_slope(t), 0.0)
+
+
+def grown(kernel, t):
+    """d K / d log h at t."""
+    return kernel(t) * growth(kernel, t)
+
+
 class Windows:
     """Ascending keys (n,), equal ones collapsed, and their columns (n_columns, n), of which the last is the weight."""
 
     def __init__(self, keys, columns):
-        order = argsort(keys)
+        self.sorted_rows = order = argsort(keys)
         self.keys, self.columns = np.take(keys, order), np.take(columns, order, axis=1)
         new = np.append(True, self.keys[1:] > self.keys[:-1])
         self.collapsed = None
@@ -79,31 +103,53 @@ class Windows:
         reach = reach + 8 * np.finfo(float).eps * (np.abs(q) + reach)
         return self.search(q - reach), self.search(q + reach, side="right")
 
-    def sums(self, q, start, stop, weigh, gone):
-        """Sums (n_columns, b) over the keys start ... stop of each query, with weights weigh(query, key) of pairs.
+    def leave_out(self, sums, error, gone, tol, steepest):
+        """Take what is `gone` off sums (n_columns, b), or twice as many rows for slopes, that are off by `error` (b,).
 
-        NaN for windows that are too long.
+        Return the queries (k,) for which these are then not good enough.
+        """
+        n_columns = len(self.columns)
+        if gone is not None:
+            sums[:n_columns] -= gone
+            error += np.finfo(float).eps * gone[-1]
+        mass = sums[n_columns - 1]
+        good = mass * tol > 2 * error
+        if len(sums) > n_columns:
+            good &= np.square(mass) * SLOPE_ERROR > (2 * steepest * mass + 3 * sums[-1]) * error
+        return np.flatnonzero(~good)
+
+    def sums(self, q, start, stop, weigh, gone, slopes=False):
+        """Sums (n_columns, b) over the keys start ... stop of each query, and with `slopes` twice as many rows.
+
+        weigh(query, key) gives the weights of pairs, and how much they grow, which only slopes take. NaN for windows
+        that are too long; with slopes none is, since other engines would take as long.
         """
         counts = stop - start
-        sums = np.zeros((len(self.columns), len(counts)))
-        sums[:, counts > LONGEST] = np.nan
-        rows = np.flatnonzero((counts > 0) & (counts <= LONGEST))
+        longest = np.inf if slopes else LONGEST
+        sums = np.zeros((len(self.columns) * (2 if slopes else 1), len(counts)))
+        sums[:, counts > longest] = np.nan
+        rows = np.flatnonzero((counts > 0) & (counts <= longest))
         pairs = np.cumsum(counts[rows])
         for part in np.split(rows, np.searchsorted(pairs, np.arange(BLOCK_PAIRS, pairs[-1:].sum(), BLOCK_PAIRS))):
             if len(part):
-                sums[:, part] = self._part_sums(q, part, start[part], counts[part], weigh, gone)
+                sums[:, part] = self._part_sums(q, part, start[part], counts[part], weigh, gone, slopes)
         return sums
 
-    def _part_sums(self, q, rows, start, counts, weigh, gone):
+    def _part_sums(self, q, rows, start, counts, weigh, gone, slopes):
         offsets = np.cumsum(counts) - counts
         query = np.repeat(rows, counts)
         key = np.arange(len(query)) + np.repeat(start - offsets, counts)
-        weights = weigh(query, key)
+        weights, growth = weigh(query, key)
         products = weights * np.take(self.columns, key, axis=1)
         if gone is not None:
             own = np.flatnonzero((self.keys[key] == q[query]) & (gone[-1, query] > 0))
             products[:, own] = weights[own] * self.rest(key[own], gone[:, query[own]])
-        return np.add.reduceat(products, offsets, axis=1)
+        sums = np.add.reduceat(products, offsets, axis=1)
+        if not slopes:
+            return sums
+        mean = np.add.reduceat(growth * products[-1], offsets) / sums[-1]
+        products *= growth - np.repeat(mean, counts)
+        return np.vstack([sums, np.add.reduceat(products, offsets, axis=1)])
 
     def nearest_sums(self, q, gone):
         """Sums over the nearest keys of each query, ties (t <= t_min (1 + 1e-12)) included."""
@@ -111,6 +157,6 @@ class Windows:
         start, stop = self.within(q, np.sqrt(least))
 
         def is_tie(query, key):
-            return np.square(self.keys[key] - q[query]) <= least[query]
+            return np.square(self.keys[key] - q[query]) <= least[query], None
 
         return self.sums(q, start, stop, is_tie, gone)
