@@ -71,6 +71,12 @@ def collect_slopes(pooler, block, sums=None):
         return careful_moments(pooler, block)
     moments, trusted = to_moments(pooler, block, sum_block(pooler, block) if sums is None else sums)
     log_mass = np.log(moments[:, -1]) + np.log(pooler.engine.largest_weight)
+    if pooler.kernel.compact:
+        empty = np.flatnonzero(np.isneginf(log_mass))
+        if len(empty):
+            n_columns = pooler.engine.columns.shape[1]
+            moments[empty, -n_columns:], log_mass[empty] = pooler.collect_sums(block.take(empty))
+        trusted |= np.isneginf(log_mass)
     others = np.flatnonzero(~trusted)
     if len(others):
         moments[others], log_mass[others] = careful_moments(pooler, block.take(others))
