@@ -17,9 +17,19 @@ Error: let tau <= tol be the share of all left out weights in the mass of a quer
 times a difference of convex combinations of values: by at most tol times their range. log_mass is too small, by at
 most -log(1 - tol). All bounds are in logarithms, which are right to a relative SLACK: it is added to upper bounds and
 taken off lower ones; the sum of the shares, of positive terms, stays below 0.99 tol.
+
+Slopes are covariances of the values and c = g(t) u_f², g = -2 d log K / dt (see `_slopes`). Without keys of share tau
+they change by at most tau times the range times 2 (mean of c among the kept keys) + (mean of c among the others),
+weighted by the attention. That last mean is moderate, since shares fall as c grows: for the Gaussian c <= t, and a
+leaf of share s_b has t <= max(2, 2 log(c_b / (D s_b))); by the inequality of log sums, tau times the mean is then at
+most 2 tau (1 + log(W / (D tau))), W being the mass of all keys at distance 0. The exponential and the logistic kernel
+have c <= u and half of that, the cauchy kernel c <= 2. With tol = 1e-10 and D > 1e-10 W that makes some 1e-8 of the
+range, more than enough for a search.
 """
 
+from collections.abc import Callable
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from scipy.spatial.distance import cdist
@@ -28,6 +38,7 @@ from .._threads import run_blocks
 from ._average import is_flat
 from ._leaves import SLACK, Leaves, kd_order
 from ._nearest import MOST_FEATURES, NearestTree
+from ._slopes import collect_slopes, empty_slopes, n_moments, put_slopes
 
 LEAF_KEYS = 64
 """The most keys in a leaf."""
@@ -99,6 +110,17 @@ class BlocksEngine:
         return dense if is_flat(kernel, bandwidth) else blocks(dense)
 
 
+class _Wanted(NamedTuple):
+    """What is wanted of queries, to `tol`: `collect(dense, block)` gives sums (b, width) and log_mass (b,).
+
+    The weighted sums of the columns are the last ones.
+    """
+
+    collect: Callable
+    width: int
+    tol: float
+
+
 class BlocksOnDemand:
     """The dense pooler, and blocks of the same keys once they pay."""
 
@@ -114,12 +136,16 @@ class BlocksOnDemand:
     def pool(self, queries=None, rows=slice(None), n_jobs=None, tol=0.0):
         """Pooled values (m, n_values) and log_mass (m,), as every engine gives them, to `tol`."""
         rows = np.arange(len(self.dense.engine.rows if queries is None else queries))[rows]
-        few = len(rows) < FEW_QUERIES or self.blocks.kept_share(tol) > MOST_KEPT
-        return (self.dense if few else self.blocks).pool(queries, rows, n_jobs, tol)
+        return self._choose(rows, tol).pool(queries, rows, n_jobs, tol)
 
     def slopes(self, rows=slice(None), n_jobs=None, tol=0.0):
         """Pooled values, log_mass and slopes in leave-one-out, as every engine gives them."""
-        return self.dense.slopes(rows, n_jobs, tol)
+        rows = np.arange(len(self.dense.engine.rows))[rows]
+        return self._choose(rows, tol).slopes(rows, n_jobs, tol)
+
+    def _choose(self, rows, tol):
+        few = len(rows) < FEW_QUERIES or self.blocks.kept_share(tol) > MOST_KEPT
+        return self.dense if few else self.blocks
 
 
 class BlocksPooler:
@@ -148,26 +174,40 @@ class BlocksPooler:
 
     def slopes(self, rows=slice(None), n_jobs=None, tol=0.0):
         """Pooled values, log_mass and slopes in leave-one-out, as every engine gives them."""
-        return self.dense.slopes(rows, n_jobs, tol)
+        rows = np.arange(len(self.dense.engine.rows))[rows]
+        results = empty_slopes(self.dense.engine, len(rows))
+
+        def put(places, moments, log_mass):
+            put_slopes(self.dense, results, places, moments, log_mass)
+
+        self._collect(None, rows, n_jobs, _Wanted(collect_slopes, n_moments(self.dense), tol), put)
+        return results
 
     def pool(self, queries=None, rows=slice(None), n_jobs=None, tol=0.0):
         """Pooled values (m, n_values) and log_mass (m,), as every engine gives them, to `tol`."""
         engine = self.dense.engine
         rows = np.arange(len(engine.rows if queries is None else queries))[rows]
-        pooled = np.empty((len(rows), engine.columns.shape[1] - 1))
-        log_mass = np.empty(len(rows))
+        n_columns = engine.columns.shape[1]
+        pooled, log_mass = np.empty((len(rows), n_columns - 1)), np.empty(len(rows))
+
+        def put(places, sums, mass):
+            pooled[places], log_mass[places] = engine.mean(sums), mass
+
+        wanted = _Wanted(lambda dense, block: dense.collect_sums(block), n_columns, tol)
+        self._collect(queries, rows, n_jobs, wanted, put)
+        return pooled, log_mass
+
+    def _collect(self, queries, rows, n_jobs, wanted, put):
+        """Call `put(places, sums, log_mass)` for blocks of neighbours among the queries `rows` (m,)."""
         step = max(1, SORTED_NUMBERS // self.raw.shape[2])
         for start in range(0, len(rows), step):
             queued = self.dense.block(queries, rows[start : start + step])
             order, size = self._order(queued, self._block_rows(queued.n_rows))
 
-            def pool_blocks(part, start=start, queued=queued, order=order, size=size):
-                places = order[part]
-                sums, mass = self._sums(queued, places, size, tol)
-                pooled[start + places], log_mass[start + places] = engine.mean(sums), mass
+            def collect_blocks(part, start=start, queued=queued, order=order, size=size):
+                put(start + order[part], *self._sums(queued, order[part], size, wanted))
 
-            run_blocks(pool_blocks, queued.n_rows, size * BLOCKS_TOGETHER, n_jobs)
-        return pooled, log_mass
+            run_blocks(collect_blocks, queued.n_rows, size * BLOCKS_TOGETHER, n_jobs)
 
     def kept_share(self, tol, n_blocks=20):
         """The share of pairs that matter, judged by some blocks of the keys as queries."""
@@ -190,25 +230,25 @@ class BlocksPooler:
         return int(np.clip(BLOCK_QUERIES * np.sqrt(ratio), FEWEST_QUERIES, BLOCK_QUERIES))
 
     @np.errstate(all="ignore")
-    def _sums(self, queued, places, size, tol):
-        """Weighted sums of the columns, and log_mass, for queries in kd order, in blocks of `size`."""
-        sums, log_mass = np.empty((len(places), self.columns.shape[2])), np.empty(len(places))
+    def _sums(self, queued, places, size, wanted):
+        """The sums that are wanted, and log_mass, for queries in kd order, in blocks of `size`."""
+        sums, log_mass = np.empty((len(places), wanted.width)), np.empty(len(places))
         for piece in _pieces(len(places), size):
-            sums[piece], log_mass[piece] = self._block_sums(queued.take(places[piece]), tol)
+            sums[piece], log_mass[piece] = self._block_sums(queued.take(places[piece]), wanted)
         empty = np.flatnonzero(sums[:, -1] == 0)
         if len(empty) and self.raw.shape[2] <= MOST_FEATURES:
-            sums[empty], sure = self.nearest.sums(queued.take(places[empty]))
+            sums[empty, -self.columns.shape[2] :], sure = self.nearest.sums(queued.take(places[empty]))
             empty = empty[~sure]
         for piece in _pieces(len(empty), size):
-            sums[empty[piece]] = self._nearest_sums(queued.take(places[empty[piece]]))
+            sums[empty[piece]] = self._nearest_sums(queued.take(places[empty[piece]]), wanted)
         return sums, log_mass
 
-    def _block_sums(self, block, tol):
-        """Weighted sums and log_mass by the keys that matter to a block."""
-        kept, half = self._plan(block, tol), block.n_rows // 2
+    def _block_sums(self, block, wanted):
+        """The sums that are wanted, and log_mass, by the keys that matter to a block."""
+        kept, half = self._plan(block, wanted.tol), block.n_rows // 2
         if self._fits(kept) or block.n_rows <= FEWEST_QUERIES:
-            return self._sums_among(kept, block, has_nearest=not self.kernel.compact)
-        halves = [self._block_sums(block.take(part), tol) for part in (slice(half), slice(half, None))]
+            return self._sums_among(kept, block, wanted, has_nearest=not self.kernel.compact)
+        halves = [self._block_sums(block.take(part), wanted) for part in (slice(half), slice(half, None))]
         return tuple(map(np.concatenate, zip(*halves, strict=True)))
 
     def _fits(self, kept):
@@ -216,23 +256,23 @@ class BlocksPooler:
         numbers = 2 * self.raw.shape[2] + 2 + self.columns.shape[2]
         return self.leaves.counts[kept].sum() * numbers <= GATHERED_NUMBERS
 
-    def _nearest_sums(self, block):
+    def _nearest_sums(self, block, wanted):
         """Sums over the nearest keys, for a block of queries without any weight."""
         least, furthest = self.leaves.nearest(*_box(block.raw)), self.leaves.furthest(*_box(block.raw))
         others = self.leaves.counts > (block.own is not None)  # leaves with a key that is left
         reach = np.min(furthest, where=others, initial=np.inf) * (1 + ROUNDING)
-        return self._sums_among(np.flatnonzero(least <= reach), block, has_nearest=True)[0]
+        return self._sums_among(np.flatnonzero(least <= reach), block, wanted, has_nearest=True)[0]
 
-    def _sums_among(self, kept, block, has_nearest):
-        """Weighted sums and log_mass by the keys of the leaves `kept`."""
+    def _sums_among(self, kept, block, wanted, has_nearest):
+        """The sums that are wanted, and log_mass, by the keys of the leaves `kept`."""
         if len(kept) == 0:
-            return np.zeros((block.n_rows, self.columns.shape[2])), np.full(block.n_rows, -np.inf)
+            return np.zeros((block.n_rows, wanted.width)), np.full(block.n_rows, -np.inf)
         if not self._fits(kept):
-            return self.dense.collect_sums(block)
+            return wanted.collect(self.dense, block)
         raw, columns = self._gather(self.raw, kept), self._gather(self.columns, kept)
         few = self.dense.among(raw, columns, np.mean(_box(block.raw), axis=0), has_nearest)
         own = None if block.own is None else self._own_among(kept, self.place[block.own])
-        return few.collect_sums(few.distances.block(block.raw, own, block.kept))
+        return wanted.collect(few, few.distances.block(block.raw, own, block.kept))
 
     def _gather(self, leaves, kept):
         """The rows of the leaves `kept` out of all leaves (n_leaves, size, k)."""

@@ -22,7 +22,7 @@ from .._threads import run_blocks
 from ._average import AveragePooler, is_flat
 from ._distances import SAFE_NORM, Distances
 from ._nearest import Nearest
-from ._slopes import careful_slopes
+from ._slopes import dense_slopes
 
 BLOCK_PAIRS = 512 * 256
 """Pairs in a block: a MiB of weights, which stays in the cache of a core."""
@@ -150,7 +150,7 @@ class DensePooler:
 
     def slopes(self, rows=slice(None), n_jobs=None, tol=0.0):
         """Pooled values, log_mass and slopes in leave-one-out, as every engine gives them."""
-        return careful_slopes(self, np.arange(len(self.engine.rows))[rows], n_jobs)
+        return dense_slopes(self, np.arange(len(self.engine.rows))[rows], n_jobs)
 
     # Blocks of queries and of keys.
 
@@ -185,8 +185,13 @@ class DensePooler:
         """
         return self._collect(block, self._sums)
 
-    def collect_products(self, block):
-        """Weights (b, n_keys), kernel times key, up to a factor for each query, and log_mass (b,)."""
+    def collect_products(self, block, careful=False):
+        """Weights (b, n_keys), kernel times key, up to a factor for each query, and log_mass (b,).
+
+        `careful` ones come from differences even where products are safe.
+        """
+        if careful:
+            return self._collect_alike(block, self._products, by_product=False)
         return self._collect(block, self._products)
 
     # Collecting a stream of (rows, keys, weights) into one array, and the mass of its rows.
@@ -255,7 +260,7 @@ class DensePooler:
             result[empty], _ = reduce(ties, len(empty))
         return result, np.log(mass) + shift
 
-    def _distance_blocks(self, block, key_blocks, by_product, factor=1.0):
+    def distance_blocks(self, block, key_blocks, by_product, factor=1.0):
         """Stream (block of keys, factor * t), t in a buffer that is used again."""
         source = self.distances.by_product if by_product else self.distances.by_difference
         write = source(block, factor)
@@ -269,7 +274,7 @@ class DensePooler:
             yield keys, t
 
     @staticmethod
-    def _leave_out(block, rows, keys, weights):
+    def leave_out(block, rows, keys, weights):
         """Reduce the weights of own keys to what they keep; `weights` are those of some rows of the block."""
         if block.own is not None:
             i, columns, kept = block.own_pairs(rows, keys)
@@ -296,17 +301,17 @@ class DensePooler:
         """Stream all weights."""
         weigh = self._weigh_products if by_product else self._weigh_differences
         rows = slice(None)
-        for keys, t in self._distance_blocks(block, key_blocks, by_product):
-            yield rows, keys, self._leave_out(block, rows, keys, weigh(block, rows, keys, t))
+        for keys, t in self.distance_blocks(block, key_blocks, by_product):
+            yield rows, keys, self.leave_out(block, rows, keys, weigh(block, rows, keys, t))
 
     def _sparse_weights(self, block, key_blocks, nearest, by_product):
         """Stream the weights of the rows that have a key inside, noting the nearest keys of every row."""
         weigh = self._weigh_products if by_product else self._weigh_differences
-        for j, (keys, t) in enumerate(self._distance_blocks(block, key_blocks, by_product)):
+        for j, (keys, t) in enumerate(self.distance_blocks(block, key_blocks, by_product)):
             least = nearest.note(j, keys, self._hide_own(block, slice(None), keys, t))
             rows = np.flatnonzero(least <= self.edge + self._slack(self.edge))
             if len(rows):
-                yield rows, keys, self._leave_out(block, rows, keys, weigh(block, rows, keys, t[rows]))
+                yield rows, keys, self.leave_out(block, rows, keys, weigh(block, rows, keys, t[rows]))
 
     @staticmethod
     def _slack(t):
@@ -331,18 +336,23 @@ class DensePooler:
 
     def _unbounded_weights(self, block, key_blocks, by_product):
         """Stream all weights."""
-        weight = self.kernel.weight or self.kernel
-        if not self.kernel.gaussian:
-            for keys, t in self._distance_blocks(block, key_blocks, by_product):
-                if by_product and self.kernel.exponential:
-                    self._mend(block, keys, t)
-                yield slice(None), keys, self._leave_out(block, slice(None), keys, weight(t))
+        if self.kernel.gaussian:
+            for keys, weights in self.gaussian_weights(block, key_blocks, by_product):
+                yield slice(None), keys, weights
             return
+        weight = self.kernel.weight or self.kernel
+        for keys, t in self.distance_blocks(block, key_blocks, by_product):
+            if by_product and self.kernel.exponential:
+                self._mend(block, keys, t)
+            yield slice(None), keys, self.leave_out(block, slice(None), keys, weight(t))
+
+    def gaussian_weights(self, block, key_blocks, by_product):
+        """Stream (block of keys, weights) of a Gaussian, in a buffer that is used again."""
         deep = self._is_deep(block, by_product)
-        for keys, exponents in self._distance_blocks(block, key_blocks, by_product, factor=-0.5):
+        for keys, exponents in self.distance_blocks(block, key_blocks, by_product, factor=-0.5):
             if deep:
                 np.maximum(exponents, np.full(exponents.shape[1], LOWEST_EXPONENT), out=exponents)
-            yield slice(None), keys, self._leave_out(block, slice(None), keys, np.exp(exponents, out=exponents))
+            yield keys, self.leave_out(block, slice(None), keys, np.exp(exponents, out=exponents))
 
     def _mend(self, block, keys, t):
         """Take rows with a small t from differences: its square root would magnify the rounding of a product."""
@@ -354,7 +364,7 @@ class DensePooler:
         """Whether, judged by a sample of pairs, exp would often underflow: that costs more than a floor."""
         step = max(1, len(self.engine.weights) // 256)
         sample = [slice(0, len(self.engine.weights), step)]
-        ((_, exponents),) = self._distance_blocks(block.take(slice(16)), sample, by_product, factor=-0.5)
+        ((_, exponents),) = self.distance_blocks(block.take(slice(16)), sample, by_product, factor=-0.5)
         return np.mean(exponents < LOWEST_EXPONENT) > 0.01
 
     # The careful pass, on the blocks of keys that are near enough to matter.
@@ -362,7 +372,7 @@ class DensePooler:
     def _survey(self, block, key_blocks, by_product):
         """The nearest keys of every row."""
         nearest = Nearest.among(key_blocks, block.n_rows)
-        for j, (keys, t) in enumerate(self._distance_blocks(block, key_blocks, by_product)):
+        for j, (keys, t) in enumerate(self.distance_blocks(block, key_blocks, by_product)):
             nearest.note(j, keys, self._hide_own(block, slice(None), keys, t))
         return nearest
 
@@ -376,7 +386,7 @@ class DensePooler:
         """Stream the weights of a compact kernel."""
         near = nearest.t <= self.edge + self._slack(self.edge)
         for rows, keys, t in self._near_differences(block, key_blocks, near):
-            yield rows, keys, self._leave_out(block, rows, keys, self.kernel(t))
+            yield rows, keys, self.leave_out(block, rows, keys, self.kernel(t))
 
     def _tie_weights(self, block, key_blocks, nearest):
         """Stream weight 1 for the nearest keys of each row."""
@@ -385,7 +395,7 @@ class DensePooler:
         t0 = self.distances.to_key(block.raw, nearest.first())
         for rows, keys, t in self._near_differences(block, key_blocks, near):
             ties = (t <= t0[rows, None] * (1 + EDGE)).astype(float)
-            yield rows, keys, self._leave_out(block, rows, keys, ties)
+            yield rows, keys, self.leave_out(block, rows, keys, ties)
 
     def _dominant_pairs(self, block, key_blocks, nearest):
         """Stream (rows, block of keys, i, j): key j of the block may matter to query rows[i]."""
@@ -417,7 +427,7 @@ class DensePooler:
             relative = self.distances.relative(block.raw[row], anchor[row], keys.start + j)
             weights = np.zeros((len(rows), keys.stop - keys.start))
             weights[i, j] = np.exp(self._log_change(t0[row], relative))
-            yield rows, keys, self._leave_out(block, rows, keys, weights)
+            yield rows, keys, self.leave_out(block, rows, keys, weights)
 
     def _log_change(self, start, change):
         """log K(start + change) - log K(start); as an integral of the slope where the difference would cancel."""

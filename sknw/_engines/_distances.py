@@ -90,6 +90,11 @@ class Distances:
         """The keys (d, n) in bandwidths from the centre."""
         return self._augmented[:-2]
 
+    @property
+    def largest_norm(self):
+        """The greatest |x|² of the keys, in bandwidths from the centre."""
+        return self._augmented[-2].max()
+
     def _used(self, rows):
         if len(self.features) == rows.shape[1]:
             return rows
