@@ -20,7 +20,7 @@ from ._progress import CallbackSupportMixin, Task
 from ._search import Search
 from ._weights import has_one_unit, kept_fraction, means_of_others
 
-STAGES = {"loo": 2, "loo_ard": 4}
+STAGES = {"loo": 2, "loo_ard": 5}
 """How many parts, at most, the search of each learned bandwidth has."""
 
 RECORD = ("loo_loss_", "loo_path_", "loo_rows_", "n_iter_")

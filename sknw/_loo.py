@@ -7,7 +7,7 @@ mean of the others: to drop such rows would make ever smaller bandwidths look ev
 
 import numpy as np
 
-from ._weights import means_of_others
+from ._weights import means_of_others, sample_size
 
 SEARCH_PAIRS, FINAL_PAIRS = 10**7, 10**8
 """Pairs of a row and a key in one evaluation, during a search and at its end, where the cost grows with them."""
@@ -44,6 +44,7 @@ class LeaveOneOutLoss:
         self.others = means_of_others(values, weights) if mean_where_empty else None
         self.shares = weights[rows] / weights[rows].max()
         self.shares /= self.shares.sum()
+        self.sample_size = sample_size(weights[rows])
 
     def __call__(self, bandwidth):
         """The loss."""
@@ -62,14 +63,28 @@ class LeaveOneOutLoss:
             gradient += 2 * np.einsum("q,qv,qfv->f", self.shares[part], errors, slopes)
         return loss, gradient
 
+    def gain(self, bandwidth, other):
+        """By how much the loss of a bandwidth is less than that of another, in standard errors of the difference."""
+        squares = []
+        for h in (bandwidth, other):
+            pooled, log_mass = self.prepare(h).pool(None, self.rows, self.n_jobs, self.tol)
+            squares.append(np.square(self._errors(pooled, log_mass, self.rows)).sum(axis=1))
+        gains = squares[1] - squares[0]
+        mean = self.shares @ gains
+        variance = self.shares @ np.square(gains - mean) / self.sample_size
+        return mean / np.sqrt(variance) if variance > 0 else np.sign(mean) * np.inf
+
     def _share_of_loss(self, pooled, log_mass, part):
         """What some of the rows contribute to the loss, and their errors (b, n_values)."""
-        rows = self.rows[part]
+        errors = self._errors(pooled, log_mass, self.rows[part])
+        return self.shares[part] @ np.square(errors).sum(axis=1), errors
+
+    def _errors(self, pooled, log_mass, rows):
+        """What predictions of some rows (b, n_values) are off by."""
         if self.others is not None:
             empty = np.isneginf(log_mass)
             pooled[empty] = self.others[rows[empty]]
-        errors = pooled - self.values[rows]
-        return self.shares[part] @ np.square(errors).sum(axis=1), errors
+        return pooled - self.values[rows]
 
 
 def make_losses(prepare, values, weights, linear, random_state, **parameters):

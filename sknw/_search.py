@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.optimize import minimize, minimize_scalar
 
-OCTAVES = 10
+OCTAVES = 8
 """Bandwidths are sought so many factors of two below and above the start."""
 
 BASINS = 2
@@ -37,7 +37,7 @@ NO_LOSS = 1e-14
 STRIDES = 3
 """Moves of an octave before the first run of L-BFGS-B."""
 
-REACH = 2
+REACH = 3
 """Octaves that a run of L-BFGS-B may go."""
 
 SMALLEST_MOVE = 1 / 16
@@ -46,8 +46,11 @@ SMALLEST_MOVE = 1 / 16
 SMOOTHED_OUT = 3
 """Octaves above the start from which on it is tried to ignore a feature."""
 
+SIGNIFICANT = 2
+"""Standard errors that a factor for each feature must gain on a common one, which has less to fit noise with."""
+
 AT_THE_EDGE = (
-    "the leave-one-out loss is least at the lower end of the search, 1/1024 of Silverman's bandwidth; give bandwidth a "
+    "the leave-one-out loss is least at the lower end of the search, 1/256 of Silverman's bandwidth; give bandwidth a "
     "number, or take another kernel"
 )
 NOT_CONVERGED = (
@@ -110,8 +113,9 @@ class Stage:
 class Search:
     """A search for the bandwidth (n_features,) of least loss around a start; features where that is inf stay ignored.
 
-    `first_loss` is minimised to the end, then `final_loss`, which may be the same, in a few steps. `task` watches: it
-    is asked for subtasks, which end with the best bandwidth so far and say whether to stop.
+    `first_loss` is minimised to the end, then `final_loss`, which may be the same, in a few steps. Losses have a
+    gradient (`with_gradient`), and know by how many standard errors one bandwidth is better than another (`gain`).
+    `task` watches: it is asked for subtasks, which end with the best bandwidth so far and say whether to stop.
     """
 
     def __init__(self, start, first_loss, final_loss, task):
@@ -130,7 +134,7 @@ class Search:
         return self._learned(best * self.start)
 
     def each(self, by_gradient):
-        """Learn a factor for each feature."""
+        """Learn a factor for each feature; a common one, if that is as good but for what may be chance."""
         if self._is_flat():
             return self._learned(self.start)
         bandwidth = self._best_factor(finite=True) * self.start
@@ -138,7 +142,11 @@ class Search:
         bandwidth = self._in_stage("search", self.first_loss, minimise, bandwidth)
         if self.final_loss is not self.first_loss and by_gradient:
             bandwidth = self._in_stage("final search", self.final_loss, self._finish, bandwidth)
-        return self._learned(self._in_stage("smoothing out", self.final_loss, self._smooth_out, bandwidth))
+        bandwidth = self._in_stage("smoothing out", self.final_loss, self._smooth_out, bandwidth)
+        common = self._best_factor() * self.start
+        if not self.stopped and self.final_loss.gain(bandwidth, common) <= SIGNIFICANT:
+            return self.factor()
+        return self._learned(bandwidth)
 
     def _learned(self, bandwidth):
         return Learned(bandwidth, self.path, self.n_evaluations, self.warning)
@@ -213,7 +221,7 @@ class Search:
     def _descend(self, stage, bandwidth):
         """Strides, then L-BFGS-B to the end."""
         octaves = self._stride(stage, self._octaves(bandwidth))
-        if not self._minimise(stage, octaves, MOST_EVALUATIONS, 1e-9):
+        if not self._minimise(stage, octaves, MOST_EVALUATIONS, 1e-8):
             self.warning = NOT_CONVERGED.format(len(stage.losses))
 
     def _finish(self, stage, bandwidth):

@@ -10,7 +10,7 @@ class Loss:
     """A function of the octaves (n_features,) above a start of one, with its gradient by log bandwidths."""
 
     def __init__(self, function, slope=None):
-        self.function, self.slope, self.asked = function, slope, []
+        self.function, self.slope, self.asked, self.errors = function, slope, [], 0.01
 
     def __call__(self, bandwidth):
         self.asked.append(bandwidth)
@@ -19,6 +19,10 @@ class Loss:
 
     def with_gradient(self, bandwidth):
         return self(bandwidth), self.slope(np.log2(bandwidth)) / np.log(2)
+
+    def gain(self, bandwidth, other):
+        with np.errstate(divide="ignore"):
+            return (self.function(np.log2(other)) - self.function(np.log2(bandwidth))) / self.errors
 
 
 class Watch:
@@ -132,6 +136,14 @@ def test_nothing_leaves_the_bounds(by_gradient):
     search(away, (1.0, 1.0)).each(by_gradient)
     octaves = np.log2(away.asked)
     assert np.all((np.abs(octaves) <= OCTAVES + 1e-9) | (octaves == np.inf))
+
+
+@pytest.mark.parametrize("errors", [0.001, 0.1])
+def test_what_may_be_chance_is_no_reason_for_a_factor_each(errors):
+    loss = bowl(1.5, 2.5)
+    loss.errors = errors
+    octaves = np.log2(search(loss, (1.0, 1.0)).each(True).bandwidth)
+    np.testing.assert_allclose(octaves, [1.5, 2.5] if errors < 0.01 else [2.0, 2.0], atol=0.01)
 
 
 def test_the_first_step_of_a_descent_is_not_to_the_corner():

@@ -10,8 +10,8 @@ most (1 + the Lebesgue constant of p nodes), which is below 2 + (2 / pi) log(p +
 
 Slopes also take E(u) = -u dK / du, which is how K grows with log h. Its terms serve K as well, and are hardly more:
 
-* the Gaussian has E = u² K = K'' + K, so that |E^(p)| <= 1.09 sqrt(p!) (1 + sqrt((p + 1) (p + 2))) exp(-u² / 4), at most
-  p + 2.5 times the bound for K;
+* the Gaussian has E = u² K = K'' + K, so that |E^(p)| <= 1.09 sqrt(p!) (1 + sqrt((p + 1) (p + 2))) exp(-u² / 4), which
+  is at most p + 2.5 times the bound for K;
 * the logistic kernel, with u / 2 = x + iy, has K = 1 / cosh² and E = 2 (x + iy) sinh / cosh³, all of x + iy. There
   |sinh| <= cosh x and |cosh|² = cosh² x - sin² y >= cosh² x cos² y, so E is at most
   2 (|x| + |y|) / (cosh² x cos³ y) <= M = (0.9 + b) / cos³(b / 2), and K at most 1 / cos²(b / 2) < M.

@@ -20,7 +20,7 @@ from scipy.special import roots_sh_legendre
 from .._kernels import EDGE
 from .._threads import run_blocks
 from ._average import AveragePooler, is_flat
-from ._distances import SAFE_NORM, Distances
+from ._distances import SAFE_NORM, Distances, extent_of
 from ._nearest import Nearest
 from ._slopes import dense_slopes
 
@@ -74,6 +74,11 @@ class DenseEngine:
         self.columns = np.column_stack([(scaled - self.lowest) * self.weights[:, None], self.weights])
 
     @cached_property
+    def extent(self):
+        """What distances need to know of the keys, whatever the bandwidth."""
+        return extent_of(self.keys)
+
+    @cached_property
     def own(self):
         """The position of each row (n_rows,) among the keys, -1 without weight."""
         own = np.full(len(self.rows), -1)
@@ -89,7 +94,7 @@ class DenseEngine:
 
     def prepare(self, kernel, bandwidth):
         """A pooler for one kernel and one bandwidth vector (n_features,)."""
-        pooler = DensePooler(self, kernel, Distances(self.keys, bandwidth))
+        pooler = DensePooler(self, kernel, Distances(self.keys, self.extent, bandwidth))
         return AveragePooler(pooler) if is_flat(kernel, bandwidth) else pooler
 
     def offer(self, kernel, bandwidth, tol):

@@ -49,15 +49,23 @@ class Block(NamedTuple):
         return here, own[here] - keys.start, self.kept[rows][here]
 
 
-class Distances:
-    """Keys (n, d) prepared for one bandwidth vector (d,); an infinite bandwidth ignores its feature."""
+def extent_of(keys):
+    """The least and the greatest of each feature of the keys (n, d), and half the median, (3, d)."""
+    return np.stack([keys.min(axis=0), keys.max(axis=0), np.median(keys / 2, axis=0)])
 
-    def __init__(self, keys, bandwidth):
+
+class Distances:
+    """Keys (n, d) prepared for one bandwidth vector (d,); an infinite bandwidth ignores its feature.
+
+    `extent` (3, d) is what `extent_of` the keys is.
+    """
+
+    def __init__(self, keys, extent, bandwidth):
         self.features = np.flatnonzero(np.isfinite(bandwidth))
         columns = np.ascontiguousarray(self._used(keys).T)
         bandwidth = bandwidth[self.features] if len(self.features) else np.ones(1)
 
-        low, high, centre = columns.min(axis=1), columns.max(axis=1), np.median(columns / 2, axis=1)
+        low, high, centre = self._used(extent)
         spread = np.maximum(high / 2 - centre, centre - low / 2)
         # squares must not overflow; at 2**-500 of the spread every weight has long reached its limit
         largest = np.maximum(high, -low)
