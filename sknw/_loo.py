@@ -72,7 +72,7 @@ class LeaveOneOutLoss:
         gains = squares[1] - squares[0]
         mean = self.shares @ gains
         variance = self.shares @ np.square(gains - mean) / self.sample_size
-        return mean / np.sqrt(variance) if variance > 0 else np.sign(mean) * np.inf
+        return mean / np.sqrt(variance) if variance > 0 else (np.inf if mean > 0 else 0.0)
 
     def _share_of_loss(self, pooled, log_mass, part):
         """What some of the rows contribute to the loss, and their errors (b, n_values)."""

@@ -10,7 +10,7 @@ class Loss:
     """A function of the octaves (n_features,) above a start of one, with its gradient by log bandwidths."""
 
     def __init__(self, function, slope=None):
-        self.function, self.slope, self.asked, self.errors = function, slope, [], 0.01
+        self.function, self.slope, self.asked, self.errors = function, slope, [], 1e-4
 
     def __call__(self, bandwidth):
         self.asked.append(bandwidth)
@@ -56,7 +56,7 @@ def search(loss, start=(1.0,), watch=None, final=None):
     return Search(np.array(start), loss, final or loss, watch or Watch())
 
 
-@pytest.mark.parametrize("centre", [-7.3, -0.2, 0.0, 3.33, 9.8])
+@pytest.mark.parametrize("centre", [-6.3, -0.2, 0.0, 3.33, 7.8])
 def test_one_factor_is_found_to_its_precision(centre):
     learned = search(bowl(centre, centre), (1.0, 1.0)).factor()
     np.testing.assert_allclose(np.log2(learned.bandwidth), centre, atol=0.01)
@@ -138,7 +138,7 @@ def test_nothing_leaves_the_bounds(by_gradient):
     assert np.all((np.abs(octaves) <= OCTAVES + 1e-9) | (octaves == np.inf))
 
 
-@pytest.mark.parametrize("errors", [0.001, 0.1])
+@pytest.mark.parametrize("errors", [1e-4, 0.1])
 def test_what_may_be_chance_is_no_reason_for_a_factor_each(errors):
     loss = bowl(1.5, 2.5)
     loss.errors = errors
@@ -150,15 +150,15 @@ def test_the_first_step_of_a_descent_is_not_to_the_corner():
     steep = Loss(lambda octaves: 1e3 + np.minimum(octaves, 99) @ [30.0, -20.0], lambda octaves: np.array([30.0, -20.0]))
     search(steep, (1.0, 1.0)).each(True)
     inside = np.log2([bandwidth for bandwidth in steep.asked if np.isfinite(bandwidth).all()])
-    assert {tuple(np.round(octaves)) for octaves in inside} >= {(-10, 10)}
+    assert {tuple(np.round(octaves)) for octaves in inside} >= {(-OCTAVES, OCTAVES)}
     descent = inside[2 * OCTAVES + 4 :]
     assert np.abs(np.diff(descent, axis=0)).max() <= 2 * REACH
 
 
 def test_the_final_loss_has_the_last_word():
-    first, final = bowl(2.0, 2.0), bowl(2.6, 1.7)
+    first, final = bowl(2.0, 2.0), bowl(2.6, 1.4)
     learned = search(first, (1.0, 1.0), final=final).each(True)
-    np.testing.assert_allclose(np.log2(learned.bandwidth), [2.6, 1.7], atol=0.05)
+    np.testing.assert_allclose(np.log2(learned.bandwidth), [2.6, 1.4], atol=0.05)
     assert len(final.asked) <= 15
     assert learned.n_evaluations == len(first.asked) + len(final.asked)
     first, final = bowl(2.0), bowl(2.8)

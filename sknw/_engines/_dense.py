@@ -36,6 +36,9 @@ MAX_KEY_BLOCKS = 1024
 ROUNDING = 1e-9
 """A relative width in 1 + t, far above what a matrix product errs by for queries within SAFE_NORM."""
 
+T_ROUNDING = 1e-14
+"""What t, as a sum of squared differences, errs by: some units in the last place for each feature."""
+
 CLOSE = 1e-6
 """t / (1 + |q|²)², under which the square root of t as a matrix product errs by more than 3e-13."""
 
@@ -229,24 +232,24 @@ class DensePooler:
     def _collect_alike(self, block, reduce, by_product):
         """`_collect` for queries that all take products, or all take differences."""
         key_blocks, nearest = self._key_blocks(block.n_rows), None
-        if not self.kernel.compact:
-            stream, enough = self._unbounded_weights(block, key_blocks, by_product), TINY_MASS
-        else:
+        if self.kernel.compact:
             enough = (1 + block.norms) / SAFE_NORM if by_product and not self.kernel.jumps else np.finfo(float).tiny
-            if self._is_crowded(block, key_blocks[0]):
-                stream = self._crowded_weights(block, key_blocks, by_product)
-            else:
-                nearest = Nearest.among(key_blocks, block.n_rows)
-                stream = self._sparse_weights(block, key_blocks, nearest, by_product)
+        else:
+            enough = TINY_MASS
+        if by_product and not self.kernel.compact:
+            stream = self._unbounded_weights(block, key_blocks)
+        elif self._is_crowded(block, key_blocks[0]):
+            stream = self._crowded_weights(block, key_blocks, by_product)
+        else:
+            nearest = Nearest.among(key_blocks, block.n_rows)
+            stream = self._sparse_weights(block, key_blocks, nearest, by_product)
         result, mass = reduce(stream, block.n_rows)
         log_mass = np.log(mass)
         weak = np.flatnonzero(~(mass >= enough))
         if len(weak):
             few = block.take(weak)
-            if nearest is None:
-                nearest = self._survey(few, key_blocks, by_product and self.kernel.compact)
-            else:
-                nearest = nearest.take(weak)
+            by_product = by_product and self.kernel.compact  # near enough for windows
+            nearest = self._survey(few, key_blocks, by_product) if nearest is None else nearest.take(weak)
             result[weak], log_mass[weak] = self._collect_nearby(few, key_blocks, nearest, reduce)
         return result, log_mass + np.log(self.engine.largest_weight)
 
@@ -255,7 +258,7 @@ class DensePooler:
         if self.kernel.compact:
             stream, shift = self._window_weights(block, key_blocks, nearest), 0.0
         else:
-            anchor = self._nearest_keys(block, key_blocks, nearest)
+            anchor = nearest.first() if self._is_sure(nearest) else self._nearest_keys(block, key_blocks, nearest)
             shift = self.kernel.log(self.distances.to_key(block.raw, anchor))
             stream = self._softmax_weights(block, key_blocks, nearest, anchor)
         result, mass = reduce(stream, block.n_rows)
@@ -294,13 +297,13 @@ class DensePooler:
             t[i[kept == 0], columns[kept == 0]] = np.inf
         return t
 
-    # The fast pass of compact kernels.
+    # The fast pass of compact kernels, and of all where few keys matter to a query.
 
     def _is_crowded(self, block, keys):
-        """Whether most queries, judged by the first few, have some of `keys` within the support."""
+        """Whether most queries, judged by the first few, have some of `keys` near."""
         few = slice(16)
         t = self._hide_own(block, few, keys, self.distances.differences(block.raw[few], keys))
-        return np.mean(t.min(axis=1) <= self.edge) > 0.5
+        return np.mean(self._is_near(t.min(axis=1))) > 0.5
 
     def _crowded_weights(self, block, key_blocks, by_product):
         """Stream all weights."""
@@ -310,19 +313,28 @@ class DensePooler:
             yield rows, keys, self.leave_out(block, rows, keys, weigh(block, rows, keys, t))
 
     def _sparse_weights(self, block, key_blocks, nearest, by_product):
-        """Stream the weights of the rows that have a key inside, noting the nearest keys of every row."""
+        """Stream the weights of the rows that have a key near, noting the nearest keys of every row."""
         weigh = self._weigh_products if by_product else self._weigh_differences
         for j, (keys, t) in enumerate(self.distance_blocks(block, key_blocks, by_product)):
             least = nearest.note(j, keys, self._hide_own(block, slice(None), keys, t))
-            rows = np.flatnonzero(least <= self.edge + self._slack(self.edge))
+            rows = np.flatnonzero(self._is_near(least))
             if len(rows):
                 yield rows, keys, self.leave_out(block, rows, keys, weigh(block, rows, keys, t[rows]))
+
+    def _is_near(self, t):
+        """Whether keys at t may be inside the support, or have a weight that shows in a mass of TINY_MASS."""
+        if self.kernel.compact:
+            return t <= self.edge + self._slack(self.edge)
+        return self.kernel.log(t) > LOWEST_EXPONENT / 2
 
     @staticmethod
     def _slack(t):
         return ROUNDING * (1 + t)
 
     def _weigh_differences(self, block, rows, keys, t):
+        if self.kernel.gaussian:
+            t *= -0.5
+            return np.exp(np.maximum(t, np.full(t.shape[1], LOWEST_EXPONENT), out=t), out=t)
         return self.kernel(t)
 
     def _weigh_products(self, block, rows, keys, t):
@@ -339,22 +351,22 @@ class DensePooler:
 
     # The fast pass of kernels without an edge.
 
-    def _unbounded_weights(self, block, key_blocks, by_product):
-        """Stream all weights."""
+    def _unbounded_weights(self, block, key_blocks):
+        """Stream all weights, from products."""
         if self.kernel.gaussian:
-            for keys, weights in self.gaussian_weights(block, key_blocks, by_product):
+            for keys, weights in self.gaussian_weights(block, key_blocks):
                 yield slice(None), keys, weights
             return
         weight = self.kernel.weight or self.kernel
-        for keys, t in self.distance_blocks(block, key_blocks, by_product):
-            if by_product and self.kernel.exponential:
+        for keys, t in self.distance_blocks(block, key_blocks, by_product=True):
+            if self.kernel.exponential:
                 self._mend(block, keys, t)
             yield slice(None), keys, self.leave_out(block, slice(None), keys, weight(t))
 
-    def gaussian_weights(self, block, key_blocks, by_product):
-        """Stream (block of keys, weights) of a Gaussian, in a buffer that is used again."""
-        deep = self._is_deep(block, by_product)
-        for keys, exponents in self.distance_blocks(block, key_blocks, by_product, factor=-0.5):
+    def gaussian_weights(self, block, key_blocks):
+        """Stream (block of keys, weights) of a Gaussian from products, in a buffer that is used again."""
+        deep = self._is_deep(block)
+        for keys, exponents in self.distance_blocks(block, key_blocks, by_product=True, factor=-0.5):
             if deep:
                 np.maximum(exponents, np.full(exponents.shape[1], LOWEST_EXPONENT), out=exponents)
             yield keys, self.leave_out(block, slice(None), keys, np.exp(exponents, out=exponents))
@@ -365,11 +377,11 @@ class DensePooler:
         if len(close):
             t[close] = self.distances.differences(block.raw[close], keys)
 
-    def _is_deep(self, block, by_product):
+    def _is_deep(self, block):
         """Whether, judged by a sample of pairs, exp would often underflow: that costs more than a floor."""
         step = max(1, len(self.engine.weights) // 256)
         sample = [slice(0, len(self.engine.weights), step)]
-        ((_, exponents),) = self.distance_blocks(block.take(slice(16)), sample, by_product, factor=-0.5)
+        ((_, exponents),) = self.distance_blocks(block.take(slice(16)), sample, by_product=True, factor=-0.5)
         return np.mean(exponents < LOWEST_EXPONENT) > 0.01
 
     # The careful pass, on the blocks of keys that are near enough to matter.
@@ -411,6 +423,12 @@ class DensePooler:
         for rows, keys, t in self._near_differences(block, key_blocks, near):
             self._hide_own(block, rows, keys, t)
             yield rows, keys, *np.nonzero(self.kernel.log(t) > lowest[rows, None])
+
+    @np.errstate(all="ignore")
+    def _is_sure(self, nearest):
+        """Whether the nearest keys are so near that the rounding of their t does not matter to their weights."""
+        log, t = self.kernel.log, nearest.t.min(axis=0)
+        return bool(np.all(log(t * (1 - T_ROUNDING)) - log(t * (1 + T_ROUNDING)) < 1e-6))
 
     def _nearest_keys(self, block, key_blocks, nearest):
         """The nearest key of each row, (b,), also where distances agree in nearly all their digits."""

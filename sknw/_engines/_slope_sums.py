@@ -158,7 +158,7 @@ def _weights(pooler, block, key_blocks):
     """Stream (block of keys, K, G), own keys reduced to what they keep; G is without its factor of -2."""
     kernel = pooler.kernel
     if kernel.gaussian:
-        for keys, weights in pooler.gaussian_weights(block, key_blocks, by_product=True):
+        for keys, weights in pooler.gaussian_weights(block, key_blocks):
             yield keys, weights, weights
         return
     for keys, t in pooler.distance_blocks(block, key_blocks, by_product=kernel.smooth):
