@@ -18,6 +18,7 @@ from ._kernels import KERNELS, Kernel
 from ._loo import make_losses
 from ._progress import CallbackSupportMixin, Task
 from ._search import Search
+from ._threads import single_threaded_blas
 from ._weights import has_one_unit, kept_fraction, means_of_others
 
 STAGES = {"loo": 2, "loo_ard": 5}
@@ -132,9 +133,10 @@ class NadarayaWatson(CallbackSupportMixin, BaseEstimator):
             tol=self.tol,
             n_jobs=self.n_jobs,
         )
-        search = Search(start, first_loss, final_loss, task)
         by_gradient = kept["_kernel"].log_slope is not None
-        learned = search.each(by_gradient) if self.bandwidth == "loo_ard" else search.factor()
+        with single_threaded_blas():  # once for many evaluations
+            search = Search(start, first_loss, final_loss, task)
+            learned = search.each(by_gradient) if self.bandwidth == "loo_ard" else search.factor()
         if learned.warning:
             warnings.warn(learned.warning, ConvergenceWarning, stacklevel=4)
         return {
