@@ -34,7 +34,7 @@ MOST_EVALUATIONS, FINAL_EVALUATIONS = 300, 10
 NO_LOSS = 1e-14
 """A fraction of the largest loss that is as good as none."""
 
-STRIDES = 3
+STRIDES = 4
 """Moves of an octave before the first run of L-BFGS-B."""
 
 REACH = 3
