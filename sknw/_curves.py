@@ -4,7 +4,7 @@ from numbers import Integral
 
 import numpy as np
 from sklearn.base import is_classifier
-from sklearn.utils import check_consistent_length
+from sklearn.utils import check_consistent_length, column_or_1d
 
 from ._drawing import add_legend, check_estimator, feature_names, import_pyplot, line_colours, make_axes, plot_line
 
@@ -233,9 +233,10 @@ def _points_and_values(estimator, X, y):
     check_consistent_length(points, y)
     if not is_classifier(estimator):
         return points, _as_columns(y, (len(points), estimator.values_.shape[1]), "y")
-    values = np.asarray(y)[:, None] == estimator.classes_
-    if not values.any(axis=1).all():
-        unknown = np.unique(np.asarray(y)[~values.any(axis=1)])
+    labels = column_or_1d(y).astype(object)
+    values = labels[:, None] == estimator.classes_.astype(object)
+    unknown = set(labels[~values.any(axis=1)])
+    if unknown:
         raise ValueError(f"y holds labels {unknown} that the estimator was not fitted with: {estimator.classes_}")
     return points, values.astype(float)
 

@@ -22,9 +22,9 @@ class AttentionDisplay:
     attention : (n_rows, n_columns) float ndarray
         The weights, in the order of the picture; where there are many, the means of blocks of them.
     query_order : (n_queries,) int ndarray, default=None
-        The queries from top to bottom. None: as many as rows, as given.
+        The queries from top to bottom. None: as given, and all blocks are full.
     key_order : (n_keys,) int ndarray, default=None
-        The training points from left to right. None: as many as columns, as given.
+        The training points from left to right. None: as given, and all blocks are full.
     block : tuple of two ints, default=(1, 1)
         How many queries and keys a pixel stands for; the last row and column may stand for fewer.
     sorted_by : str, default=None
@@ -140,15 +140,15 @@ class AttentionDisplay:
         """
         self.ax_ = ax = make_axes(f"{type(self).__name__}.plot", ax)
         self.figure_ = ax.figure
-        orders = self.query_order, self.key_order
-        n_queries, n_keys = (
-            side if order is None else len(order) for side, order in zip(self.attention.shape, orders, strict=True)
-        )
-        bottom, right = np.multiply(self.attention.shape, self.block) - 0.5
+        n_queries, n_keys = bottom, right = np.multiply(self.attention.shape, self.block)
+        if self.query_order is not None:
+            n_queries = len(self.query_order)
+        if self.key_order is not None:
+            n_keys = len(self.key_order)
         defaults = {
             "cmap": "viridis",
             "aspect": "equal" if n_queries == n_keys else "auto",
-            "extent": (-0.5, right, bottom, -0.5),
+            "extent": (-0.5, right - 0.5, bottom - 0.5, -0.5),
         }
         im_kw = im_kw or {}
         if "norm" not in im_kw:
@@ -191,7 +191,7 @@ def _block_means(rows, query_order, key_order, query_block, key_block):
     sums, first = np.zeros((len(starts[0]), len(starts[1]))), 0
     for weights in rows:
         positions = np.arange(first, first + len(weights)) // query_block
-        np.add.at(sums, positions, np.add.reduceat(weights[:, key_order], starts[1], axis=1))
+        np.add.at(sums, positions, np.add.reduceat(weights.take(key_order, axis=1), starts[1], axis=1))
         first += len(weights)
     query_counts, key_counts = (
         np.diff(side, append=len(order)) for side, order in zip(starts, (query_order, key_order), strict=True)
