@@ -1,8 +1,20 @@
 """Nadaraya-Watson regression and classification for scikit-learn, as attention pooling."""
 
+from . import datasets
+from ._curves import CurveDisplay
+from ._display import AttentionDisplay
 from ._estimators import NadarayaWatsonClassifier, NadarayaWatsonRegressor
 from ._kernels import Kernel
+from ._path import BandwidthDisplay
 
 __version__ = "0.1.0"
 
-__all__ = ["Kernel", "NadarayaWatsonClassifier", "NadarayaWatsonRegressor"]
+__all__ = [
+    "AttentionDisplay",
+    "BandwidthDisplay",
+    "CurveDisplay",
+    "Kernel",
+    "NadarayaWatsonClassifier",
+    "NadarayaWatsonRegressor",
+    "datasets",
+]

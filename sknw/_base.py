@@ -192,12 +192,17 @@ class NadarayaWatson(CallbackSupportMixin, BaseEstimator):
         queries = self._check_queries(X)
         if not sparse_output:
             return self._attend(queries)
+        shape = len(self.keys_ if queries is None else queries), len(self.keys_)
+        blocks = self._attention_blocks(queries, np.arange(shape[0]))
+        return sparse_attention(blocks, shape, 0 if self._kernel.compact else self.tol)
+
+    def _attention_blocks(self, queries, rows):
+        """Attention weights of some rows of the queries, in blocks that follow one another."""
         if self.empty == "raise":
             self._pool(queries)  # counts the empty queries of all blocks before the first
-        n_queries, n = len(self.keys_ if queries is None else queries), len(self.keys_)
-        step = max(1, BLOCK_WEIGHTS // n)
-        blocks = (self._attend(queries, slice(start, start + step)) for start in range(0, n_queries, step))
-        return sparse_attention(blocks, (n_queries, n), 0 if self._kernel.compact else self.tol)
+        step = max(1, BLOCK_WEIGHTS // len(self.keys_))
+        for start in range(0, len(rows), step):
+            yield self._attend(queries, rows[start : start + step])
 
     def _check_queries(self, X):
         """X as an array; None, which stands for the training points without themselves, as None."""

@@ -1,0 +1,78 @@
+"""What displays share: axes, colours, lines and legends; matplotlib is imported only when something is drawn."""
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from ._base import NadarayaWatson
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""Okabe & Ito's, for all kinds of sight; without yellow, which is pale on white."""
+
+
+def import_pyplot(caller):
+    """matplotlib.pyplot, or an ImportError that says who wanted it."""
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError as error:
+        raise ImportError(
+            f"{caller} requires matplotlib. You can install matplotlib with `pip install matplotlib`"
+        ) from error
+    return plt
+
+
+def make_axes(caller, ax):
+    """The axes given, or those of a new figure."""
+    plt = import_pyplot(caller)
+    return plt.subplots(layout="constrained")[1] if ax is None else ax
+
+
+def check_estimator(estimator, caller):
+    """Refuse what is not a fitted estimator of this package."""
+    if not isinstance(estimator, NadarayaWatson):
+        raise TypeError(
+            f"{caller} draws a NadarayaWatsonRegressor or a NadarayaWatsonClassifier, got {type(estimator).__name__}; "
+            "of a pipeline give the last step, pipeline[-1], and inputs as pipeline[:-1].transform(X)"
+        )
+    check_is_fitted(estimator, "keys_")
+
+
+def feature_names(estimator):
+    """A name for each feature."""
+    d = estimator.n_features_in_
+    names = ["x"] if d == 1 else [f"x{feature}" for feature in range(d)]
+    return list(getattr(estimator, "feature_names_in_", names))
+
+
+def line_colours(n):
+    """Colours for n lines."""
+    if n <= len(COLOURS):
+        return COLOURS[:n]
+    from matplotlib import colormaps
+
+    return list(colormaps["viridis"](np.linspace(0, 0.95, n)))
+
+
+def plot_line(ax, x, y, given, **style):
+    """One line, in a style that given keywords override."""
+    from matplotlib.cbook import normalize_kwargs
+    from matplotlib.lines import Line2D
+
+    return ax.plot(x, y, **(normalize_kwargs(style, Line2D) | normalize_kwargs(given or {}, Line2D)))[0]
+
+
+def add_legend(ax):
+    """A legend in a strip of its own above the data, with as many columns as fit."""
+    n_labels = len(ax.get_legend_handles_labels()[1])
+    if n_labels == 0:
+        return
+    for n_columns in range(n_labels, 0, -1):
+        legend = ax.legend(loc="upper center", ncols=n_columns, frameon=False, handlelength=1.6, columnspacing=1.4)
+        box = legend.get_window_extent()
+        if box.width <= ax.bbox.width:
+            break
+    for line in legend.get_lines():
+        line.set(alpha=1, markersize=6)
+    ax.autoscale(axis="y")
+    low, high = ax.get_ylim()
+    share = min(box.height / ax.bbox.height, 0.5)
+    ax.set_ylim(low, high + (high - low) * share / (1 - share))
