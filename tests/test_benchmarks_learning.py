@@ -4,10 +4,11 @@ import numpy as np
 import oracle
 import pytest
 from learning import (
+    EVERY_ROW,
     compare_quality,
     compare_selection,
     dense_loss,
-    every_row,
+    limits,
     loss_of,
     print_peers,
     print_quality,
@@ -118,14 +119,14 @@ def test_grids_take_the_best_of_the_same_bandwidths(few_factors):
     assert grid_search(*data) == grid[np.argmin(folds)]
 
 
-def test_every_row_lifts_the_limits_and_puts_them_back(monkeypatch):
+def test_limits_are_lifted_and_put_back(monkeypatch):
     monkeypatch.setattr(_loo, "FEWEST_ROWS", 10)
     monkeypatch.setattr(_loo, "SEARCH_PAIRS", 100)
     monkeypatch.setattr(_loo, "FINAL_PAIRS", 500)
     problem = make_problem(2, 40, 1)
     model = NadarayaWatsonRegressor("loo")
     few = len(model.fit(problem.keys, problem.targets).loo_rows_)
-    with every_row():
+    with limits(**EVERY_ROW):
         assert len(model.fit(problem.keys, problem.targets).loo_rows_) == 40
     assert (_loo.SEARCH_PAIRS, _loo.FINAL_PAIRS) == (100, 500)
     assert few < 40

@@ -21,7 +21,8 @@ An engine works in three stages, and every engine keeps this contract:
     queries=None is leave-one-out on the keys.
 `pooler.slopes(rows=slice(None), n_jobs=None, tol=0.0) -> pooled (m, n_values), log_mass (m,), slopes`
     Leave-one-out for some rows, and slopes (m, n_features, n_values), the derivatives of `pooled` by log h_f: zero
-    where h_f is inf, and where log_mass is -inf. For kernels with a `log_slope`.
+    where h_f is inf, and where log_mass is -inf; right to about 1e-8 of the range of a value. For kernels with a
+    `log_slope`.
 `pooler.attention(queries=None, rows=slice(None), n_jobs=None) -> weights (m, n), log_mass (m,)`
     Rows of attention, which are the dense engine's.
 """
