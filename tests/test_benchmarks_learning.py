@@ -172,6 +172,6 @@ def test_large_bars_are_printed(capsys):
     learning.print_gradient(rounds=1, n=60)
     learning.print_rates(sizes=(50, 100), seeds=1)
     lines = capsys.readouterr().out.splitlines()
-    assert sum(" | " in line for line in lines) == 3 + 6 + 1 + 2
+    assert sum(" | " in line for line in lines) == 3 + 4 + 1 + 2
     assert all("missed" not in line for line in lines if "search on all rows" in line)
     assert learn("loo", *make_smooth(1, 50, 0)).shape == (1,)
