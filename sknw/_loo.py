@@ -33,18 +33,20 @@ class LeaveOneOutLoss:
     weights : (n,) float ndarray
     rows : (n_rows,) int ndarray
         The rows that the loss is a mean over.
+    judges : (n_judges,) int ndarray
+        The rows that say what is gained by one bandwidth on another: others than `rows` if there are others, as a
+        bandwidth that was fitted to some rows does better on these than elsewhere.
     mean_where_empty : bool
         Whether rows without a neighbour are predicted by the mean of all others, not by the nearest.
     tol : float
     n_jobs : int or None
     """
 
-    def __init__(self, prepare, values, weights, rows, mean_where_empty, tol, n_jobs):
-        self.prepare, self.values, self.rows, self.tol, self.n_jobs = prepare, values, rows, tol, n_jobs
+    def __init__(self, prepare, values, weights, rows, judges, mean_where_empty, tol, n_jobs):
+        self.prepare, self.values, self.weights, self.rows, self.judges = prepare, values, weights, rows, judges
+        self.tol, self.n_jobs = tol, n_jobs
         self.others = means_of_others(values, weights) if mean_where_empty else None
-        self.shares = weights[rows] / weights[rows].max()
-        self.shares /= self.shares.sum()
-        self.sample_size = sample_size(weights[rows])
+        self.shares = _shares(weights[rows])
 
     def __call__(self, bandwidth):
         """The loss."""
@@ -67,11 +69,11 @@ class LeaveOneOutLoss:
         """By how much the loss of a bandwidth is less than that of another, in standard errors of the difference."""
         squares = []
         for h in (bandwidth, other):
-            pooled, log_mass = self.prepare(h).pool(None, self.rows, self.n_jobs, self.tol)
-            squares.append(np.square(self._errors(pooled, log_mass, self.rows)).sum(axis=1))
-        gains = squares[1] - squares[0]
-        mean = self.shares @ gains
-        variance = self.shares @ np.square(gains - mean) / self.sample_size
+            pooled, log_mass = self.prepare(h).pool(None, self.judges, self.n_jobs, self.tol)
+            squares.append(np.square(self._errors(pooled, log_mass, self.judges)).sum(axis=1))
+        gains, shares = squares[1] - squares[0], _shares(self.weights[self.judges])
+        mean = shares @ gains
+        variance = shares @ np.square(gains - mean) / sample_size(self.weights[self.judges])
         return mean / np.sqrt(variance) if variance > 0 else (np.inf if mean > 0 else 0.0)
 
     def _share_of_loss(self, pooled, log_mass, part):
@@ -87,6 +89,11 @@ class LeaveOneOutLoss:
         return pooled - self.values[rows]
 
 
+def _shares(weights):
+    shares = weights / weights.max()
+    return shares / shares.sum()
+
+
 def make_losses(prepare, values, weights, linear, random_state, **parameters):
     """The loss of a search, and that of its end; the same if all rows fit into both.
 
@@ -94,10 +101,16 @@ def make_losses(prepare, values, weights, linear, random_state, **parameters):
     replacement, from those of positive weight.
     """
     n, rows = len(values), np.flatnonzero(weights)
-    losses = []
-    for n_rows in (n, SEARCH_ROWS) if linear else (FINAL_PAIRS // n, SEARCH_PAIRS // n):
+    final, first = (n, SEARCH_ROWS) if linear else (FINAL_PAIRS // n, SEARCH_PAIRS // n)
+
+    def draw(rows, n_rows):
         n_rows = max(n_rows, FEWEST_ROWS)
-        if len(rows) > n_rows or not losses:
-            rows = rows if len(rows) <= n_rows else np.sort(random_state.choice(rows, n_rows, replace=False))
-            losses.append(LeaveOneOutLoss(prepare, values, weights, rows, **parameters))
-    return losses[-1], losses[0]
+        return rows if len(rows) <= n_rows else np.sort(random_state.choice(rows, n_rows, replace=False))
+
+    chosen = draw(rows, final)
+    judges = draw(np.setdiff1d(rows, chosen), final) if len(chosen) < len(rows) else rows
+    final_loss = LeaveOneOutLoss(prepare, values, weights, chosen, judges, **parameters)
+    few = draw(chosen, first)
+    if len(few) == len(chosen):
+        return final_loss, final_loss
+    return LeaveOneOutLoss(prepare, values, weights, few, judges, **parameters), final_loss

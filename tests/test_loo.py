@@ -344,6 +344,20 @@ def test_many_rows_are_judged_by_some(few_pairs, bandwidth):
     assert other.loo_loss_ == pytest.approx(model.loo_loss_, rel=0.5)
 
 
+def test_other_rows_judge_what_is_gained(few_pairs):
+    values, weights = np.zeros((1000, 1)), (np.arange(1000) % 2) * 1.0
+    parameters = {"mean_where_empty": False, "tol": 0, "n_jobs": None}
+    first, final = _loo.make_losses(None, values, weights, False, np.random.RandomState(0), **parameters)
+    assert len(first.rows) == 100
+    assert len(final.rows) == len(final.judges) == 200
+    assert set(first.rows) < set(final.rows)
+    assert not set(final.rows) & set(final.judges)
+    assert weights[final.judges].all()
+    first, final = _loo.make_losses(None, values[:300], weights[:300], True, np.random.RandomState(0), **parameters)
+    assert first is final
+    np.testing.assert_array_equal(final.judges, final.rows)
+
+
 @each
 def test_rows_without_weight_are_not_judged(few_pairs, bandwidth):
     X, y = wave(n=1000)
