@@ -93,8 +93,8 @@ class NadarayaWatsonRegressor(RegressorMixin, NadarayaWatson):
     rows, and ends on all.
 
     Noise and gain: on two problems with 10,000 rows, judged by 1,000 of them, `loo_loss_` was off by up to 7 %. As all
-    bandwidths are judged by the same rows, and a bandwidth each by fresh ones, what was chosen lost less: up to 0.1 % of
-    the loss with 3 features, where Silverman's bandwidth loses 22 %, and 0.4 % with 10, where it loses 4 %.
+    bandwidths are judged by the same rows, and a bandwidth each by fresh ones, what was chosen lost less: up to 0.1 %
+    of the loss with 3 features, where Silverman's bandwidth loses 22 %, and 0.4 % with 10, where it loses 4 %.
 
     References
     ----------
