@@ -182,8 +182,7 @@ def test_blocks_do_not_depend_on_n_jobs(kernel, leave_one_out):
     fast, _ = poolers(kernel, keys, values, np.ones(1500), 0.1)
     queries = None if leave_one_out else 2 * keys
     one, many = fast.pool(queries, tol=1e-8), fast.pool(queries, n_jobs=3, tol=1e-8)
-    np.testing.assert_array_equal(one[0], many[0])
-    np.testing.assert_array_equal(one[1], many[1])
+    oracle.assert_same_results(one, many)
 
 
 def test_queries_are_sorted_a_part_at_a_time(monkeypatch):

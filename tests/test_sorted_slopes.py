@@ -1,6 +1,7 @@
 """Slopes of the sorted engine against the dense one, on problems large enough for its short cuts."""
 
 import numpy as np
+import oracle
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -74,8 +75,8 @@ def test_some_rows_and_threads_do_not_show(kernel, monkeypatch):
         monkeypatch.setattr(module, name, size)
     fast = next(poolers(*problem))
     threads = [fast.slopes(tol=1e-10, n_jobs=n_jobs) for n_jobs in (1, 3)]
-    for one, three, expected in zip(*threads, whole, strict=True):
-        np.testing.assert_array_equal(one, three)
+    oracle.assert_same_results(*threads)
+    for one, expected in zip(threads[0], whole, strict=True):
         np.testing.assert_allclose(one, expected, atol=1e-9)
     for rows in (np.array([7, 3, 1999, 3]), slice(40, 60), slice(0, 0)):
         for part, expected in zip(fast.slopes(rows, tol=1e-10), whole, strict=True):
