@@ -59,7 +59,7 @@ for ax in (*list(panels.values())[3:], together):
 for ax in (panels["gaussian"], panels["triangular"]):
     ax.set_ylabel("K(u)")
 for kernel, shape in shapes.items():
-    print(f"{kernel:<12} K(0.5) = {shape[300]:.3f}, K(2) = {shape[450]:.3f}")
+    print(f"shape of {kernel:<12} K(0.5) = {shape[300]:.3f}, K(2) = {shape[450]:.3f}")
 textbook, parabola = np.maximum(0, 1 - np.abs(u)), np.maximum(0, 1 - u**2)
 print(f"triangular - max(0, 1 - u): at most {np.abs(shapes['triangular'] - textbook).max():.0e}")
 print(f"epanechnikov - max(0, 1 - u²): at most {np.abs(shapes['epanechnikov'] - parabola).max():.0e}")
@@ -79,7 +79,7 @@ for kernel, ax in panels.items():
     CurveDisplay.from_estimator(models[kernel], truth=lambda X: 2 * np.sin(X[:, 0]) + X[:, 0] ** 0.8, ax=ax)
     predictions = models[kernel].predict(queries)
     error, step = np.mean(np.square(predictions - truth)), np.abs(np.diff(predictions)).max()
-    print(f"{kernel:<12} mean squared error {error:.3f}, largest step {step:.3f}")
+    print(f"fit by {kernel:<12} mean squared error {error:.3f}, largest step {step:.3f}")
 together.set_axis_off()
 together.legend(*ax.get_legend_handles_labels(), loc="center", frameon=False)
 for ax in panels.values():
@@ -100,7 +100,9 @@ for kernel, ax in panels.items():
     AttentionDisplay.from_estimator(models[kernel], queries, ax=ax, colorbar=False)
     attention = models[kernel].attention_weights(queries)
     draw_line(together, X[:, 0], attention[25], kernel)
-    print(f"{kernel:<12} pairs with weight {np.mean(attention > 0):4.0%}, weights up to {attention.max():.3f}")
+    print(
+        f"attention by {kernel:<12} pairs with weight {np.mean(attention > 0):4.0%}, weights up to {attention.max():.3f}"
+    )
 together.set(title=f"query at {queries[25, 0]:.2f}", xlabel="x of the key", ylabel="attention weight")
 figure.legend(*together.get_legend_handles_labels(), loc="outside lower center", ncols=5, frameon=False)
 for ax in panels.values():

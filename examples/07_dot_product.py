@@ -35,8 +35,8 @@ print(f"dot-product attention by {'numpy' if torch is None else 'torch'}")
 # %%
 # On the unit sphere
 # ------------------
-# Random queries and keys in 16 dimensions, of length one, and values in 5. At h = 2 the scale 1 / h² is the 1 / √16 that
-# transformers use: their softmax(q·k / √d) has h = d^(1/4).
+# Random queries and keys in 16 dimensions, of length one, and values in 5. At h = 2 the scale 1 / h² is the 1 / √16
+# that transformers use: their softmax(q·k / √d) has h = d^(1/4).
 rng = np.random.default_rng(0)
 queries, keys, values = rng.normal(size=(100, 16)), rng.normal(size=(200, 16)), rng.normal(size=(200, 5))
 sphere_queries, sphere_keys = (points / np.linalg.norm(points, axis=1, keepdims=True) for points in (queries, keys))
@@ -60,9 +60,9 @@ for name, sample_weight in {"without weights": None, "with weights": weights}.it
 # %%
 # On a circle
 # -----------
-# In two dimensions the sphere is a circle, and attention a bright band of keys in the direction of the query, which goes
-# round: the first query and the last key are neighbours. Dot-product attention with the identity as values returns its
-# weights, which are the same.
+# In two dimensions the sphere is a circle, and attention a bright band of keys in the direction of the query, which
+# goes round: the first query and the last key are neighbours. Dot-product attention with the identity as values returns
+# its weights, which are the same.
 angles = np.linspace(0, 2 * np.pi, 60, endpoint=False)
 circle = np.column_stack([np.cos(angles), np.sin(angles)])
 model = NadarayaWatsonRegressor(0.5).fit(circle, np.sin(angles))

@@ -57,7 +57,7 @@ print(f"without shares: {np.sum(unweighted == (chosen == 1))} of {len(grid)}")
 # The picture
 # -----------
 # In colour the probability of the second class by attention, with the training points. The line is where the weighted
-# densities are equal: it runs where the probability is one half.
+# densities are equal.
 figure, ax = plt.subplots(figsize=(6.4, 4.4), layout="constrained")
 filled = DecisionBoundaryDisplay.from_estimator(
     model, X, response_method="predict_proba", plot_method="pcolormesh", cmap="cividis", vmin=0, vmax=1, eps=0.3, ax=ax
@@ -67,12 +67,8 @@ ax.contour(filled.xx0, filled.xx1, parzen(rows)[0].reshape(filled.xx0.shape), le
 for label, marker, colour in [(0, "o", "#56B4E9"), (1, "^", "#E69F00")]:
     ax.scatter(*X[y == label].T, s=22, marker=marker, color=colour, edgecolors="black", linewidths=0.6, label=label)
 ax.set(xlabel="x0", ylabel="x1")
-ax.legend(title="class", loc="upper right")
+ax.legend(title="class", loc="upper left")
 figure.colorbar(filled.surface_, ax=ax, label="probability of class 1")
-half = np.abs(model.predict_proba(grid)[:, 1] - 0.5).argsort()[:100]
-print(
-    f"densities at the 100 queries closest to one half: ratio within {np.abs(probability[half] - 0.5).max():.3f} of it"
-)
 
 # %%
 # Figures are shown, or saved into the folder that is given on the command line.
