@@ -99,10 +99,9 @@ figure, panels, together = six_panels()
 for kernel, ax in panels.items():
     AttentionDisplay.from_estimator(models[kernel], queries, ax=ax, colorbar=False)
     attention = models[kernel].attention_weights(queries)
+    pairs = np.mean(attention > 0)
     draw_line(together, X[:, 0], attention[25], kernel)
-    print(
-        f"attention by {kernel:<12} pairs with weight {np.mean(attention > 0):4.0%}, weights up to {attention.max():.3f}"
-    )
+    print(f"attention by {kernel:<12} pairs with weight {pairs:4.0%}, weights up to {attention.max():.3f}")
 together.set(title=f"query at {queries[25, 0]:.2f}", xlabel="x of the key", ylabel="attention weight")
 figure.legend(*together.get_legend_handles_labels(), loc="outside lower center", ncols=5, frameon=False)
 for ax in panels.values():

@@ -43,9 +43,9 @@ def learn(function, n_features, n, seed):
 # Each point is the geometric mean over ten draws, and each line has the slope that theory says, through the middle of
 # its points. Exponents are fitted to all draws: each is within two standard errors of what theory says.
 #
-# At a steep edge all neighbours are on one side, so that a mean is off by h there, and not by h². That is so for a share
-# h of the data, and the mean of the squared error is of order h³, not h⁴. This makes the best h of one feature fall as
-# n^(-1/4), and the error as n^(-3/8).
+# At a steep edge all neighbours are on one side, so that a mean is off by h there, and not by h². That is so for a
+# share h of the data, and the mean of the squared error is of order h³, not h⁴. This makes the best h of one feature
+# fall as n^(-1/4), and the error as n^(-3/8).
 cases = {
     "flat at the edges, d = 1": (flat, 1, (200, 1600, 12800), (-1 / 5, -2 / 5), "#0072B2", "o"),
     "flat at the edges, d = 2": (flat, 2, (200, 600, 1800), (-1 / 6, -2 / 6), "#009E73", "s"),
