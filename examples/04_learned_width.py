@@ -45,6 +45,7 @@ for name, error_at, style in [("in sample", in_sample, "--"), ("leave-one-out", 
     print(f"{name}: of h from {widths[0]:g} to {widths[-1]:g}, best {widths[np.argmin(errors)]:.4f}: {min(errors):.4f}")
 ax.plot(h, learned.loo_loss_, "D", color="black", label="learned")
 ax.set(xlabel="bandwidth h", ylabel="mean squared error")
+ax.xaxis.set_major_formatter("{x:g}")
 ax.legend(frameon=False)
 print(f"learned: h = {h:.4f}, w = {1 / h:.3f}, leave-one-out error {learned.loo_loss_:.4f}")
 

@@ -3,7 +3,7 @@ Dot-product attention
 =====================
 
 The attention of transformers, softmax(q·k / h²), is Gaussian attention pooling wherever all keys have the same length:
-there |q - k|² = |q|² + |k|² - 2 q·k, whose first two terms are the same for all keys and cancel in the softmax.
+there ‖q - k‖² = ‖q‖² + ‖k‖² - 2 q·k, whose first two terms are the same for all keys and cancel in the softmax.
 """
 
 import sys
@@ -48,7 +48,7 @@ for h in (0.1, 0.5, 2.0):
 # %%
 # Off the sphere
 # --------------
-# Dot products prefer long keys, since exp(q·k / h²) = exp(-|q - k|² / 2h²) exp(|k|² / 2h²) times a factor of q alone.
+# Dot products prefer long keys, since exp(q·k / h²) = exp(-‖q - k‖² / 2h²) exp(‖k‖² / 2h²) times a factor of q alone.
 # Without regard to that the two differ. With the last factor as the keys' sample weight they agree again.
 h = 2.0
 weights = np.exp(np.square(keys).sum(axis=1) / (2 * h**2))

@@ -65,9 +65,16 @@ for name, (function, n_features, sizes, exponents, colour, marker) in cases.item
         )
         line = np.exp(means.mean() + expected * (log_n - log_n.mean()))
         ax.loglog(sizes, np.exp(means), marker, color=colour, label=name)
-        ax.loglog(sizes, line, "--", color=colour, label=None if ax is axes[1] else f"n^({expected:.3g})")
+        ax.loglog(sizes, line, "--", color=colour)
         ax.set(xlabel="n", ylabel=what)
-figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+axes[0].plot([], "--", color="black", label="slope by theory")
+for ax in axes:
+    ax.set_xticks([200, 1600, 12800])
+    ax.set_yticks([0.02, 0.03, 0.05, 0.1])
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter("")
+_ = figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
 
 # %%
 # Figures are shown, or saved into the folder that is given on the command line.

@@ -68,7 +68,7 @@ for label, marker, colour in [(0, "o", "#56B4E9"), (1, "^", "#E69F00")]:
     ax.scatter(*X[y == label].T, s=22, marker=marker, color=colour, edgecolors="black", linewidths=0.6, label=label)
 ax.set(xlabel="x0", ylabel="x1")
 ax.legend(title="class", loc="upper left")
-figure.colorbar(filled.surface_, ax=ax, label="probability of class 1")
+_ = figure.colorbar(filled.surface_, ax=ax, label="probability of class 1")
 
 # %%
 # Figures are shown, or saved into the folder that is given on the command line.
