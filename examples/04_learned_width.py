@@ -85,7 +85,7 @@ print(f"learned loss {learned.loo_loss_:.6f}")
 # Sharper attention
 # -----------------
 # Beside h = 1, the learned width has a sharper heatmap, and a fit that follows the bend of the truth.
-models = {"h = 1": NadarayaWatsonRegressor(1.0).fit(X, y), f"learned, h = {h:.2f}": learned}
+models = {"h = 1": NadarayaWatsonRegressor(1.0).fit(X, y), "learned": learned}
 _, axes = plt.subplots(2, 2, figsize=(7, 6), layout="constrained")
 grid = np.linspace(0, 5, 500)[:, None]
 for (name, model), (top, bottom) in zip(models.items(), axes.T, strict=True):

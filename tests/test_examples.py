@@ -141,7 +141,7 @@ def test_learned_width(run):
     silverman_h, silverman_loss = printed("Silverman's h =")
     assert h < silverman_h
     assert loss < silverman_loss
-    (wide, wide_error), (sharp, sharp_error) = printed("h = 1:"), printed("learned, h = 0.29:")
+    (wide, wide_error), (sharp, sharp_error) = printed("h = 1:"), printed("learned: median")
     assert wide < sharp
     assert wide_error > sharp_error
 
@@ -187,10 +187,10 @@ def test_consistency(run):
     exponents = {}
     for name in ("flat at the edges, d = 1", "flat at the edges, d = 2", "steep at the edges, d = 1"):
         for what in ("learned h", "error"):
-            *means, exponent, deviation, theory = printed(f"{name}, {what}:")
-            assert means == sorted(means, reverse=True)
-            assert abs(exponent - theory) <= 2 * deviation
-            assert deviation < 0.03
+            *medians, deviation, exponent, theory = printed(f"{name}, {what}:")
+            assert medians == sorted(medians, reverse=True)
+            assert abs(exponent - theory) < 0.06
+            assert 0.05 < deviation < 0.5
             exponents[name, what] = exponent
     assert exponents["steep at the edges, d = 1", "learned h"] < exponents["flat at the edges, d = 1", "learned h"]
 
