@@ -89,7 +89,7 @@ class NadarayaWatsonRegressor(RegressorMixin, NadarayaWatson):
 
     Its cost is bounded. With up to 3,162 rows, every evaluation predicts all of them; with more, the search predicts
     10^7 / n (at least 1,000), and ends with a few evaluations on 10^8 / n (at least 1,000). `random_state` draws the
-    rows, and each is still predicted from all others. Where "sorted" or "grid" do the sums, the search predicts 10,000
+    rows, and each is still predicted from all others. Where "sorted" or "grid" do the sums, the search predicts 5,000
     rows, and ends on all.
 
     Noise and gain: on two problems with 10,000 rows, judged by 1,000 of them, `loo_loss_` was off by up to 7 %. As all

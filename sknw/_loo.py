@@ -12,7 +12,7 @@ from ._weights import means_of_others, sample_size
 SEARCH_PAIRS, FINAL_PAIRS = 10**7, 10**8
 """Pairs of a row and a key in one evaluation, during a search and at its end, where the cost grows with them."""
 
-SEARCH_ROWS = 10_000
+SEARCH_ROWS = 5000
 """Rows in an evaluation during a search, where the cost does not grow with pairs."""
 
 FEWEST_ROWS = 1000
