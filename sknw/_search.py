@@ -22,7 +22,7 @@ BASINS = 2
 TIE = 1e-10
 """Losses that differ by less than this fraction are the same."""
 
-PRECISION = 5e-3
+PRECISION = 0.02
 """The precision of a common factor, in octaves."""
 
 EDGE = 0.05
@@ -200,13 +200,30 @@ class Search:
     # One factor.
 
     def _refine(self, stage, bandwidth):
-        """Bounded search around a point of the sweep."""
-        stage(bandwidth)
-        octave = self._octaves(bandwidth)[0]
-        reach = 0.5 if self.final_loss is self.first_loss else 1.0
+        """Bounded search around a point of the sweep, which another loss may first move."""
+
+        def loss(octave):
+            return stage(2.0**octave * self.start)
+
+        octave, reach = self._octaves(bandwidth)[0], 0.5
+        if self.final_loss is not self.first_loss:
+            octave, reach = self._walk(loss, octave), 1.0
+        else:
+            loss(octave)
         bounds = np.clip([octave - reach, octave + reach], -OCTAVES, OCTAVES)
-        options = {"xatol": PRECISION}
-        minimize_scalar(lambda s: stage(2.0**s * self.start), bounds=bounds, method="bounded", options=options)
+        minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": PRECISION})
+
+    @staticmethod
+    def _walk(loss, octave):
+        """The octave, by steps of one, from which on no neighbour has less loss: rows that are few may mislead."""
+        least = loss(octave)
+        for step in (1, -1):
+            before = least
+            while abs(octave + step) <= OCTAVES and (found := loss(octave + step)) < least:
+                octave, least = octave + step, found
+            if least < before:
+                break
+        return octave
 
     # One factor for each feature.
 

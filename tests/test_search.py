@@ -59,7 +59,7 @@ def search(loss, start=(1.0,), watch=None, final=None):
 @pytest.mark.parametrize("centre", [-6.3, -0.2, 0.0, 3.33, 7.8])
 def test_one_factor_is_found_to_its_precision(centre):
     learned = search(bowl(centre, centre), (1.0, 1.0)).factor()
-    np.testing.assert_allclose(np.log2(learned.bandwidth), centre, atol=0.01)
+    np.testing.assert_allclose(np.log2(learned.bandwidth), centre, atol=0.02)
     assert not learned.warning
 
 
@@ -161,9 +161,11 @@ def test_the_final_loss_has_the_last_word():
     np.testing.assert_allclose(np.log2(learned.bandwidth), [2.6, 1.4], atol=0.05)
     assert len(final.asked) <= 15
     assert learned.n_evaluations == len(first.asked) + len(final.asked)
-    first, final = bowl(2.0), bowl(2.8)
-    learned = search(first, (1.0,), final=final).factor()
-    np.testing.assert_allclose(np.log2(learned.bandwidth), 2.8, atol=0.02)
+    for centre in (2.8, -2.3, 5.1):
+        first, final = bowl(2.0), bowl(centre)
+        learned = search(first, (1.0,), final=final).factor()
+        np.testing.assert_allclose(np.log2(learned.bandwidth), centre, atol=0.02)
+        assert len(final.asked) <= 20
 
 
 def test_a_search_that_does_not_end_says_so():
