@@ -123,7 +123,7 @@ class BandwidthDisplay:
         style = {"color": COLOURS[0], "marker": "o", "markersize": 4, "label": "common factor"}
         self.line_ = plot_line(ax, *path, line_kw, **style)
         ax.set_xscale("log", base=2)
-        ax.set_xticks(2.0 ** np.arange(-10, 11, 5), ["1/1024", "1/32", "1", "32", "1024"])
+        ax.set_xticks(2.0 ** np.arange(-8, 9, 4), ["1/256", "1/16", "1", "16", "256"])
         if self.best_factor is None:
             self.best_ = ax.axhline(self.best_loss, color=COLOURS[1], label="learned: one bandwidth a feature")
         elif np.isinf(self.best_factor):
