@@ -18,7 +18,8 @@ from test_grid import (
 )
 
 from sknw._engines import make_engines
-from sknw._engines._grid import SLOPE_ERROR, GridPooler
+from sknw._engines._grid import GridPooler
+from sknw._engines._slopes import SLOPE_ERROR
 
 
 def assert_like_dense(fast, exact, span, rows, tol):

@@ -28,10 +28,8 @@ import numpy as np
 
 from .._threads import run_blocks
 from ._blocks import BlocksEngine
+from ._slopes import SLOPE_ERROR
 from ._tensor_cells import REACH, SLOPES, SUMS, Cells, Grid
-
-SLOPE_ERROR = 1e-8
-"""What slopes may err by, as a fraction of the range."""
 
 FEW_KEYS, MANY_KEYS = 2500, 9000
 """Up to the first the dense engine is as fast; up to the second, cells made in vain would cost a part of its time."""

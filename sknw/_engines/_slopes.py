@@ -14,6 +14,9 @@ import numpy as np
 from .._threads import run_blocks
 from ._slope_sums import block_rows, can_sum, can_sum_all_pairs, sum_all_pairs, sum_block, to_moments
 
+SLOPE_ERROR = 1e-8
+"""What slopes may err by, as a fraction of the range of the values: far less than a search can tell."""
+
 CAREFUL_PAIRS = 2**18
 """Pairs done together from the attention."""
 

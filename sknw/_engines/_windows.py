@@ -20,15 +20,13 @@ import numpy as np
 
 from .._kernels import EDGE
 from ._radix import argsort, argsort_coarsely
+from ._slopes import SLOPE_ERROR
 
 LONGEST = 1024
 """Keys in a window, from which on another engine is cheaper."""
 
 BLOCK_PAIRS = 2**16
 """Pairs of a query and a key done together."""
-
-SLOPE_ERROR = 1e-8
-"""The largest error of a slope, as a fraction of the range of the values."""
 
 LEAST_REST = 0.01
 """What a row must leave of the weight of a collapsed key, as a fraction: less would lose digits."""
