@@ -139,22 +139,58 @@ def test_products_are_trusted_with_nearly_all_rows(kernel, weighting, monkeypatc
     np.testing.assert_array_equal(slopes[trusted], expected[trusted])
 
 
-def exact_slope(kernel, rows, i, values, bandwidth, f):
-    """d pooled / d log h_f of row i, left out, by numerical differentiation in 60 digits."""
+EXACT = {
+    "constant": lambda u: 1,
+    "triangular": lambda u: 1 - u,
+    "epanechnikov": lambda u: 1 - u**2,
+    "biweight": lambda u: (1 - u**2) ** 2,
+    "triweight": lambda u: (1 - u**2) ** 3,
+    "tricube": lambda u: (1 - u**3) ** 3,
+    "cosine": lambda u: mpmath.cos(mpmath.pi * u / 2),
+}
+
+
+def exact_log(kernel, t):
+    """log K in 60 digits."""
+    if kernel in hard_cases.LOG_KERNELS:
+        return hard_cases.LOG_KERNELS[kernel](t)
+    inside = t < KERNELS[kernel].support ** 2
+    return mpmath.log(EXACT[kernel](mpmath.sqrt(t))) if inside else mpmath.ninf
+
+
+def exact_slope(kernel, rows, i, values, bandwidth, f, left=None):
+    """d pooled / d log h_f of row i by numerical differentiation in 60 digits; `left` (n,) are weights without it."""
+    left = np.arange(len(rows)) != i if left is None else left
     rows, bandwidth = [[[mpmath.mpf(float(x)) for x in row] for row in array] for array in (rows, [bandwidth])]
 
     def pool(change):
         h = [h * mpmath.exp(change) if g == f else h for g, h in enumerate(bandwidth[0])]
-        others = [j for j in range(len(rows)) if j != i]
+        others = np.flatnonzero(left)
         squares = [mpmath.fsum(((q - x) / b) ** 2 for q, x, b in zip(rows[i], rows[j], h, strict=True)) for j in others]
-        logs = [hard_cases.LOG_KERNELS[kernel](t) for t in squares]
-        weights = [mpmath.exp(log - max(logs)) for log in logs]
+        logs = [exact_log(kernel, t) for t in squares]
+        weights = [mpmath.exp(log - max(logs)) * float(left[j]) for j, log in zip(others, logs, strict=True)]
         return mpmath.fdot(weights, [mpmath.mpf(float(values[j])) for j in others]) / mpmath.fsum(weights)
 
     return float(mpmath.diff(pool, 0))
 
 
 SMALL = np.random.default_rng(0).normal(size=(9, 2))
+
+
+@pytest.mark.parametrize("weighting", WEIGHTS)
+@every_kernel
+def test_small_cases_in_60_digits(kernel, weighting):
+    rng, bandwidth = np.random.default_rng(2), np.array([1.5, 2.5]) * (2 if KERNELS[kernel].compact else 1)
+    values, weights = rng.normal(size=(9, 2)), WEIGHTS[weighting](rng, 9)
+    assert not has_key_at_edge(SMALL, bandwidth, KERNELS[kernel]).any()
+    slopes = prepare(SMALL, values, weights, bandwidth, kernel).slopes()[2]
+    for i, kept in enumerate(kept_fraction(weights)):
+        left = np.where(np.arange(9) == i, kept * weights, weights)
+        for f, k in np.ndindex(2, 2):
+            expected = exact_slope(kernel, SMALL, i, values[:, k], bandwidth, f, left)
+            assert slopes[i, f, k] == pytest.approx(expected, abs=1e-9)
+
+
 HARD = {
     "near": (SMALL, 0.7),
     "isolated": (np.r_[SMALL, 60 + SMALL[:1], 300 + SMALL[:2]], 1.0),
