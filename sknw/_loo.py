@@ -53,6 +53,20 @@ class LeaveOneOutLoss:
         pooled, log_mass = self.prepare(bandwidth).pool(None, self.rows, self.n_jobs, self.tol)
         return self._share_of_loss(pooled, log_mass, slice(None))[0]
 
+    def along(self, bandwidth, octaves):
+        """Yield the losses of 2^octave times the bandwidth, one after the other."""
+        pooler = self.prepare(bandwidth)
+        if pooler.multiples is None:
+            yield from (self(2.0**octave * bandwidth) for octave in octaves)
+            return
+        losses = np.zeros(len(octaves))
+        step = max(1, SLOPE_NUMBERS // (len(octaves) * self.values.shape[1]))
+        for start in range(0, len(self.rows), step):
+            part = slice(start, start + step)
+            for k, result in enumerate(pooler.multiples(octaves, self.rows[part], self.n_jobs)):
+                losses[k] += self._share_of_loss(*result, part)[0]
+        yield from losses
+
     def with_gradient(self, bandwidth):
         """The loss, and its derivatives (n_features,) by log bandwidths."""
         pooler, loss, gradient = self.prepare(bandwidth), 0.0, np.zeros(len(bandwidth))

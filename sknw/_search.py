@@ -3,9 +3,10 @@
 Bandwidths are factors times a start vector, and all searches go by the logarithms of the factors, in octaves, from
 -OCTAVES to OCTAVES. A sweep over a grid of factors common to all features finds the basin of the global minimum. From
 its best factor, a bounded search in one dimension refines that, or each feature gets a factor of its own: by strides
-and L-BFGS-B where there is a gradient, else by a pattern search along the coordinates. Nothing leaves the bounds, so
-nothing can diverge. Where there are many rows, a first loss, on some of them, is minimised to the end, and a second
-one, on more, from there on in a few steps.
+and L-BFGS-B where there is a gradient, else by a pattern search along the coordinates. L-BFGS-B goes by sharpness: the
+logarithm of 1 / h where h is small, and 1 / h² itself where h is large, so that an infinite bandwidth is not far away.
+Nothing leaves the bounds, so nothing can diverge. Where there are many rows, a first loss, on some of them, is
+minimised to the end, and a second one, on more, from there on in a few steps.
 """
 
 from typing import NamedTuple
@@ -37,8 +38,11 @@ NO_LOSS = 1e-14
 STRIDES = 4
 """Moves of an octave before the first run of L-BFGS-B."""
 
+BEND = 1
+"""The octave at which the sharpness turns from log h to 1 / h²."""
+
 REACH = 3
-"""Octaves that a run of L-BFGS-B may go."""
+"""How far in sharpness a run of L-BFGS-B may go."""
 
 SMALLEST_MOVE = 1 / 16
 """The last step of a pattern search, in octaves."""
@@ -91,6 +95,12 @@ class Stage:
         """The loss."""
         return self._evaluate(lambda: (self.loss(bandwidth),), bandwidth)[0]
 
+    def along(self, bandwidth, octaves):
+        """The losses of 2^octave times a bandwidth are looked at, one after the other."""
+        losses = self.loss.along(bandwidth, octaves)
+        for octave in octaves:
+            self._evaluate(lambda: (next(losses),), 2.0**octave * bandwidth)
+
     def with_gradient(self, bandwidth):
         """The loss and its derivatives (n_features,) by log bandwidths."""
         return self._evaluate(lambda: self.loss.with_gradient(bandwidth), bandwidth)
@@ -113,9 +123,10 @@ class Stage:
 class Search:
     """A search for the bandwidth (n_features,) of least loss around a start; features where that is inf stay ignored.
 
-    `first_loss` is minimised to the end, then `final_loss`, which may be the same, in a few steps. Losses have a
-    gradient (`with_gradient`), and know by how many standard errors one bandwidth is better than another (`gain`).
-    `task` watches: it is asked for subtasks, which end with the best bandwidth so far and say whether to stop.
+    `first_loss` is minimised to the end, then `final_loss`, which may be the same, in a few steps. Losses go `along`
+    octaves common to all features, have a gradient (`with_gradient`), and know by how many standard errors one
+    bandwidth is better than another (`gain`). `task` watches: it is asked for subtasks, which end with the best
+    bandwidth so far and say whether to stop.
     """
 
     def __init__(self, start, first_loss, final_loss, task):
@@ -165,23 +176,16 @@ class Search:
 
     def _sweep(self):
         """The losses of common factors, {"factor": ascending, "loss": ...}; those next to 1 come first."""
-        whole = sorted(range(-OCTAVES, OCTAVES + 1), key=abs)
-        stage = Stage(self.first_loss, self.task, "sweep", len(whole) + 1 + 2 * BASINS)
-        octaves = []
-
-        def look_at(octave):
-            octaves.append(octave)
-            stage(2.0**octave * self.start)
-
+        octaves = [*sorted(range(-OCTAVES, OCTAVES + 1), key=abs), np.inf]
+        stage = Stage(self.first_loss, self.task, "sweep", len(octaves) + 2 * BASINS)
         with stage:
-            for octave in [*whole, np.inf]:
-                look_at(octave)
+            stage.along(self.start, octaves)
             order = np.argsort(octaves)
-            for basin in _local_minima(np.array(stage.losses)[order])[:BASINS]:
-                centre = octaves[order[basin]]
-                for octave in (centre - 0.5, centre + 0.5):
-                    if abs(octave) < OCTAVES:
-                        look_at(octave)
+            minima = order[_local_minima(np.array(stage.losses)[order])[:BASINS]]
+            between = [octaves[k] + half for k in minima for half in (-0.5, 0.5) if abs(octaves[k] + half) < OCTAVES]
+            octaves += between
+            stage.along(self.start, between)
+        octaves = octaves[: len(stage.losses)]
         self.n_evaluations, self.stopped = len(stage.losses), stage.stopped
         order = np.argsort(octaves)
         return {"factor": 2.0 ** np.array(octaves)[order], "loss": np.array(stage.losses)[order]}
@@ -258,25 +262,27 @@ class Search:
         return octaves
 
     def _minimise(self, stage, octaves, n_evaluations, tolerance):
-        """L-BFGS-B on the logarithm of the loss; whether it converged.
+        """L-BFGS-B on the logarithm of the loss, by sharpness; whether it converged.
 
         A run goes no further than REACH, and another one goes on from its bound: the first step of a run knows nothing
         of the curvature, and may end where the loss is flat.
         """
 
-        def log_loss(octaves):
+        def log_loss(sharpness):
+            octaves, octaves_slope = _to_octaves(sharpness)
             loss, gradient = stage.with_gradient(self._bandwidth(octaves))
             loss += self.path["loss"].max() * NO_LOSS
-            return np.log(loss), np.log(2) * gradient[self.used] / loss
+            return np.log(loss), np.log(2) * gradient[self.used] / loss * octaves_slope
 
+        (least, most), sharpness = _to_sharpness(np.array([OCTAVES, -OCTAVES])), _to_sharpness(octaves)
         last = len(stage.losses) + n_evaluations
         while last > len(stage.losses):
-            low, high = np.clip([octaves - REACH, octaves + REACH], -OCTAVES, OCTAVES)
+            low, high = np.clip([sharpness - REACH, sharpness + REACH], least, most)
             n_left = last - len(stage.losses)
             options = {"maxfun": n_left, "maxiter": n_left, "ftol": tolerance, "gtol": 1e-6}
-            run = minimize(log_loss, octaves, jac=True, method="L-BFGS-B", bounds=np.c_[low, high], options=options)
-            octaves = run.x
-            held = ((octaves < low + EDGE) & (low > -OCTAVES)) | ((octaves > high - EDGE) & (high < OCTAVES))
+            run = minimize(log_loss, sharpness, jac=True, method="L-BFGS-B", bounds=np.c_[low, high], options=options)
+            sharpness = run.x
+            held = ((sharpness < low + EDGE) & (low > least)) | ((sharpness > high - EDGE) & (high < most))
             if not held.any():
                 return run.status != 1
         return False
@@ -310,6 +316,17 @@ class Search:
             bandwidth[features] = np.inf
             if np.isfinite(stage.best[features]).any():
                 stage(bandwidth)
+
+
+def _to_sharpness(octaves):
+    """log2(1 + 4^(BEND - octave)) / 2: minus the octave for narrow bandwidths, up to a constant, and 0 for infinite."""
+    return np.log2(1 + 4.0 ** (BEND - octaves)) / 2
+
+
+def _to_octaves(sharpness):
+    """The octaves of some sharpness, and their derivatives by it."""
+    narrow = np.expm1(2 * np.log(2) * sharpness)  # 4^(BEND - octave)
+    return BEND - np.log2(narrow) / 2, -(1 + narrow) / narrow
 
 
 def _local_minima(losses):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sknw._search import MOST_EVALUATIONS, OCTAVES, REACH, Search
+from sknw._search import MOST_EVALUATIONS, OCTAVES, REACH, Search, _to_octaves, _to_sharpness
 
 
 class Loss:
@@ -16,6 +16,9 @@ class Loss:
         self.asked.append(bandwidth)
         with np.errstate(divide="ignore"):
             return float(self.function(np.log2(bandwidth)))
+
+    def along(self, bandwidth, octaves):
+        return (self(2.0**octave * bandwidth) for octave in octaves)
 
     def with_gradient(self, bandwidth):
         return self(bandwidth), self.slope(np.log2(bandwidth)) / np.log(2)
@@ -151,8 +154,33 @@ def test_the_first_step_of_a_descent_is_not_to_the_corner():
     search(steep, (1.0, 1.0)).each(True)
     inside = np.log2([bandwidth for bandwidth in steep.asked if np.isfinite(bandwidth).all()])
     assert {tuple(np.round(octaves)) for octaves in inside} >= {(-OCTAVES, OCTAVES)}
-    descent = inside[2 * OCTAVES + 4 :]
+    descent = _to_sharpness(inside[2 * OCTAVES + 4 :])
     assert np.abs(np.diff(descent, axis=0)).max() <= 2 * REACH
+
+
+def test_sharpness_is_even_in_the_logarithm_or_in_the_inverse_square():
+    octaves = np.linspace(-OCTAVES, OCTAVES, 65)
+    sharpness = _to_sharpness(octaves)
+    again, slope = _to_octaves(sharpness)
+    np.testing.assert_allclose(again, octaves, atol=1e-10)
+    np.testing.assert_allclose(np.gradient(octaves, sharpness)[1:-1], slope[1:-1], rtol=0.05)
+    np.testing.assert_allclose(np.diff(sharpness)[:16] / np.diff(octaves)[:16], -1, rtol=1e-3)
+    np.testing.assert_allclose(sharpness[-16:] / sharpness[-1], 4.0 ** (OCTAVES - octaves[-16:]), rtol=0.01)
+
+
+def test_a_feature_that_does_not_matter_is_soon_ignored():
+    def function(octaves):
+        return 0.1 + np.square(octaves[0] + 1) + 0.01 * 4.0 ** -octaves[1]
+
+    def slope(octaves):
+        return np.array([2 * (octaves[0] + 1), -0.01 * np.log(4) * 4.0 ** -octaves[1]])
+
+    def loss(octaves):
+        return function(np.where(np.isfinite(octaves), octaves, [20, np.inf]))
+
+    learned = search(Loss(loss, slope), (1.0, 1.0)).each(True)
+    np.testing.assert_allclose(learned.bandwidth, [0.5, np.inf], rtol=1e-3)
+    assert learned.n_evaluations <= len(learned.path["loss"]) + 20
 
 
 def test_the_final_loss_has_the_last_word():

@@ -15,12 +15,12 @@ from copy import copy
 from functools import cached_property
 
 import numpy as np
-from scipy.special import roots_sh_legendre
 
-from .._kernels import EDGE
 from .._threads import run_blocks
 from ._average import AveragePooler, is_flat
+from ._careful import LOWEST_EXPONENT, TINY_MASS, collect_nearby, slack, survey
 from ._distances import SAFE_NORM, Distances, extent_of
+from ._multiples import pool_multiples
 from ._nearest import Nearest
 from ._slopes import dense_slopes
 
@@ -33,26 +33,8 @@ MIN_KEY_ROWS = 256
 MAX_KEY_BLOCKS = 1024
 """The largest number of blocks that the keys are cut into."""
 
-ROUNDING = 1e-9
-"""A relative width in 1 + t, far above what a matrix product errs by for queries within SAFE_NORM."""
-
-T_ROUNDING = 1e-14
-"""What t, as a sum of squared differences, errs by: some units in the last place for each feature."""
-
 CLOSE = 1e-6
 """t / (1 + |q|²)², under which the square root of t as a matrix product errs by more than 3e-13."""
-
-TINY_MASS = 1e-100
-"""Mass, in units of the largest weight at distance 0, under which an unbounded kernel takes its exact softmax."""
-
-SLOPE_RULE = roots_sh_legendre(8)
-"""Nodes and weights on [0, 1]: exact to rounding for t^(-1/2), over a factor of 1.5 in t."""
-
-LOWEST_EXPONENT = -700.0
-"""exp is many times slower where its result is denormal or zero."""
-
-NEGLIGIBLE = 60.0
-"""An exact softmax leaves out weights under exp(-60), 1e-26, of the largest."""
 
 
 class DenseEngine:
@@ -160,6 +142,10 @@ class DensePooler:
         """Pooled values, log_mass and slopes in leave-one-out, as every engine gives them."""
         return dense_slopes(self, np.arange(len(self.engine.rows))[rows], n_jobs)
 
+    def multiples(self, octaves, rows=slice(None), n_jobs=None):
+        """Leave-one-out for multiples of the bandwidth, as every engine that has them gives them."""
+        return pool_multiples(self, octaves, np.arange(len(self.engine.rows))[rows], n_jobs)
+
     # Blocks of queries and of keys.
 
     def _least_key_rows(self):
@@ -249,24 +235,9 @@ class DensePooler:
         if len(weak):
             few = block.take(weak)
             by_product = by_product and self.kernel.compact  # near enough for windows
-            nearest = self._survey(few, key_blocks, by_product) if nearest is None else nearest.take(weak)
-            result[weak], log_mass[weak] = self._collect_nearby(few, key_blocks, nearest, reduce)
+            nearest = survey(self, few, key_blocks, by_product) if nearest is None else nearest.take(weak)
+            result[weak], log_mass[weak] = collect_nearby(self, few, key_blocks, nearest, reduce)
         return result, log_mass + np.log(self.engine.largest_weight)
-
-    def _collect_nearby(self, block, key_blocks, nearest, reduce):
-        """`_collect` by the careful pass; where no key has weight, the nearest keys and -inf."""
-        if self.kernel.compact:
-            stream, shift = self._window_weights(block, key_blocks, nearest), 0.0
-        else:
-            anchor = nearest.first() if self._is_sure(nearest) else self._nearest_keys(block, key_blocks, nearest)
-            shift = self.kernel.log(self.distances.to_key(block.raw, anchor))
-            stream = self._softmax_weights(block, key_blocks, nearest, anchor)
-        result, mass = reduce(stream, block.n_rows)
-        empty = np.flatnonzero(mass == 0)
-        if len(empty) and self.has_nearest:
-            ties = self._tie_weights(block.take(empty), key_blocks, nearest.take(empty))
-            result[empty], _ = reduce(ties, len(empty))
-        return result, np.log(mass) + shift
 
     def distance_blocks(self, block, key_blocks, by_product, factor=1.0):
         """Stream (block of keys, factor * t), t in a buffer that is used again."""
@@ -290,7 +261,7 @@ class DensePooler:
         return weights
 
     @staticmethod
-    def _hide_own(block, rows, keys, t):
+    def hide_own(block, rows, keys, t):
         """Put own keys that keep no weight out of reach; `t` are the distances of some rows of the block."""
         if block.own is not None:
             i, columns, kept = block.own_pairs(rows, keys)
@@ -302,7 +273,7 @@ class DensePooler:
     def _is_crowded(self, block, keys):
         """Whether most queries, judged by the first few, have some of `keys` near."""
         few = slice(16)
-        t = self._hide_own(block, few, keys, self.distances.differences(block.raw[few], keys))
+        t = self.hide_own(block, few, keys, self.distances.differences(block.raw[few], keys))
         return np.mean(self._is_near(t.min(axis=1))) > 0.5
 
     def _crowded_weights(self, block, key_blocks, by_product):
@@ -316,7 +287,7 @@ class DensePooler:
         """Stream the weights of the rows that have a key near, noting the nearest keys of every row."""
         weigh = self._weigh_products if by_product else self._weigh_differences
         for j, (keys, t) in enumerate(self.distance_blocks(block, key_blocks, by_product)):
-            least = nearest.note(j, keys, self._hide_own(block, slice(None), keys, t))
+            least = nearest.note(j, keys, self.hide_own(block, slice(None), keys, t))
             rows = np.flatnonzero(self._is_near(least))
             if len(rows):
                 yield rows, keys, self.leave_out(block, rows, keys, weigh(block, rows, keys, t[rows]))
@@ -324,12 +295,8 @@ class DensePooler:
     def _is_near(self, t):
         """Whether keys at t may be inside the support, or have a weight that shows in a mass of TINY_MASS."""
         if self.kernel.compact:
-            return t <= self.edge + self._slack(self.edge)
+            return t <= self.edge + slack(self.edge)
         return self.kernel.log(t) > LOWEST_EXPONENT / 2
-
-    @staticmethod
-    def _slack(t):
-        return ROUNDING * (1 + t)
 
     def _weigh_differences(self, block, rows, keys, t):
         if self.kernel.gaussian:
@@ -342,7 +309,7 @@ class DensePooler:
         weight = self.kernel.weight or self.kernel
         if not self.kernel.jumps:
             return weight(t)
-        inside, surely = t <= self.edge + self._slack(self.edge), t <= self.edge - self._slack(self.edge)
+        inside, surely = t <= self.edge + slack(self.edge), t <= self.edge - slack(self.edge)
         weights = weight(t)
         if np.count_nonzero(inside) != np.count_nonzero(surely):
             unsure = np.flatnonzero((inside != surely).any(axis=1))
@@ -383,81 +350,3 @@ class DensePooler:
         sample = [slice(0, len(self.engine.weights), step)]
         ((_, exponents),) = self.distance_blocks(block.take(slice(16)), sample, by_product=True, factor=-0.5)
         return np.mean(exponents < LOWEST_EXPONENT) > 0.01
-
-    # The careful pass, on the blocks of keys that are near enough to matter.
-
-    def _survey(self, block, key_blocks, by_product):
-        """The nearest keys of every row."""
-        nearest = Nearest.among(key_blocks, block.n_rows)
-        for j, (keys, t) in enumerate(self.distance_blocks(block, key_blocks, by_product)):
-            nearest.note(j, keys, self._hide_own(block, slice(None), keys, t))
-        return nearest
-
-    def _near_differences(self, block, key_blocks, near):
-        """Stream (rows, block of keys, t) for the pairs marked in `near` (n_key_blocks, n_rows)."""
-        for j in np.flatnonzero(near.any(axis=1)):
-            rows = np.flatnonzero(near[j])
-            yield rows, key_blocks[j], self.distances.differences(block.raw[rows], key_blocks[j])
-
-    def _window_weights(self, block, key_blocks, nearest):
-        """Stream the weights of a compact kernel."""
-        near = nearest.t <= self.edge + self._slack(self.edge)
-        for rows, keys, t in self._near_differences(block, key_blocks, near):
-            yield rows, keys, self.leave_out(block, rows, keys, self.kernel(t))
-
-    def _tie_weights(self, block, key_blocks, nearest):
-        """Stream weight 1 for the nearest keys of each row."""
-        t0 = nearest.t.min(axis=0)
-        near = nearest.t <= t0 + self._slack(t0)
-        t0 = self.distances.to_key(block.raw, nearest.first())
-        for rows, keys, t in self._near_differences(block, key_blocks, near):
-            ties = (t <= t0[rows, None] * (1 + EDGE)).astype(float)
-            yield rows, keys, self.leave_out(block, rows, keys, ties)
-
-    def _dominant_pairs(self, block, key_blocks, nearest):
-        """Stream (rows, block of keys, i, j): key j of the block may matter to query rows[i]."""
-        shift = self.kernel.log(nearest.t.min(axis=0))
-        lowest = shift - NEGLIGIBLE + np.log(self.engine.weights.min())  # the nearest key may be a light one
-        lowest -= 1e-14 * np.abs(shift)  # the logarithms err by some 1e-15 of themselves
-        near = self.kernel.log(nearest.t) > lowest
-        for rows, keys, t in self._near_differences(block, key_blocks, near):
-            self._hide_own(block, rows, keys, t)
-            yield rows, keys, *np.nonzero(self.kernel.log(t) > lowest[rows, None])
-
-    @np.errstate(all="ignore")
-    def _is_sure(self, nearest):
-        """Whether the nearest keys are so near that the rounding of their t does not matter to their weights."""
-        log, t = self.kernel.log, nearest.t.min(axis=0)
-        return bool(np.all(log(t * (1 - T_ROUNDING)) - log(t * (1 + T_ROUNDING)) < 1e-6))
-
-    def _nearest_keys(self, block, key_blocks, nearest):
-        """The nearest key of each row, (b,), also where distances agree in nearly all their digits."""
-        first = nearest.first()
-        found, least = first.copy(), np.zeros(block.n_rows)
-        for rows, keys, i, j in self._dominant_pairs(block, key_blocks, nearest):
-            row, key = rows[i], keys.start + j
-            relative = self.distances.relative(block.raw[row], first[row], key)
-            np.minimum.at(least, row, relative)
-            closest = relative == least[row]
-            found[row[closest]] = key[closest]
-        return found
-
-    def _softmax_weights(self, block, key_blocks, nearest, anchor):
-        """Stream weights relative to that of the nearest key, `anchor` (b,)."""
-        t0 = self.distances.to_key(block.raw, anchor)
-        for rows, keys, i, j in self._dominant_pairs(block, key_blocks, nearest):
-            row = rows[i]
-            relative = self.distances.relative(block.raw[row], anchor[row], keys.start + j)
-            weights = np.zeros((len(rows), keys.stop - keys.start))
-            weights[i, j] = np.exp(self._log_change(t0[row], relative))
-            yield rows, keys, self.leave_out(block, rows, keys, weights)
-
-    def _log_change(self, start, change):
-        """log K(start + change) - log K(start); as an integral of the slope where the difference would cancel."""
-        log, slope = self.kernel.log, self.kernel.log_slope
-        result = log(np.maximum(start + change, 0)) - log(start)
-        if slope is not None:
-            close = change <= start / 2
-            start, change = start[close], change[close]
-            result[close] = change * sum(w * slope(start + s * change) for s, w in zip(*SLOPE_RULE, strict=True))
-        return result

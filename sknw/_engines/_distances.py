@@ -61,7 +61,7 @@ class Distances:
     """
 
     def __init__(self, keys, extent, bandwidth):
-        self.features = np.flatnonzero(np.isfinite(bandwidth))
+        self.bandwidth, self.features = bandwidth, np.flatnonzero(np.isfinite(bandwidth))
         columns = np.ascontiguousarray(self._used(keys).T)
         bandwidth = bandwidth[self.features] if len(self.features) else np.ones(1)
 
