@@ -8,7 +8,7 @@ import numpy as np
 from bars import print_bar
 from contenders import chunked_cdist, scikit_nw
 from learning_peers import FACTORS, FOLDS, SELECTORS, SLOW, able_selectors, learn
-from learning_problems import Draw, draw_problems, make_sample, make_smooth
+from learning_problems import FUNCTIONS, Draw, draw_problems, make_sample, make_smooth
 from problems import make_problem
 from timing import cut_queries, ratio, time_call, time_interleaved, time_prediction
 
@@ -22,11 +22,8 @@ ALLOTMENT = 2.0
 SIZES = ((300, 1), (300, 3), (2000, 1), (2000, 3), (10_000, 2))
 """n and d of the problems for which all ways to choose a bandwidth are compared."""
 
-PEER_SIZE = (300, 3)
-"""The one of these that is also a bar against statsmodels."""
-
-PEER_DRAW = Draw("additive", 3, 2, 300, 0.3, "normal", 0)
-"""Another such bar: statsmodels takes many times longer where a feature does not matter."""
+PEER_DRAWS = [Draw(name, 3, k, 300, 0.3, "normal", seed) for k in (3, 2, 1) for seed, name in enumerate(FUNCTIONS)]
+"""The problems of the bars against statsmodels, which takes several times longer where a feature does not matter."""
 
 RATE_SIZES, RATE_SEEDS = (250, 1000, 4000, 16_000), 10
 
@@ -92,24 +89,37 @@ def compare_selection(sizes, rounds):
     return everything
 
 
-def print_peer(what, seconds, losses):
-    """The bars against statsmodels on one problem."""
-    gain = excess = None
-    if "statsmodels" in seconds:
-        gain = seconds["statsmodels"][0] / np.median(seconds["loo_ard"])
+def compare_peers(draws, rounds):
+    """A table of statsmodels beside "loo_ard"; returns {draw: (how many times longer it takes, by what fraction the
+    loss is above its)}.
+    """
+    names = [name for name in able_selectors(300) if name in ("loo_ard", "any_gain", "statsmodels")]
+    if "statsmodels" not in names:
+        return {}
+    print(f"\n{'problem':<58} {'loo_ard':>8} {'statsmodels':>11} {'ratio':>6} {'loss / its - 1':>14}")
+    results = {}
+    for draw in draws:
+        sample = make_sample(draw)
+        seconds, _, losses = time_selection(sample.X, sample.y, names, rounds)
+        ours, theirs = np.median(seconds["loo_ard"]), seconds["statsmodels"][0]
         excess = losses["any_gain"] / losses["statsmodels"] - 1
-    print_bar(f"{what} loo_ard: times statsmodels' cv_ls", ">=", 500, gain, ".0f")
-    print_bar(f"{what} loo_ard, any gain: loss / statsmodels' - 1", "<=", 1e-5, excess, ".1e")
+        results[draw] = theirs / ours, excess
+        print(f"{draw!s:<58} {ours:8.4f} {theirs:11.2f} {theirs / ours:6.0f} {excess:14.1e}", flush=True)
+    return results
 
 
-def print_peers(everything, rounds):
-    """The bars against statsmodels; `everything` are the results of `compare_selection`."""
-    n, d = PEER_SIZE
-    print_peer(f"d={d} n={n}", *everything[PEER_SIZE])
-    sample = make_sample(PEER_DRAW)
-    names = [name for name in able_selectors(PEER_DRAW.n) if name in ("loo_ard", "any_gain", "statsmodels")]
-    seconds, _, losses = time_selection(sample.X, sample.y, names, rounds)
-    print_peer(f"d={d} n={n}, one does not matter:", seconds, losses)
+def print_peers(results):
+    """The bars against statsmodels, from the results of `compare_peers`."""
+    what = "d=3 n=300 loo_ard: times statsmodels' cv_ls, median of"
+    for some, which in (
+        (list(results), ""),
+        ([draw for draw in results if draw.n_relevant == draw.n_features], " where all features matter"),
+    ):
+        median = np.median([results[draw][0] for draw in some]) if some else None
+        print_bar(f"{what} {len(some)}{which}", ">=", 500, median, ".0f")
+    good = sum(excess <= 1e-5 for _, excess in results.values()) if results else None
+    what = "any gain: loss <= statsmodels' (1 + 1e-5) on"
+    print_bar(f"d=3 n=300 loo_ard, {what}", ">=", len(results), good, "d")
 
 
 # Large n.
@@ -283,10 +293,11 @@ def print_rates(sizes=RATE_SIZES, seeds=RATE_SEEDS):
 
 def print_learning(rounds):
     """All about learned bandwidths."""
-    everything = compare_selection(SIZES, rounds)
+    compare_selection(SIZES, rounds)
+    peers = compare_peers(PEER_DRAWS, rounds)
     held_out = compare_quality(draw_problems())
     print(f"\n{'what':<72} | bar      | measured")
-    print_peers(everything, rounds)
+    print_peers(peers)
     print_one_factor(rounds)
     print_each_feature(rounds)
     print_gradient(rounds)

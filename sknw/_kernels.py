@@ -103,6 +103,13 @@ class Kernel:
         return self.support < inf
 
     @cached_property
+    def flat(self):
+        """Whether K is the same at any distance."""
+        with np.errstate(all="ignore"):
+            at_zero, far_away = self.log(np.array([0.0, np.finfo(float).max]))
+        return not self.compact and bool(at_zero == far_away)
+
+    @cached_property
     def jumps(self):
         """Whether K drops to zero from a positive value at the edge of its support."""
         if not self.compact:

@@ -5,6 +5,7 @@ import oracle
 import pytest
 from learning import (
     EVERY_ROW,
+    compare_peers,
     compare_quality,
     compare_selection,
     dense_loss,
@@ -154,16 +155,28 @@ def test_learned_h_falls_with_n():
 def test_tables_are_printed(capsys, monkeypatch, few_factors):
     monkeypatch.setattr(learning, "able_selectors", lambda n: ["loo", "loo_ard", "one_pass_grid"])
     everything = compare_selection([(40, 1), (40, 2)], rounds=1)
-    monkeypatch.setattr(learning, "PEER_SIZE", (40, 1))
-    monkeypatch.setattr(learning, "PEER_DRAW", DRAWS[0]._replace(n=40))
-    print_peers(everything, rounds=1)
+    assert compare_peers(learning.PEER_DRAWS, rounds=1) == {}
+    print_peers({})
     print_quality(compare_quality([draw._replace(n=50) for draw in DRAWS[:2]]))
     lines = capsys.readouterr().out.splitlines()
     losses = everything[40, 2][1]
     assert losses["loo_ard"] <= losses["loo"] <= losses["one_pass_grid"] * (1 + 1e-6)
-    assert sum("not available" in line for line in lines) == 4
-    assert sum(" | " in line for line in lines) == 4 + 3
-    assert len(lines) == 8 + 5 + 7
+    assert sum("not available" in line for line in lines) == 3
+    assert sum(" | " in line for line in lines) == 3 + 3
+    assert len(lines) == 8 + 5 + 6
+
+
+def test_statsmodels_is_compared(capsys, monkeypatch):
+    pytest.importorskip("statsmodels")
+    monkeypatch.setattr(learning, "able_selectors", lambda n: ["loo", "loo_ard", "any_gain", "statsmodels"])
+    draws = [draw._replace(n=25) for draw in (learning.PEER_DRAWS[0], learning.PEER_DRAWS[-1])]
+    results = compare_peers(draws, rounds=1)
+    assert list(results) == draws
+    assert all(ratio > 1 and excess < 0.1 for ratio, excess in results.values())
+    capsys.readouterr()
+    print_peers(results)
+    lines = capsys.readouterr().out.splitlines()
+    assert ["median of 2 " in lines[0], "median of 1 where" in lines[1], len(lines)] == [True, True, 3]
 
 
 def test_large_bars_are_printed(capsys):

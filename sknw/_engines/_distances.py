@@ -11,6 +11,7 @@ There are three ways, since no one of them is right everywhere:
 """
 
 from copy import copy
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -71,8 +72,7 @@ class Distances:
         largest = np.maximum(high, -low)
         bandwidth = np.maximum(bandwidth, np.maximum(spread * 2.0**-500, largest * 2.0**-1000))
         self.mantissa, self._exponents = np.frexp(bandwidth)
-        self._exact_squares = inverse_square(self.mantissa)
-        self._squares = self._exact_squares[0]
+        self._squares = 1 / np.square(self.mantissa)
         self._uniform = np.all(self._squares == self._squares[0])
         columns = np.ldexp(columns, -self._exponents[:, None])  # a power of two loses no digit
         self._put(np.ascontiguousarray(columns.T), np.ldexp(centre, 1 - self._exponents))
@@ -92,6 +92,11 @@ class Distances:
         few = copy(self)
         few._put(raw, centre)
         return few
+
+    @cached_property
+    def _exact_squares(self):
+        """What `_squares` are, with their errors, (2, d)."""
+        return inverse_square(self.mantissa)
 
     @property
     def centred(self):
