@@ -247,7 +247,7 @@ class Search:
 
     def _finish(self, stage, bandwidth):
         """A few steps of L-BFGS-B."""
-        self._minimise(stage, self._octaves(bandwidth), FINAL_EVALUATIONS, 1e-6)
+        self._minimise(stage, self._octaves(bandwidth), FINAL_EVALUATIONS, 1e-5)
 
     def _stride(self, stage, octaves):
         """A few moves of an octave against the sign of the gradient, by half as much for a feature whose sign changed.

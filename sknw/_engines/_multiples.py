@@ -59,20 +59,30 @@ class _Softmax(_Pairs):
 
     def __init__(self, pooler, block):
         super().__init__(pooler, block)
-        if pooler.kernel.gaussian:
+        if pooler.kernel.gaussian:  # log K(t) - log K(least), which scales as t does
             self.t -= self.least[:, None]
-        self.most = self.t.max(initial=0)
+            self.t *= -0.5
+            self.lowest = self.t.min(initial=0)
+        else:
+            self.farthest = self.t.max(initial=0)
+
+    def _exponents(self, scale, shift):
+        """log K relative to the nearest key (b, n), no less than LOWEST_EXPONENT, where t is `scale` times as large."""
+        kernel, exponents = self.pooler.kernel, np.multiply(self.t, scale, out=self.scaled)
+        if kernel.gaussian:
+            lowest = scale * self.lowest
+        else:
+            lowest = kernel.log(scale * self.farthest)
+            exponents = kernel.log(exponents) - shift[:, None]
+        if lowest >= LOWEST_EXPONENT:
+            return exponents
+        return np.maximum(exponents, np.full(exponents.shape[1], LOWEST_EXPONENT), out=exponents)
 
     def __call__(self, scale):
         """Sums (b, n_columns), log_mass (b,), and whether they are right, where t is `scale` times as large."""
         kernel, least = self.pooler.kernel, scale * self.least
-        shift, exponents = kernel.log(least), np.multiply(self.t, scale, out=self.scaled)
-        if kernel.gaussian:
-            exponents *= -0.5
-        else:
-            exponents = kernel.log(exponents) - shift[:, None]
-        if not kernel.log(scale * self.most) >= LOWEST_EXPONENT:
-            np.maximum(exponents, np.full(exponents.shape[1], LOWEST_EXPONENT), out=exponents)
+        shift = kernel.log(least)
+        exponents = self._exponents(scale, shift)
         sums = self.sums(np.exp(exponents, out=exponents))
         mass = sums[:, -1]
         return sums, np.log(mass) + shift, (mass >= TINY_MASS) & is_sure(kernel, least)
