@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from ._attention import BLOCK_WEIGHTS, AttentionView, sparse_attention
 from ._bandwidth import RULES, choose_bandwidth
+from ._documentation import page_template
 from ._engines import ENGINES, check_algorithm, make_engines, prepare
 from ._kernels import KERNELS, Kernel
 from ._loo import make_losses
@@ -40,6 +41,9 @@ class NadarayaWatson(CallbackSupportMixin, BaseEstimator):
         "n_jobs": [None, Integral],
         "random_state": ["random_state"],
     }
+
+    _doc_link_module = "sknw"
+    _doc_link_template = page_template()
 
     def __init__(
         self,

@@ -1,6 +1,8 @@
 """scikit-learn's own checks, and its tools used for real."""
 
 import io
+import re
+from pathlib import Path
 
 import joblib
 import numpy as np
@@ -23,6 +25,8 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sknw import NadarayaWatsonClassifier, NadarayaWatsonRegressor
+from sknw._base import NadarayaWatson
+from sknw._documentation import API_PAGE, page_template
 from sknw._kernels import KERNELS
 
 EMPTY = ("nearest", "mean", "nan", "raise")
@@ -201,3 +205,54 @@ def test_joblib_round_trip_in_memory(iris):
     joblib.dump(model, buffer)
     buffer.seek(0)
     np.testing.assert_array_equal(joblib.load(buffer).predict_proba(X), model.predict_proba(X))
+
+
+@pytest.fixture
+def publish(monkeypatch, tmp_path):
+    """A function that gives the installed distribution these URLs, as estimators see them at import."""
+
+    def install(*urls):
+        folder = tmp_path / "scikit_nw-0.dist-info"
+        folder.mkdir()
+        lines = ["Metadata-Version: 2.1", "Name: scikit-nw", "Version: 0", *(f"Project-URL: {url}" for url in urls)]
+        (folder / "METADATA").write_text("\n".join(lines))
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.setattr(NadarayaWatson, "_doc_link_template", page_template())
+
+    return install
+
+
+@pytest.mark.parametrize("Estimator", [NadarayaWatsonRegressor, NadarayaWatsonClassifier])
+def test_html_links_to_the_page_of_the_estimator(Estimator, publish, iris):
+    publish("Source, https://example.org/code", "Documentation, https://example.org/nw/")
+    page = f"https://example.org/nw/generated/sknw.{Estimator.__name__}.html"
+    for model in (Estimator(), Estimator().fit(*iris), make_pipeline(StandardScaler(), Estimator())):
+        assert f'href="{page}"' in model._repr_html_()
+
+
+def test_html_links_nowhere_while_nothing_is_published(publish):
+    publish("Source, https://example.org/code")
+    assert "href=" not in NadarayaWatsonRegressor()._repr_html_()
+
+
+def test_html_links_nowhere_from_a_checkout_that_is_not_installed(monkeypatch):
+    monkeypatch.setattr("sys.path", [])
+    assert page_template() == ""
+
+
+def test_html_of_a_subclass_elsewhere_does_not_link_to_our_pages(publish):
+    publish("Documentation, https://example.org/nw")
+
+    class Theirs(NadarayaWatsonRegressor):
+        pass
+
+    assert "href=" not in Theirs()._repr_html_()
+
+
+def test_the_reference_holds_the_pages_that_estimators_link_to():
+    reference = (Path(__file__).parent.parent / "docs" / "api.rst").read_text()
+    assert ".. currentmodule:: sknw\n" in reference
+    listed = re.findall(r"\.\. autosummary::\n   :toctree: (\w+)\n((?:\n|   \w.*\n)+)", reference)
+    pages = {f"{folder}/sknw.{name}.html" for folder, names in listed for name in names.split()}
+    for Estimator in (NadarayaWatsonRegressor, NadarayaWatsonClassifier):
+        assert API_PAGE.format(estimator_module="sknw", estimator_name=Estimator.__name__) in pages
