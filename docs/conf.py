@@ -20,6 +20,7 @@ extensions = [
 default_role = "obj"
 exclude_patterns = ["_build"]
 templates_path = ["_templates"]
+toc_object_entries_show_parents = "hide"
 
 numpydoc_show_class_members = False
 
@@ -44,6 +45,8 @@ plot_include_source = True
 
 html_theme = "pydata_sphinx_theme"
 html_title = "scikit-nw"
+html_static_path = ["_static"]
+html_css_files = ["style.css"]
 html_math_renderer = "mathml"
 html_show_sourcelink = False
 html_theme_options = {"navigation_with_keys": False, "footer_end": []}
