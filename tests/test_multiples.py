@@ -29,15 +29,16 @@ def make_dense(keys, values, weights):
 
 
 @pytest.mark.parametrize("weights", ["none", "counts", "importances"])
-@pytest.mark.parametrize("kernel", KERNELS)
-def test_multiples_are_the_definition(kernel, weights):
-    keys, values, w = draw(40, weights)
-    pooler = make_dense(keys, values, w).prepare(KERNELS[kernel], H)
-    if pooler.multiples is None:
-        assert kernel == "constant"
-        return
+@pytest.mark.parametrize("lattice", [False, True])
+@pytest.mark.parametrize("kernel", [name for name in KERNELS if name != "constant"])
+def test_multiples_are_the_definition(kernel, lattice, weights):
+    keys, values, w = draw(42, weights)
+    start = H
+    if lattice:  # keys at the edge of a support
+        keys, start = np.indices((6, 7)).reshape(2, -1).T * 0.1, np.array([0.1, 0.2])
+    pooler = make_dense(keys, values, w).prepare(KERNELS[kernel], start)
     for octave, (pooled, log_mass) in zip(OCTAVES, pooler.multiples(OCTAVES), strict=True):
-        h = 2.0**octave * H
+        h = 2.0**octave * start
         attention, empty = oracle.attention(keys, keys, h, kernel, w, leave_one_out=True)
         np.testing.assert_array_equal(np.isneginf(log_mass), empty)
         sure = ~(empty & oracle.rounding_decides(keys, keys, h))
@@ -58,6 +59,11 @@ def test_far_rows_are_right_too(kernel):
         expected, expected_mass = dense.prepare(KERNELS[kernel], 2.0**octave * H).pool(rows=rows)
         np.testing.assert_allclose(pooled / np.ptp(values, axis=0), expected / np.ptp(values, axis=0), atol=1e-7)
         np.testing.assert_allclose(log_mass, expected_mass, rtol=1e-6, atol=1e-9)
+
+
+def test_average_pooling_has_no_use_for_them():
+    keys, values, w = draw(42, "none")
+    assert make_dense(keys, values, w).prepare(KERNELS["constant"], H).multiples is None
 
 
 def test_many_rows_are_done_in_blocks_on_threads():

@@ -1,19 +1,24 @@
 """Leave-one-out with multiples of one bandwidth: distances, most of what a sweep costs, are taken once.
 
-2^octave times the bandwidth divides t by 4^octave. Distances come from differences, and weights of unbounded kernels
-are relative to that of the nearest key, so that narrow bandwidths need no more care than others. Only two kinds of rows
-get a pooler of the multiple itself: those so far from all other keys that the rounding of t would show in the weights,
-by 1e-6 at most elsewhere, and those whose nearest keys weigh next to nothing.
+2^octave times the bandwidth divides t by 4^octave. Distances come from differences, and where weights would underflow
+they are relative to that of the nearest key, so that narrow bandwidths need no more care than others. Only two kinds of
+rows get a pooler of the multiple itself: those so far from all other keys that the rounding of t would show in the
+weights, by 1e-6 at most elsewhere, and those whose nearest keys weigh next to nothing.
 """
+
+from functools import cached_property
 
 import numpy as np
 
 from .._kernels import EDGE
 from .._threads import run_blocks
-from ._careful import LOWEST_EXPONENT, TINY_MASS, is_sure
+from ._careful import LOWEST_EXPONENT, TINY_MASS, is_sure, slack
 
 MULTIPLE_PAIRS = 2**17
 """Pairs in a block: a MiB of distances, and another of weights."""
+
+SOUND_MASS = 1e-3
+"""Mass to which the weights of keys at the edge of a support, some 1e-12, are nothing."""
 
 
 def pool_multiples(pooler, octaves, rows, n_jobs):
@@ -21,11 +26,12 @@ def pool_multiples(pooler, octaves, rows, n_jobs):
     engine, shape = pooler.engine, (len(octaves), len(rows))
     pooled = np.empty((*shape, engine.columns.shape[1] - 1))
     log_mass, right = np.empty(shape), np.empty(shape, dtype=bool)
+    kind = _Windows if pooler.kernel.compact else _Gaussian if pooler.kernel.gaussian else _Unbounded
 
     @np.errstate(all="ignore")
     def pool_rows(part):
         block = pooler.block(None, rows[part])
-        collect = (_Windows if pooler.kernel.compact else _Softmax)(pooler, block)
+        collect = kind(pooler, block)
         for k, octave in enumerate(octaves):
             sums, log_mass[k, part], right[k, part] = collect(4.0**-octave)
             pooled[k, part] = engine.mean(sums)
@@ -44,7 +50,8 @@ class _Pairs:
     """All pairs of a block: t (b, n), and the least of each row (b,) but for own keys."""
 
     def __init__(self, pooler, block):
-        self.pooler, self.block, self.keys = pooler, block, slice(0, len(pooler.engine.keys))
+        self.pooler, self.kernel, self.block = pooler, pooler.kernel, block
+        self.keys = slice(0, len(pooler.engine.keys))
         self.t = pooler.hide_own(block, slice(None), self.keys, pooler.distances.differences(block.raw, self.keys))
         self.least, self.scaled = self.t.min(axis=1), np.empty(self.t.shape)
         np.copyto(self.t, self.least[:, None], where=np.isinf(self.t))  # hidden keys: nan at 4^-inf otherwise
@@ -53,50 +60,66 @@ class _Pairs:
         """Weighted sums of the columns (b, n_columns) for some rows of the block."""
         return self.pooler.leave_out(self.block, rows, self.keys, weights) @ self.pooler.engine.columns
 
+    def plain_sums(self, scale, rows=slice(None)):
+        """The same with K where t is `scale` times as large, but for the rule about the edge of a support."""
+        t = np.multiply(self.t[rows], scale, out=self.scaled[: len(self.least[rows])])
+        return self.sums((self.kernel.weight or self.kernel)(t), rows)
 
-class _Softmax(_Pairs):
-    """Weights of a kernel of unbounded support, relative to that of the nearest key."""
+
+class _Gaussian(_Pairs):
+    """Weights relative to that of the nearest key: their exponents scale as t does."""
 
     def __init__(self, pooler, block):
         super().__init__(pooler, block)
-        if pooler.kernel.gaussian:  # log K(t) - log K(least), which scales as t does
-            self.t -= self.least[:, None]
-            self.t *= -0.5
-            self.lowest = self.t.min(initial=0)
-        else:
-            self.farthest = self.t.max(initial=0)
-
-    def _exponents(self, scale, shift):
-        """log K relative to the nearest key (b, n), no less than LOWEST_EXPONENT, where t is `scale` times as large."""
-        kernel, exponents = self.pooler.kernel, np.multiply(self.t, scale, out=self.scaled)
-        if kernel.gaussian:
-            lowest = scale * self.lowest
-        else:
-            lowest = kernel.log(scale * self.farthest)
-            exponents = kernel.log(exponents) - shift[:, None]
-        if lowest >= LOWEST_EXPONENT:
-            return exponents
-        return np.maximum(exponents, np.full(exponents.shape[1], LOWEST_EXPONENT), out=exponents)
+        self.t -= self.least[:, None]
+        self.t *= -0.5
+        self.lowest = self.t.min(initial=0)
 
     def __call__(self, scale):
         """Sums (b, n_columns), log_mass (b,), and whether they are right, where t is `scale` times as large."""
-        kernel, least = self.pooler.kernel, scale * self.least
-        shift = kernel.log(least)
-        exponents = self._exponents(scale, shift)
+        exponents = np.multiply(self.t, scale, out=self.scaled)
+        if not scale * self.lowest >= LOWEST_EXPONENT:
+            np.maximum(exponents, np.full(exponents.shape[1], LOWEST_EXPONENT), out=exponents)
         sums = self.sums(np.exp(exponents, out=exponents))
-        mass = sums[:, -1]
-        return sums, np.log(mass) + shift, (mass >= TINY_MASS) & is_sure(kernel, least)
+        mass, least = sums[:, -1], scale * self.least
+        return sums, np.log(mass) - least / 2, (mass >= TINY_MASS) & is_sure(self.kernel, least)
+
+
+class _Unbounded(_Pairs):
+    """Weights as they are, and relative to that of the nearest key for rows whose mass nearly underflows."""
+
+    def __call__(self, scale):
+        """The same."""
+        sums = self.plain_sums(scale)
+        log_mass, right = np.log(sums[:, -1]), np.full(len(sums), True)
+        weak = np.flatnonzero(~(sums[:, -1] >= TINY_MASS))
+        if len(weak):
+            shift = self.kernel.log(scale * self.least[weak])
+            exponents = self.kernel.log(scale * self.t[weak]) - shift[:, None]
+            sums[weak] = self.sums(np.exp(np.maximum(exponents, LOWEST_EXPONENT)), weak)
+            mass = sums[weak, -1]
+            log_mass[weak] = np.log(mass) + shift
+            right[weak] = (mass >= TINY_MASS) & is_sure(self.kernel, scale * self.least[weak])
+        return sums, log_mass, right
 
 
 class _Windows(_Pairs):
-    """Weights of a kernel of bounded support."""
+    """Weights of a kernel of bounded support; where no key has weight, of the nearest keys."""
+
+    @cached_property
+    def nearest(self):
+        """Sums over the nearest keys, (b, n_columns)."""
+        return self.sums((self.t <= self.least[:, None] * (1 + EDGE)).astype(float))
 
     def __call__(self, scale):
-        """The same; where no key has weight, sums of the nearest keys and -inf."""
-        sums = self.sums(self.pooler.kernel(np.multiply(self.t, scale, out=self.scaled)))
-        log_mass = np.log(sums[:, -1])
-        empty = np.flatnonzero(np.isneginf(log_mass))
-        if len(empty):
-            ties = self.t[empty] <= self.least[empty, None] * (1 + EDGE)
-            sums[empty] = self.sums(ties.astype(float), empty)
+        """The same."""
+        sums, log_mass = self.nearest.copy(), np.full(len(self.least), -np.inf)
+        edge = self.kernel.support**2
+        near = np.flatnonzero(scale * self.least <= edge + slack(edge))
+        found = self.plain_sums(scale, near if len(near) < len(sums) else slice(None))
+        weak = np.flatnonzero(~(found[:, -1] >= SOUND_MASS))
+        if len(weak):
+            found[weak] = self.sums(self.kernel(scale * self.t[near[weak]]), near[weak])
+        some = found[:, -1] > 0
+        sums[near[some]], log_mass[near[some]] = found[some], np.log(found[some, -1])
         return sums, log_mass, True
