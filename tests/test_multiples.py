@@ -49,9 +49,11 @@ def test_multiples_are_the_definition(kernel, lattice, weights):
 @pytest.mark.parametrize("kernel", ["gaussian", "exponential", "cauchy", "boxcar", "epanechnikov"])
 def test_far_rows_are_right_too(kernel):
     keys, values, w = draw(60, "importances", outliers=True)
-    w[5] = 1e-200  # the nearest key of another
+    w[5] = 1e-303  # the nearest key of another
     keys[6] = keys[5] + [500.0, 0]
     keys[5] += [499.9, 0]
+    keys[7:17] = [[-50 - 1e-6 * k, 0] for k in range(10)]  # rounding says which of them is the nearest of the next
+    keys[17] = [-1e6, 0]
     dense = make_dense(keys, values, w)
     rows = np.arange(50)
     pooler = dense.prepare(KERNELS[kernel], H)
