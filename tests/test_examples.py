@@ -54,9 +54,12 @@ def test_quickstart(capsys):
     runpy.run_path(str(EXAMPLES / "quickstart.py"), run_name="__main__")
     lines = capsys.readouterr().out.splitlines()
     scores = {line[2:40].strip(): float(line[40:47]) for line in lines if "±" in line}
-    assert len(scores) == 10
-    for name in ("NadarayaWatsonRegressor, tuned", "NadarayaWatsonRegressor"):
-        assert scores[name] > scores["mean of the training targets"] + 0.3
+    assert len(scores) == 12
+    for way in ("", ", learned", ", tuned"):
+        assert scores[f"NadarayaWatsonRegressor{way}"] > scores["mean of the training targets"] + 0.3
+        assert scores[f"NadarayaWatsonClassifier{way}"] > scores["most frequent class"] + 0.5
+    for way in (", learned", ", tuned"):
+        assert scores[f"NadarayaWatsonRegressor{way}"] > scores["NadarayaWatsonRegressor"]
     assert scores["NadarayaWatsonClassifier, tuned"] > 0.95
     assert sum(line.startswith("  patient") for line in lines) == 3
 
