@@ -12,7 +12,7 @@ PAGES = {
     "01_average_to_attention": 2,
     "02_kernels": 3,
     "03_widths": 2,
-    "04_learned_width": 4,
+    "04_learned_width": 5,
     "05_classification": 3,
     "06_per_feature": 2,
     "07_dot_product": 1,
