@@ -1,4 +1,4 @@
-"""Cost against n = m for this package's engines beside peers, Gaussian kernel, one and two features."""
+"""Cost against n = m for this package beside peers, Gaussian kernel, one and two features."""
 
 from functools import partial
 
@@ -11,18 +11,17 @@ from tables import FAILURES
 from timing import cut_queries, time_interleaved, time_prediction
 
 LINES = {
-    "sorted": ("sknw sorted", "#0072B2", "o-"),
-    "grid": ("sknw grid", "#009E73", "s-"),
-    "blocks": ("sknw blocks", "#CC79A7", "D-"),
-    "dense": ("sknw dense", "#000000", "^-"),
-    "nonuniform_fft": ("finufft", "#D55E00", "o:"),
-    "fft_kde": ("KDEpy FFTKDE", "#E69F00", "s:"),
-    "torch_attention": ("torch attention", "#56B4E9", "D:"),
-    "keops": ("KeOps", "#D55E00", "^--"),
-    "statsmodels": ("statsmodels", "#777777", "v--"),
-    "kernel_density": ("KernelDensity", "#E69F00", "P--"),
+    "auto": ("scikit-nw, auto", "#0072B2", "o-"),
+    "dense": ("scikit-nw, dense", "#000000", "^-"),
+    "nonuniform_fft": ("finufft", "#D55E00", "s:"),
+    "fft_kde": ("KDEpy FFTKDE", "#E69F00", "D:"),
+    "torch_attention": ("torch attention", "#56B4E9", "v--"),
+    "keops": ("KeOps", "#CC79A7", "P--"),
+    "statsmodels": ("statsmodels", "#777777", "X--"),
+    "kernel_density": ("KernelDensity", "#009E73", "d--"),
 }
-"""Contenders that are drawn: label, colour (Okabe & Ito's, for all kinds of sight), marker and dash."""
+"""Contenders that are drawn: label, colour (Okabe & Ito's, for all kinds of sight), marker and dash; this package's
+lines are solid, and those of contenders that are wrong in the tails dotted."""
 
 SIZES = (10**3, 10**4, 10**5, 10**6)
 
@@ -72,4 +71,4 @@ def plot_costs(path, rounds):
         frameon=False,
     )
     figure.savefig(path, dpi=150)
-    Image.open(path).quantize(64).save(path, optimize=True)
+    Image.open(path).convert("RGB").quantize(64).save(path, optimize=True)

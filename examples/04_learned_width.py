@@ -18,6 +18,11 @@ from sknw.datasets import make_sine_trend
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73")
 
+
+def truth(X):
+    return 2 * np.sin(X[:, 0]) + X[:, 0] ** 0.8
+
+
 X, y = make_sine_trend(random_state=0)
 learned = NadarayaWatsonRegressor("loo").fit(X, y)
 h = learned.bandwidth_[0]
@@ -82,19 +87,29 @@ ax.legend(loc="lower center", ncols=2, frameon=False)
 print(f"learned loss {learned.loo_loss_:.6f}")
 
 # %%
-# Sharper attention
-# -----------------
-# Beside h = 1, the learned width has a sharper heatmap, and a fit that follows the bend of the truth.
-models = {"h = 1": NadarayaWatsonRegressor(1.0).fit(X, y), "learned": learned}
-_, axes = plt.subplots(2, 2, figsize=(7, 6), layout="constrained")
+# A wide kernel
+# -------------
+# With h = 1, wider than Silverman's, attention is spread over many keys, and the fit flattens the bend of the truth.
 grid = np.linspace(0, 5, 500)[:, None]
-for (name, model), (top, bottom) in zip(models.items(), axes.T, strict=True):
-    CurveDisplay.from_estimator(model, truth=lambda X: 2 * np.sin(X[:, 0]) + X[:, 0] ** 0.8, ax=top)
-    AttentionDisplay.from_estimator(model, X, ax=bottom)
-    top.set_title(name)
-    error = np.mean(np.square(model.predict(grid) - 2 * np.sin(grid[:, 0]) - grid[:, 0] ** 0.8))
+
+
+def draw(name, model):
+    """The fit beside the attention among the training points."""
+    _, (left, right) = plt.subplots(1, 2, figsize=(7, 3.2), layout="constrained", width_ratios=(1, 1.15))
+    CurveDisplay.from_estimator(model, truth=truth, ax=left)
+    AttentionDisplay.from_estimator(model, X, ax=right)
+    error = np.mean(np.square(model.predict(grid) - truth(grid)))
     weights = np.asarray(model.attention_weights_).max(axis=1)
     print(f"{name}: median largest weight {np.median(weights):.3f}, error against the truth {error:.3f}")
+
+
+draw("h = 1", NadarayaWatsonRegressor(1.0).fit(X, y))
+
+# %%
+# Sharper attention
+# -----------------
+# The learned width has a sharper heatmap, and a fit that follows the bend of the truth.
+draw("learned", learned)
 
 # %%
 # Figures are shown, or saved into the folder that is given on the command line.

@@ -15,7 +15,8 @@ import numpy as np
 
 from sknw import NadarayaWatsonRegressor
 
-SEEDS = 10
+DRAWS = (100, 25, 12)
+"""How many data sets of each size: more of the small ones, which cost less and differ more."""
 
 
 def flat(X):
@@ -40,9 +41,10 @@ def learn(function, n_features, n, seed):
 # %%
 # Rates
 # -----
-# Each point is the median of ten draws, and each line has the slope that theory says, through the middle of its points.
-# A learned h differs from draw to draw, as the standard deviation of log h shows, so that ten draws tell an exponent
-# of h to a few hundredths only. All exponents fitted to these medians are within 0.06 of theory.
+# Each point is the geometric mean over draws of the data, and each line has the slope that theory says, through the
+# middle of its points. A learned h differs from draw to draw, and so does the error: the exponents fitted here have
+# standard errors of 0.01 to 0.02. Theory is about large n: with 400 draws of each size, exponents still differ from it
+# by up to 0.03. All below are within 0.03 and three standard errors of theory.
 #
 # At a steep edge all neighbours are on one side, so that a mean is off by h there, and not by h². That is so for a
 # share h of the data, and the mean of the squared error is of order h³, not h⁴. This makes the best h of one feature
@@ -54,19 +56,23 @@ cases = {
 }
 figure, axes = plt.subplots(1, 2, figsize=(7.5, 4.2), layout="constrained")
 for name, (function, n_features, sizes, exponents, colour, marker) in cases.items():
-    draws = np.log([[learn(function, n_features, n, seed) for seed in range(SEEDS)] for n in sizes])
-    for ax, what, measured, expected in zip(
-        axes, ("learned h", "error"), np.moveaxis(draws, 2, 0), exponents, strict=True
+    draws = [
+        np.log([learn(function, n_features, n, seed) for seed in range(count)])
+        for n, count in zip(sizes, DRAWS, strict=True)
+    ]
+    means = np.stack([logs.mean(axis=0) for logs in draws])
+    variances = np.stack([logs.var(axis=0, ddof=1) / len(logs) for logs in draws])
+    centred = np.log(sizes) - np.log(sizes).mean()
+    slope = centred / np.sum(centred**2)
+    for ax, what, measured, exponent, standard_error, expected in zip(
+        axes, ("learned h", "error"), means.T, slope @ means, np.sqrt(slope**2 @ variances), exponents, strict=True
     ):
-        log_n, medians = np.log(sizes), np.median(measured, axis=1)
-        exponent = np.polyfit(log_n, medians, 1)[0]
         print(
-            f"{name}, {what}: {', '.join(f'{median:.4f}' for median in np.exp(medians))}; "
-            f"deviation of the log {measured.std(axis=1).mean():.2f}, exponent {exponent:.3f}, theory {expected:.3f}"
+            f"{name}, {what}: {', '.join(f'{mean:.4f}' for mean in np.exp(measured))}; "
+            f"exponent {exponent:.3f} ± {standard_error:.3f}, theory {expected:.3f}"
         )
-        line = np.exp(medians.mean() + expected * (log_n - log_n.mean()))
-        ax.loglog(sizes, np.exp(medians), marker, color=colour, label=name)
-        ax.loglog(sizes, line, "--", color=colour)
+        ax.loglog(sizes, np.exp(measured), marker, color=colour, label=name)
+        ax.loglog(sizes, np.exp(measured.mean() + expected * centred), "--", color=colour)
         ax.set(xlabel="n", ylabel=what)
 axes[0].plot([], "--", color="black", label="slope by theory")
 for ax in axes:

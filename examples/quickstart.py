@@ -1,4 +1,4 @@
-"""Kernel regression and classification on real data: default bandwidth, tuned bandwidth, and what is attended to."""
+"""Kernel regression and classification on real data: default, learned and tuned bandwidths, and what is attended to."""
 
 import numpy as np
 from sklearn.datasets import load_diabetes, load_wine
@@ -52,6 +52,7 @@ def main():
         "KNeighborsRegressor": make_pipeline(StandardScaler(), KNeighborsRegressor()),
         "KNeighborsRegressor, tuned": tuned(KNeighborsRegressor(), "n_neighbors", NEIGHBORS, inner),
         "NadarayaWatsonRegressor": make_pipeline(StandardScaler(), NadarayaWatsonRegressor()),
+        "NadarayaWatsonRegressor, learned": NadarayaWatsonRegressor("loo"),
         "NadarayaWatsonRegressor, tuned": tuned(NadarayaWatsonRegressor(), "bandwidth", BANDWIDTHS, inner),
     }
     print_scores("Diabetes progression from bmi, bp, s5: R², 5 folds", models, X, y, outer)
@@ -66,6 +67,7 @@ def main():
         "KNeighborsClassifier": make_pipeline(StandardScaler(), KNeighborsClassifier()),
         "KNeighborsClassifier, tuned": tuned(KNeighborsClassifier(), "n_neighbors", NEIGHBORS, inner),
         "NadarayaWatsonClassifier": make_pipeline(StandardScaler(), NadarayaWatsonClassifier()),
+        "NadarayaWatsonClassifier, learned": NadarayaWatsonClassifier("loo"),
         "NadarayaWatsonClassifier, tuned": tuned(NadarayaWatsonClassifier(), "bandwidth", BANDWIDTHS, inner),
     }
     print_scores("Wine cultivar from 13 measurements: accuracy, 5 folds", models, X, y, outer)

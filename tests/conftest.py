@@ -16,8 +16,9 @@ settings.load_profile("suite")
 
 @pytest.fixture
 def plt():
-    """matplotlib.pyplot, whose figures are closed after the test."""
+    """matplotlib.pyplot, without the figures that doctests leave open; its own are closed after the test."""
     pyplot = pytest.importorskip("matplotlib.pyplot")
+    pyplot.close("all")
     yield pyplot
     pyplot.close("all")
 

@@ -117,3 +117,11 @@ def test_bars_are_printed(capsys):
     assert len(lines) == 4 * len(ARGSORTS) + len(FAST_KERNELS) + 1 + 3
     assert not any("missed" in line for line in lines if "error" in line.split("|")[0])
     assert "not available" in lines[-1]
+
+
+def test_lines_are_of_contenders_that_exist_and_look_different(plt):
+    from plot import LINES
+
+    assert set(LINES) <= {"dense", "auto", *PEERS}
+    for looks in zip(*LINES.values(), strict=True):
+        assert len(set(looks)) == len(LINES)
