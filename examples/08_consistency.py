@@ -44,7 +44,7 @@ def learn(function, n_features, n, seed):
 # Each point is the geometric mean over draws of the data, and each line has the slope that theory says, through the
 # middle of its points. A learned h differs from draw to draw, and so does the error: the exponents fitted here have
 # standard errors of 0.01 to 0.02. Theory is about large n: with 400 draws of each size, exponents still differ from it
-# by up to 0.03. All below are within 0.03 and three standard errors of theory.
+# by up to 0.03. All below are within 0.03, plus three standard errors, of theory.
 #
 # At a steep edge all neighbours are on one side, so that a mean is off by h there, and not by h². That is so for a
 # share h of the data, and the mean of the squared error is of order h³, not h⁴. This makes the best h of one feature
@@ -68,8 +68,8 @@ for name, (function, n_features, sizes, exponents, colour, marker) in cases.item
         axes, ("learned h", "error"), means.T, slope @ means, np.sqrt(slope**2 @ variances), exponents, strict=True
     ):
         print(
-            f"{name}, {what}: {', '.join(f'{mean:.4f}' for mean in np.exp(measured))}; "
-            f"exponent {exponent:.3f} ± {standard_error:.3f}, theory {expected:.3f}"
+            f"{name}, {what}: n^{exponent:.3f} ± {standard_error:.3f}, theory n^{expected:.3f}; "
+            f"{', '.join(f'{mean:.4f}' for mean in np.exp(measured))}"
         )
         ax.loglog(sizes, np.exp(measured), marker, color=colour, label=name)
         ax.loglog(sizes, np.exp(measured.mean() + expected * centred), "--", color=colour)

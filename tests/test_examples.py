@@ -190,7 +190,7 @@ def test_consistency(run):
     exponents = {}
     for name in ("flat at the edges, d = 1", "flat at the edges, d = 2", "steep at the edges, d = 1"):
         for what in ("learned h", "error"):
-            *means, exponent, standard_error, theory = printed(f"{name}, {what}:")
+            exponent, standard_error, theory, *means = printed(f"{name}, {what}:")
             assert means == sorted(means, reverse=True)
             assert abs(exponent - theory) < 0.03 + 3 * standard_error
             assert 0.005 < standard_error < 0.025
