@@ -2,9 +2,9 @@
 
 Bandwidths are factors times a start vector, and all searches go by the logarithms of the factors, in octaves, from
 -OCTAVES to OCTAVES. A sweep over a grid of factors common to all features finds the basin of the global minimum. From
-its best factor, a bounded search in one dimension refines that, or each feature gets a factor of its own: by strides
-and L-BFGS-B where there is a gradient, else by a pattern search along the coordinates. L-BFGS-B goes by sharpness: the
-logarithm of 1 / h where h is small, and 1 / h² itself where h is large, so that an infinite bandwidth is not far away.
+its best factor, a bounded search in one dimension refines that, or each feature gets a factor of its own: by L-BFGS-B
+from two starts where there is a gradient, else by a pattern search along the coordinates. L-BFGS-B goes by sharpness:
+the logarithm of 1 / h where h is small, and 1 / h² where h is large, so that an infinite bandwidth is not far away.
 Nothing leaves the bounds, so nothing can diverge. Where there are many rows, a first loss, on some of them, is
 minimised to the end, and a second one, on more, from there on in a few steps.
 """
@@ -36,7 +36,7 @@ NO_LOSS = 1e-14
 """A fraction of the largest loss that is as good as none."""
 
 STRIDES = 4
-"""Moves of an octave before the first run of L-BFGS-B."""
+"""Moves of an octave to another start of L-BFGS-B."""
 
 BEND = 1
 """The octave at which the sharpness turns from log h to 1 / h²."""
@@ -240,9 +240,12 @@ class Search:
         return bandwidth
 
     def _descend(self, stage, bandwidth):
-        """Strides, then L-BFGS-B to the end."""
-        octaves = self._stride(stage, self._octaves(bandwidth))
-        if not self._minimise(stage, octaves, MOST_EVALUATIONS, 1e-8):
+        """L-BFGS-B to the end, from the start and again after strides, of which one may end in a local minimum."""
+        starts = [self._octaves(bandwidth)]
+        if len(self.used) > 1:
+            starts.append(self._stride(stage, starts[0]))
+        converged = [self._minimise(stage, octaves, MOST_EVALUATIONS, 1e-6) for octaves in starts]
+        if not all(converged):
             self.warning = NOT_CONVERGED.format(len(stage.losses))
 
     def _finish(self, stage, bandwidth):
@@ -252,10 +255,10 @@ class Search:
     def _stride(self, stage, octaves):
         """A few moves of an octave against the sign of the gradient, by half as much for a feature whose sign changed.
 
-        They step over shallow minima next to the start, in which L-BFGS-B would end.
+        They step over shallow minima next to the start.
         """
         stride, sign = np.ones(len(octaves)), np.zeros(len(octaves))
-        for _ in range(STRIDES if len(octaves) > 1 else 0):
+        for _ in range(STRIDES):
             before, sign = sign, np.sign(stage.with_gradient(self._bandwidth(octaves))[1][self.used])
             stride = np.where(before * sign < 0, stride / 2, stride)
             octaves = np.clip(octaves - stride * sign, -OCTAVES, OCTAVES)
