@@ -44,6 +44,9 @@ BEND = 1
 REACH = 3
 """How far in sharpness a run of L-BFGS-B may go."""
 
+NEAR = 0.2
+"""How near to a minimum, in sharpness, a descent is taken to end there."""
+
 SMALLEST_MOVE = 1 / 16
 """The last step of a pattern search, in octaves."""
 
@@ -74,6 +77,10 @@ class Learned(NamedTuple):
 
 class Stopped(Exception):
     """Who watches the search wants no more evaluations."""
+
+
+class Arrived(Exception):
+    """A descent has come near a minimum that is known."""
 
 
 class Stage:
@@ -240,12 +247,13 @@ class Search:
         return bandwidth
 
     def _descend(self, stage, bandwidth):
-        """L-BFGS-B to the end, from the start and again after strides, of which one may end in a local minimum."""
-        starts = [self._octaves(bandwidth)]
-        if len(self.used) > 1:
-            starts.append(self._stride(stage, starts[0]))
-        converged = [self._minimise(stage, octaves, MOST_EVALUATIONS, 1e-6) for octaves in starts]
-        if not all(converged):
+        """L-BFGS-B to the end; and again after strides, for the minimum of before may be a local one."""
+        start = self._octaves(bandwidth)
+        converged = self._minimise(stage, start, MOST_EVALUATIONS, 1e-6)
+        if len(start) > 1:
+            known = self._octaves(stage.best)
+            converged &= self._minimise(stage, self._stride(stage, start), MOST_EVALUATIONS, 1e-6, known)
+        if not converged:
             self.warning = NOT_CONVERGED.format(len(stage.losses))
 
     def _finish(self, stage, bandwidth):
@@ -264,14 +272,16 @@ class Search:
             octaves = np.clip(octaves - stride * sign, -OCTAVES, OCTAVES)
         return octaves
 
-    def _minimise(self, stage, octaves, n_evaluations, tolerance):
-        """L-BFGS-B on the logarithm of the loss, by sharpness; whether it converged.
+    def _minimise(self, stage, octaves, n_evaluations, tolerance, known=None):
+        """L-BFGS-B on the logarithm of the loss, by sharpness; whether it converged, or came near a known minimum.
 
         A run goes no further than REACH, and another one goes on from its bound: the first step of a run knows nothing
         of the curvature, and may end where the loss is flat.
         """
 
         def log_loss(sharpness):
+            if known is not None and np.abs(sharpness - _to_sharpness(known)).max() <= NEAR:
+                raise Arrived
             octaves, octaves_slope = _to_octaves(sharpness)
             loss, gradient = stage.with_gradient(self._bandwidth(octaves))
             loss += self.path["loss"].max() * NO_LOSS
@@ -283,7 +293,12 @@ class Search:
             low, high = np.clip([sharpness - REACH, sharpness + REACH], least, most)
             n_left = last - len(stage.losses)
             options = {"maxfun": n_left, "maxiter": n_left, "ftol": tolerance, "gtol": 1e-6}
-            run = minimize(log_loss, sharpness, jac=True, method="L-BFGS-B", bounds=np.c_[low, high], options=options)
+            try:
+                run = minimize(
+                    log_loss, sharpness, jac=True, method="L-BFGS-B", bounds=np.c_[low, high], options=options
+                )
+            except Arrived:
+                return True
             sharpness = run.x
             held = ((sharpness < low + EDGE) & (low > least)) | ((sharpness > high - EDGE) & (high < most))
             if not held.any():
