@@ -81,11 +81,12 @@ class NadarayaWatsonRegressor(RegressorMixin, NadarayaWatson):
     regression function estimation"), and the parametric attention pooling of textbooks, whose width is w = 1 / h.
 
     The search runs from 1/256 to 256 times Silverman's bandwidths: a sweep over factors common to all features by
-    octaves, closer where the loss is least; then a bounded search in one dimension, or for "loo_ard" L-BFGS-B with the
-    exact gradient (a pattern search for kernels without one). A feature that can be ignored without raising the loss
-    gets inf; so do all if nothing is better than the mean. "loo_ard" keeps to a common factor, as "loo" does, if a
-    bandwidth for each feature lowers the loss by no more than two standard errors of the difference, which may be
-    chance. A ConvergenceWarning says if the search stopped early, or if the best common factor is the smallest.
+    octaves, closer where the loss is least; then a bounded search in one dimension, or for "loo_ard" L-BFGS-B from two
+    starts, with the exact gradient (a pattern search for kernels without one). A feature that can be ignored without
+    raising the loss gets inf; so do all if nothing is better than the mean. "loo_ard" keeps to a common factor, as
+    "loo" does, if a bandwidth for each feature lowers the loss by no more than two standard errors of the difference,
+    which may be chance. A ConvergenceWarning says if the search stopped early, or if the best common factor is the
+    smallest.
 
     Its cost is bounded. With up to 3,162 rows, every evaluation predicts all of them; with more, the search predicts
     10^7 / n (at least 1,000), and ends with a few evaluations on 10^8 / n (at least 1,000). `random_state` draws the
