@@ -1,8 +1,8 @@
 """Learned bandwidths: how long it takes to choose them, how good they are, and what they must reach."""
 
-from contextlib import contextmanager
 from functools import partial
 from typing import NamedTuple
+from unittest.mock import patch
 
 import numpy as np
 from bars import print_bar
@@ -31,19 +31,6 @@ RATE_SIZES, RATE_SEEDS = (250, 1000, 4000, 16_000), 10
 def loss_of(bandwidth, X, y):
     """The leave-one-out mean squared error on all rows, by this package."""
     return float(np.mean(np.square(NadarayaWatsonRegressor(bandwidth).fit(X, y).predict(None) - y)))
-
-
-@contextmanager
-def limits(**changed):
-    """Other limits of the rows that searches look at."""
-    usual = {name: getattr(_loo, name) for name in changed}
-    try:
-        for name, limit in changed.items():
-            setattr(_loo, name, limit)
-        yield
-    finally:
-        for name, limit in usual.items():
-            setattr(_loo, name, limit)
 
 
 EVERY_ROW = {"SEARCH_PAIRS": 10**15, "FINAL_PAIRS": 10**15, "SEARCH_ROWS": 10**15}
@@ -164,7 +151,7 @@ def print_each_feature(rounds, n=10**4):
             "loo_ard": partial(time_call, choose),
         }
         seconds = time_interleaved(measures, rounds, ALLOTMENT)
-        with limits(**EVERY_ROW):
+        with patch.multiple(_loo, **EVERY_ROW):
             full = loss_of(learn("loo_ard", *data), *data)
         cost = ratio(seconds["loo_ard"], seconds["pass"])
         print_bar(f"d={d} n={n:.0e} loo_ard: in passes by chunked_cdist", "<=", most, cost)
@@ -176,7 +163,7 @@ def print_each_feature(rounds, n=10**4):
 def print_few_rows(what, data, full, seeds=4):
     """What searches on the fewest rows lose by their noise, and by how much their own `loo_loss_` is off."""
     excess, error = [], []
-    with limits(**FEWEST_ROWS):
+    with patch.multiple(_loo, **FEWEST_ROWS):
         models = [NadarayaWatsonRegressor("loo_ard", random_state=seed).fit(*data) for seed in range(seeds)]
     silverman = loss_of(learn("silverman", *data), *data) / full - 1
     for model in models:

@@ -3,6 +3,7 @@
 import warnings
 from functools import partial
 from importlib.util import find_spec
+from unittest.mock import patch
 
 import numpy as np
 from sklearn.model_selection import GridSearchCV
@@ -52,11 +53,8 @@ def statsmodels_cv(X, y):
 
 def any_gain(X, y):
     """What "loo_ard" finds before it asks whether the gain on a common factor may be chance."""
-    significant, _search.SIGNIFICANT = _search.SIGNIFICANT, -np.inf
-    try:
+    with patch.object(_search, "SIGNIFICANT", -np.inf):
         return learn("loo_ard", X, y)
-    finally:
-        _search.SIGNIFICANT = significant
 
 
 SELECTORS = {

@@ -19,7 +19,7 @@ FEWEST_ROWS = 1000
 """Rows in an evaluation, at least: with fewer its noise would be larger than what there is to gain."""
 
 SLOPE_NUMBERS = 2**22
-"""Slopes held at once."""
+"""Slopes, or pooled values of several bandwidths, held at once."""
 
 
 class LeaveOneOutLoss:
@@ -60,9 +60,7 @@ class LeaveOneOutLoss:
             yield from (self(2.0**octave * bandwidth) for octave in octaves)
             return
         losses = np.zeros(len(octaves))
-        step = max(1, SLOPE_NUMBERS // (len(octaves) * self.values.shape[1]))
-        for start in range(0, len(self.rows), step):
-            part = slice(start, start + step)
+        for part in self._parts(len(octaves)):
             for k, result in enumerate(pooler.multiples(octaves, self.rows[part], self.n_jobs)):
                 losses[k] += self._share_of_loss(*result, part)[0]
         yield from losses
@@ -70,9 +68,7 @@ class LeaveOneOutLoss:
     def with_gradient(self, bandwidth):
         """The loss, and its derivatives (n_features,) by log bandwidths."""
         pooler, loss, gradient = self.prepare(bandwidth), 0.0, np.zeros(len(bandwidth))
-        step = max(1, SLOPE_NUMBERS // (len(bandwidth) * self.values.shape[1]))
-        for start in range(0, len(self.rows), step):
-            part = slice(start, start + step)
+        for part in self._parts(len(bandwidth)):
             pooled, log_mass, slopes = pooler.slopes(self.rows[part], self.n_jobs, self.tol)
             share, errors = self._share_of_loss(pooled, log_mass, part)
             loss += share
@@ -89,6 +85,11 @@ class LeaveOneOutLoss:
         mean = shares @ gains
         variance = shares @ np.square(gains - mean) / sample_size(self.weights[self.judges])
         return mean / np.sqrt(variance) if variance > 0 else (np.inf if mean > 0 else 0.0)
+
+    def _parts(self, n_numbers):
+        """Cut the rows into slices, where there are so many numbers for each of their values."""
+        step = max(1, SLOPE_NUMBERS // (n_numbers * self.values.shape[1]))
+        return [slice(start, start + step) for start in range(0, len(self.rows), step)]
 
     def _share_of_loss(self, pooled, log_mass, part):
         """What some of the rows contribute to the loss, and their errors (b, n_values)."""

@@ -251,7 +251,7 @@ class Search:
         start = self._octaves(bandwidth)
         converged = self._minimise(stage, start, MOST_EVALUATIONS, 1e-6)
         if len(start) > 1:
-            known = self._octaves(stage.best)
+            known = _to_sharpness(self._octaves(stage.best))
             converged &= self._minimise(stage, self._stride(stage, start), MOST_EVALUATIONS, 1e-6, known)
         if not converged:
             self.warning = NOT_CONVERGED.format(len(stage.losses))
@@ -273,14 +273,15 @@ class Search:
         return octaves
 
     def _minimise(self, stage, octaves, n_evaluations, tolerance, known=None):
-        """L-BFGS-B on the logarithm of the loss, by sharpness; whether it converged, or came near a known minimum.
+        """L-BFGS-B on the logarithm of the loss, by sharpness; whether it converged, or came near a minimum that is
+        `known`, by its sharpness.
 
         A run goes no further than REACH, and another one goes on from its bound: the first step of a run knows nothing
         of the curvature, and may end where the loss is flat.
         """
 
         def log_loss(sharpness):
-            if known is not None and np.abs(sharpness - _to_sharpness(known)).max() <= NEAR:
+            if known is not None and np.abs(sharpness - known).max() <= NEAR:
                 raise Arrived
             octaves, octaves_slope = _to_octaves(sharpness)
             loss, gradient = stage.with_gradient(self._bandwidth(octaves))

@@ -1,3 +1,5 @@
+from unittest.mock import patch
+
 import learning
 import learning_peers
 import numpy as np
@@ -9,7 +11,6 @@ from learning import (
     compare_quality,
     compare_selection,
     dense_loss,
-    limits,
     loss_of,
     print_peers,
     print_quality,
@@ -127,7 +128,7 @@ def test_limits_are_lifted_and_put_back(monkeypatch):
     problem = make_problem(2, 40, 1)
     model = NadarayaWatsonRegressor("loo")
     few = len(model.fit(problem.keys, problem.targets).loo_rows_)
-    with limits(**EVERY_ROW):
+    with patch.multiple(_loo, **EVERY_ROW):
         assert len(model.fit(problem.keys, problem.targets).loo_rows_) == 40
     assert (_loo.SEARCH_PAIRS, _loo.FINAL_PAIRS) == (100, 500)
     assert few < 40

@@ -30,6 +30,12 @@ NEGLIGIBLE = 60.0
 """An exact softmax leaves out weights under exp(-60), 1e-26, of the largest."""
 
 
+def raise_exponents(exponents):
+    """Bring exponents (b, n) up to LOWEST_EXPONENT, in place."""
+    # numpy's maximum is faster against a row of numbers than against a scalar
+    return np.maximum(exponents, np.full(exponents.shape[1], LOWEST_EXPONENT), out=exponents)
+
+
 def slack(t):
     """What t as a matrix product may be off by, generously."""
     return ROUNDING * (1 + t)

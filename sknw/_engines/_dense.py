@@ -18,7 +18,7 @@ import numpy as np
 
 from .._threads import run_blocks
 from ._average import AveragePooler, is_flat
-from ._careful import LOWEST_EXPONENT, TINY_MASS, collect_nearby, slack, survey
+from ._careful import LOWEST_EXPONENT, TINY_MASS, collect_nearby, raise_exponents, slack, survey
 from ._distances import SAFE_NORM, Distances, extent_of
 from ._multiples import pool_multiples
 from ._nearest import Nearest
@@ -301,12 +301,12 @@ class DensePooler:
     def _weigh_differences(self, block, rows, keys, t):
         if self.kernel.gaussian:
             t *= -0.5
-            return np.exp(np.maximum(t, np.full(t.shape[1], LOWEST_EXPONENT), out=t), out=t)
+            return np.exp(raise_exponents(t), out=t)
         return self.kernel(t)
 
     def _weigh_products(self, block, rows, keys, t):
         """Weights from t with the rounding of a matrix product; a jump at the edge is decided by differences."""
-        weight = self.kernel.weight or self.kernel
+        weight = self.kernel.plain
         if not self.kernel.jumps:
             return weight(t)
         inside, surely = t <= self.edge + slack(self.edge), t <= self.edge - slack(self.edge)
@@ -324,7 +324,7 @@ class DensePooler:
             for keys, weights in self.gaussian_weights(block, key_blocks):
                 yield slice(None), keys, weights
             return
-        weight = self.kernel.weight or self.kernel
+        weight = self.kernel.plain
         for keys, t in self.distance_blocks(block, key_blocks, by_product=True):
             if self.kernel.exponential:
                 self._mend(block, keys, t)
@@ -335,7 +335,7 @@ class DensePooler:
         deep = self._is_deep(block)
         for keys, exponents in self.distance_blocks(block, key_blocks, by_product=True, factor=-0.5):
             if deep:
-                np.maximum(exponents, np.full(exponents.shape[1], LOWEST_EXPONENT), out=exponents)
+                raise_exponents(exponents)
             yield keys, self.leave_out(block, slice(None), keys, np.exp(exponents, out=exponents))
 
     def _mend(self, block, keys, t):

@@ -12,7 +12,7 @@ import numpy as np
 
 from .._kernels import EDGE
 from .._threads import run_blocks
-from ._careful import LOWEST_EXPONENT, TINY_MASS, is_sure, slack
+from ._careful import LOWEST_EXPONENT, TINY_MASS, is_sure, raise_exponents, slack
 
 MULTIPLE_PAIRS = 2**17
 """Pairs in a block: a MiB of distances, and another of weights."""
@@ -63,7 +63,7 @@ class _Pairs:
     def plain_sums(self, scale, rows=slice(None)):
         """The same with K where t is `scale` times as large, but for the rule about the edge of a support."""
         t = np.multiply(self.t[rows], scale, out=self.scaled[: len(self.least[rows])])
-        return self.sums((self.kernel.weight or self.kernel)(t), rows)
+        return self.sums(self.kernel.plain(t), rows)
 
 
 class _Gaussian(_Pairs):
@@ -79,7 +79,7 @@ class _Gaussian(_Pairs):
         """Sums (b, n_columns), log_mass (b,), and whether they are right, where t is `scale` times as large."""
         exponents = np.multiply(self.t, scale, out=self.scaled)
         if not scale * self.lowest >= LOWEST_EXPONENT:
-            np.maximum(exponents, np.full(exponents.shape[1], LOWEST_EXPONENT), out=exponents)
+            raise_exponents(exponents)
         sums = self.sums(np.exp(exponents, out=exponents))
         mass, least = sums[:, -1], scale * self.least
         return sums, np.log(mass) - least / 2, (mass >= TINY_MASS) & is_sure(self.kernel, least)
@@ -96,7 +96,7 @@ class _Unbounded(_Pairs):
         if len(weak):
             shift = self.kernel.log(scale * self.least[weak])
             exponents = self.kernel.log(scale * self.t[weak]) - shift[:, None]
-            sums[weak] = self.sums(np.exp(np.maximum(exponents, LOWEST_EXPONENT)), weak)
+            sums[weak] = self.sums(np.exp(raise_exponents(exponents)), weak)
             mass = sums[weak, -1]
             log_mass[weak] = np.log(mass) + shift
             right[weak] = (mass >= TINY_MASS) & is_sure(self.kernel, scale * self.least[weak])
@@ -114,7 +114,7 @@ class _Windows(_Pairs):
     def __call__(self, scale):
         """The same."""
         sums, log_mass = self.nearest.copy(), np.full(len(self.least), -np.inf)
-        edge = self.kernel.support**2
+        edge = self.pooler.edge
         near = np.flatnonzero(scale * self.least <= edge + slack(edge))
         found = self.plain_sums(scale, near if len(near) < len(sums) else slice(None))
         weak = np.flatnonzero(~(found[:, -1] >= SOUND_MASS))

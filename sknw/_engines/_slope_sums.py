@@ -19,6 +19,7 @@ Nor is a mass near underflow, or one so small that the least weights, times the 
 import numpy as np
 
 from .._threads import run_blocks
+from ._careful import slack
 
 SIDE = 256
 """Queries, and keys, in a block of weights that serves both ways: small enough for products without packing."""
@@ -43,9 +44,6 @@ DIFFERENCE_BOUND = 1e-11 / np.finfo(float).eps
 
 LEAST_MASS = 1e-280
 """Times 1 + x², mass to which n weights of exp(-700), the floor of exponents, are nothing."""
-
-SLACK = 1e-9
-"""A relative width in 1 + t of the edge of a support, far above what trusted rows err by."""
 
 
 def can_sum(kernel):
@@ -165,7 +163,7 @@ def _weights(pooler, block, key_blocks):
         if kernel.compact:
             _settle_edge(pooler, block, keys, t)
         grown = kernel.log_slope(t)
-        plain = pooler.leave_out(block, slice(None), keys, (kernel.weight or kernel)(t))
+        plain = pooler.leave_out(block, slice(None), keys, kernel.plain(t))
         grown = grown * plain
         known = np.isfinite(grown)
         if not known.all():  # at t = 0, where u is 0, and at the edge, where K is
@@ -175,9 +173,8 @@ def _weights(pooler, block, key_blocks):
 
 def _settle_edge(pooler, block, keys, t):
     """Decide by differences which of the pairs at the edge of the support are inside: G may jump there."""
-    edge = pooler.kernel.support**2
-    slack = SLACK * (1 + edge)
-    inside, surely = t < edge + slack, t < edge - slack
+    edge = pooler.edge
+    inside, surely = t < edge + slack(edge), t < edge - slack(edge)
     if np.count_nonzero(inside) > np.count_nonzero(surely):
         i, j = np.nonzero(inside != surely)
         exact = pooler.distances.to_key(block.raw[i], keys.start + j)

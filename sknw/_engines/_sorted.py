@@ -116,28 +116,28 @@ class SortedPooler:
         """Pooled values, log_mass and slopes in leave-one-out, as every engine gives them."""
         if tol == 0:
             return self._blocks.slopes(rows, n_jobs)
-        pooled, log_mass, slopes = self._answer(None, rows, n_jobs, min(tol, SLOPE_TOL), slopes=True)
-        left = np.flatnonzero(np.isnan(log_mass))
-        if len(left):
-            left_rows = np.arange(len(self.engine.dense.rows))[rows][left]
-            pooled[left], log_mass[left], left_slopes = self._blocks.slopes(left_rows, n_jobs, tol)
-            slopes[left] = left_slopes[:, 0]
-        return pooled, log_mass, slopes[:, None]
+        answers = self._answer(None, rows, n_jobs, min(tol, SLOPE_TOL), slopes=True)
+        return self._complete(answers, None, rows, lambda left: self._blocks.slopes(left, n_jobs, tol))
 
     def pool(self, queries=None, rows=slice(None), n_jobs=None, tol=0.0):
         """Pooled values (m, n_values) and log_mass (m,), as every engine gives them, to `tol`."""
-        pooled, log_mass = self._answer(queries, rows, n_jobs, tol)
-        left = np.flatnonzero(np.isnan(log_mass))
+        answers = self._answer(queries, rows, n_jobs, tol)
+        return self._complete(answers, queries, rows, lambda left: self._blocks.pool(queries, left, n_jobs, tol))
+
+    def _complete(self, answers, queries, rows, by_blocks):
+        """Have the blocks engine answer the queries that are left to others."""
+        left = np.flatnonzero(np.isnan(answers[1]))
         if len(left):
             left_rows = np.arange(len(self.engine.dense.rows if queries is None else queries))[rows][left]
-            pooled[left], log_mass[left] = self._blocks.pool(queries, left_rows, n_jobs, tol)
-        return pooled, log_mass
+            for answer, found in zip(answers, by_blocks(left_rows), strict=True):
+                answer[left] = found
+        return tuple(answers)
 
     def _answer(self, queries, rows, n_jobs, tol, slopes=False):
-        """Pooled values, log_mass and, if wanted, slopes (m, n_values); log_mass is NaN for queries left to others."""
+        """Pooled values, log_mass and, if wanted, slopes (m, 1, n_values); log_mass is NaN where others answer."""
         dense = self.engine.dense
         n_rows, n_columns = len((dense.rows if queries is None else queries)[rows]), dense.columns.shape[1]
-        shapes = [(n_rows, n_columns - 1), (n_rows,), (n_rows, n_columns - 1)][: 3 if slopes else 2]
+        shapes = [(n_rows, n_columns - 1), (n_rows,), (n_rows, 1, n_columns - 1)][: 3 if slopes else 2]
         answers = [np.empty(shape) for shape in shapes]
         for chunk, rank, take in self._ordered(queries, rows):
             ordered = [np.empty((len(rank), *shape[1:])) for shape in shapes]
@@ -177,10 +177,10 @@ class SortedPooler:
             yield chunk, _rank(order), take
 
     def _slopes(self, sums):
-        """Slopes (b, n_values) from sums for slopes."""
+        """Slopes (b, 1, n_values) from sums for slopes."""
         mean, grown = np.split(sums, 2)
         slopes = (grown[:-1] - mean[:-1] / mean[-1] * grown[-1]) / mean[-1]
-        return np.ldexp(slopes.T, self.engine.dense.exponents)
+        return np.ldexp(slopes.T, self.engine.dense.exponents)[:, None]
 
     def _scaled(self, q):
         with np.errstate(over="ignore"):
