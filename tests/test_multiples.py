@@ -10,7 +10,7 @@ from sknw._kernels import KERNELS
 from sknw._loo import make_losses
 from sknw._weights import kept_fraction
 
-OCTAVES = [0, -1, 1, -0.5, 2.5, -6, -8, 8, np.inf]
+OCTAVES = [*sorted(range(-8, 9), key=abs), -0.5, 2.5, np.inf]
 H = np.array([0.5, 0.8])
 
 
@@ -61,6 +61,14 @@ def test_far_rows_are_right_too(kernel):
         expected, expected_mass = dense.prepare(KERNELS[kernel], 2.0**octave * H).pool(rows=rows)
         np.testing.assert_allclose(pooled / np.ptp(values, axis=0), expected / np.ptp(values, axis=0), atol=1e-7)
         np.testing.assert_allclose(log_mass, expected_mass, rtol=1e-6, atol=1e-9)
+
+
+def test_errors_do_not_grow_from_octave_to_octave():
+    keys, values, w = draw(60, "none")
+    dense, start, octaves = make_dense(keys, values, w), np.array([100.0, 100.0]), range(8, -9, -1)
+    for octave, (pooled, _) in zip(octaves, dense.prepare(KERNELS["gaussian"], start).multiples(octaves), strict=True):
+        expected, _ = dense.prepare(KERNELS["gaussian"], 2.0**octave * start).pool()
+        np.testing.assert_allclose(pooled / np.ptp(values, axis=0), expected / np.ptp(values, axis=0), atol=1e-11)
 
 
 def test_average_pooling_has_no_use_for_them():
