@@ -162,8 +162,10 @@ class DensePooler:
         """A block of some rows of the queries; None leaves one out."""
         if queries is not None:
             return self.distances.block(self.distances.to_raw(queries[rows]))
-        raw = self.distances.to_raw(self.engine.rows[rows])
-        return self.distances.block(raw, self.engine.own[rows], self.engine.kept[rows])
+        own, kept = self.engine.own[rows], self.engine.kept[rows]
+        if own.min(initial=0) >= 0:
+            return self.distances.own_block(own, kept)
+        return self.distances.block(self.distances.to_raw(self.engine.rows[rows]), own, kept)
 
     def among(self, raw, columns, centre, has_nearest):
         """A pooler of some keys, given as in `Distances.raw` and `DenseEngine.columns`, around another centre.
@@ -345,7 +347,10 @@ class DensePooler:
             t[close] = self.distances.differences(block.raw[close], keys)
 
     def _is_deep(self, block):
-        """Whether, judged by a sample of pairs, exp would often underflow: that costs more than a floor."""
+        """Whether, judged by norms and a sample of pairs, exp would often underflow: that costs more than a floor."""
+        farthest = np.sqrt(block.norms.max()) + np.sqrt(self.distances.largest_norm)
+        if -0.5 * farthest**2 >= LOWEST_EXPONENT:
+            return False
         step = max(1, len(self.engine.weights) // 256)
         sample = [slice(0, len(self.engine.weights), step)]
         ((_, exponents),) = self.distance_blocks(block.take(slice(16)), sample, by_product=True, factor=-0.5)

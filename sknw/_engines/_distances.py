@@ -73,7 +73,6 @@ class Distances:
         bandwidth = np.maximum(bandwidth, np.maximum(spread * 2.0**-500, largest * 2.0**-1000))
         self.mantissa, self._exponents = np.frexp(bandwidth)
         self._squares = 1 / np.square(self.mantissa)
-        self._uniform = np.all(self._squares == self._squares[0])
         columns = np.ldexp(columns, -self._exponents[:, None])  # a power of two loses no digit
         self._put(np.ascontiguousarray(columns.T), np.ldexp(centre, 1 - self._exponents))
 
@@ -92,6 +91,10 @@ class Distances:
         few = copy(self)
         few._put(raw, centre)
         return few
+
+    @cached_property
+    def _is_uniform(self):
+        return np.all(self._squares == self._squares[0])
 
     @cached_property
     def _exact_squares(self):
@@ -124,6 +127,10 @@ class Distances:
         centred = (raw - self._centre) / self.mantissa
         return Block(raw, centred, np.einsum("ij,ij->i", centred, centred), own, kept)
 
+    def own_block(self, own, kept):
+        """A `Block` of keys as their own queries."""
+        return Block(self.raw[own], self.centred[:, own].T, self._augmented[-2, own], own, kept)
+
     def by_product(self, block, factor=1.0):
         """A function (keys, out) that writes factor * t into out, (b, n_keys)."""
         ones = np.ones(block.n_rows)
@@ -145,7 +152,7 @@ class Distances:
         return write
 
     def _write_differences(self, raw, keys, out):
-        if self._uniform:
+        if self._is_uniform:
             cdist(raw, self.raw[keys], "sqeuclidean", out=out)
             out *= self._squares[0]
         else:

@@ -54,8 +54,8 @@ def can_sum(kernel):
 def can_sum_all_pairs(pooler, rows):
     """Whether `rows` are all keys, each in its place, and few enough to be summed for all at once."""
     n = len(pooler.engine.keys)
-    every_key = len(rows) == n == len(pooler.engine.rows) and np.array_equal(rows, np.arange(n))
-    return every_key and n > 2 * SIDE and n * _n_sums(pooler) <= STRIPE_NUMBERS // 2
+    good_size = n > 2 * SIDE and n * _n_sums(pooler) <= STRIPE_NUMBERS // 2
+    return good_size and len(rows) == n == len(pooler.engine.rows) and np.array_equal(rows, np.arange(n))
 
 
 def _n_expanded(pooler):
@@ -112,22 +112,23 @@ def sum_all_pairs(pooler, n_jobs):
 @np.errstate(all="ignore")
 def to_moments(pooler, block, sums):
     """Moments (b, (d + 1) n_columns) of a block, D_f for each feature and then S; and which rows to trust (b,)."""
-    n_columns, kernel = pooler.engine.columns.shape[1], pooler.kernel
-    grown = sums[:, : _n_expanded(pooler)].reshape(block.n_rows, -1, n_columns)
+    n_columns, kernel, d = pooler.engine.columns.shape[1], pooler.kernel, block.centred.shape[1]
+    sums = np.ascontiguousarray(sums.T)  # numpy is slow along a last axis that is short
+    grown = sums[: _n_expanded(pooler)].reshape(-1, n_columns, block.n_rows)
     if not kernel.gaussian:
         grown = -2 * grown
-    q, d = block.centred[:, :, None], block.centred.shape[1]
-    moments = np.empty((block.n_rows, d + 1, n_columns))
-    changes = np.multiply(q, grown[:, :1], out=moments[:, :d])
-    changes -= 2 * grown[:, 1 : 1 + d]
+    q = np.ascontiguousarray(block.centred.T)[:, None]
+    moments = np.empty((d + 1, n_columns, block.n_rows))
+    changes = np.multiply(q, grown[0], out=moments[:d])
+    changes -= 2 * grown[1 : 1 + d]
     changes *= q
-    changes += grown[:, 1 + d :]
-    moments[:, d] = grown[:, 0] if kernel.gaussian else sums[:, -n_columns:]
-    mass = moments[:, d, -1]
+    changes += grown[1 + d :]
+    moments[d] = grown[0] if kernel.gaussian else sums[-n_columns:]
+    mass = moments[d, -1]
     bound = PRODUCT_BOUND if kernel.smooth else DIFFERENCE_BOUND
-    trusted = np.maximum(grown[:, 0, -1] / mass, 1) * (1 + block.norms) <= bound
+    trusted = np.maximum(grown[0, -1] / mass, 1) * (1 + block.norms) <= bound
     trusted &= mass >= LEAST_MASS * (1 + pooler.distances.largest_norm)
-    return moments.reshape(block.n_rows, -1), trusted
+    return moments.reshape(-1, block.n_rows).T, trusted
 
 
 def _slices(start, stop, step):
