@@ -21,6 +21,9 @@ FEWEST_ROWS = 1000
 SLOPE_NUMBERS = 2**22
 """Slopes, or pooled values of several bandwidths, held at once."""
 
+KNOWN = 4
+"""Bandwidths whose squared errors are kept: the best, and those that are compared with it."""
+
 
 class LeaveOneOutLoss:
     """The loss on some rows, as a function of the bandwidth.
@@ -46,12 +49,11 @@ class LeaveOneOutLoss:
         self.prepare, self.values, self.weights, self.rows, self.judges = prepare, values, weights, rows, judges
         self.tol, self.n_jobs = tol, n_jobs
         self.others = means_of_others(values, weights) if mean_where_empty else None
-        self.shares = _shares(weights[rows])
+        self.shares, self.known = _shares(weights[rows]), {}
 
     def __call__(self, bandwidth):
         """The loss."""
-        pooled, log_mass = self.prepare(bandwidth).pool(None, self.rows, self.n_jobs, self.tol)
-        return self._share_of_loss(pooled, log_mass, slice(None))[0]
+        return self.shares @ self._squares(bandwidth, self.rows)
 
     def along(self, bandwidth, octaves):
         """Yield the losses of 2^octave times the bandwidth, one after the other."""
@@ -77,14 +79,21 @@ class LeaveOneOutLoss:
 
     def gain(self, bandwidth, other):
         """By how much the loss of a bandwidth is less than that of another, in standard errors of the difference."""
-        squares = []
-        for h in (bandwidth, other):
-            pooled, log_mass = self.prepare(h).pool(None, self.judges, self.n_jobs, self.tol)
-            squares.append(np.square(self._errors(pooled, log_mass, self.judges)).sum(axis=1))
+        squares = [self._squares(h, self.judges) for h in (bandwidth, other)]
         gains, shares = squares[1] - squares[0], _shares(self.weights[self.judges])
         mean = shares @ gains
         variance = shares @ np.square(gains - mean) / sample_size(self.weights[self.judges])
         return mean / np.sqrt(variance) if variance > 0 else (np.inf if mean > 0 else 0.0)
+
+    def _squares(self, bandwidth, rows):
+        """Squared errors (m,) of some rows, not evaluated again for a bandwidth of just before."""
+        key = bandwidth.tobytes(), rows is self.judges
+        if key not in self.known:
+            pooled, log_mass = self.prepare(bandwidth).pool(None, rows, self.n_jobs, self.tol)
+            self.known[key] = np.square(self._errors(pooled, log_mass, rows)).sum(axis=1)
+            if len(self.known) > KNOWN:
+                del self.known[next(iter(self.known))]
+        return self.known[key]
 
     def _parts(self, n_numbers):
         """Cut the rows into slices, where there are so many numbers for each of their values."""

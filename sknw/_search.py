@@ -84,11 +84,14 @@ class Arrived(Exception):
 
 
 class Stage:
-    """A part of a search, with one loss: reports every evaluation, and remembers the best, of ties the widest."""
+    """A part of a search, with one loss: reports every evaluation, and remembers the best, of ties the widest.
+
+    Gradients are all remembered: searches meet where one begins, or goes on.
+    """
 
     def __init__(self, loss, task, name, n_evaluations=None):
         self.loss, self.task, self.stopped = loss, task.subtask(name, n_evaluations), False
-        self.best, self.losses = None, []
+        self.best, self.losses, self.gradients = None, [], {}
 
     def __enter__(self):
         return self
@@ -110,7 +113,10 @@ class Stage:
 
     def with_gradient(self, bandwidth):
         """The loss and its derivatives (n_features,) by log bandwidths."""
-        return self._evaluate(lambda: self.loss.with_gradient(bandwidth), bandwidth)
+        key = bandwidth.tobytes()
+        if key not in self.gradients:
+            self.gradients[key] = self._evaluate(lambda: self.loss.with_gradient(bandwidth), bandwidth)
+        return self.gradients[key]
 
     def _evaluate(self, evaluate, bandwidth):
         step = self.task.subtask("evaluation", 0)
@@ -248,7 +254,7 @@ class Search:
 
     def _descend(self, stage, bandwidth):
         """L-BFGS-B to the end; and again after strides, for the minimum of before may be a local one."""
-        start = self._octaves(bandwidth)
+        start = _to_sharpness(self._octaves(bandwidth))
         converged = self._minimise(stage, start, MOST_EVALUATIONS, 1e-6)
         if len(start) > 1:
             known = _to_sharpness(self._octaves(stage.best))
@@ -258,23 +264,24 @@ class Search:
 
     def _finish(self, stage, bandwidth):
         """A few steps of L-BFGS-B."""
-        self._minimise(stage, self._octaves(bandwidth), FINAL_EVALUATIONS, 1e-5)
+        self._minimise(stage, _to_sharpness(self._octaves(bandwidth)), FINAL_EVALUATIONS, 1e-5)
 
-    def _stride(self, stage, octaves):
+    def _stride(self, stage, sharpness):
         """A few moves of an octave against the sign of the gradient, by half as much for a feature whose sign changed.
 
         They step over shallow minima next to the start.
         """
+        octaves = _to_octaves(sharpness)[0]
         stride, sign = np.ones(len(octaves)), np.zeros(len(octaves))
         for _ in range(STRIDES):
             before, sign = sign, np.sign(stage.with_gradient(self._bandwidth(octaves))[1][self.used])
             stride = np.where(before * sign < 0, stride / 2, stride)
             octaves = np.clip(octaves - stride * sign, -OCTAVES, OCTAVES)
-        return octaves
+        return _to_sharpness(octaves)
 
-    def _minimise(self, stage, octaves, n_evaluations, tolerance, known=None):
-        """L-BFGS-B on the logarithm of the loss, by sharpness; whether it converged, or came near a minimum that is
-        `known`, by its sharpness.
+    def _minimise(self, stage, sharpness, n_evaluations, tolerance, known=None):
+        """L-BFGS-B on the logarithm of the loss, from some sharpness; whether it converged, or came near a minimum that
+        is `known`, by its sharpness.
 
         A run goes no further than REACH, and another one goes on from its bound: the first step of a run knows nothing
         of the curvature, and may end where the loss is flat.
@@ -288,7 +295,7 @@ class Search:
             loss += self.path["loss"].max() * NO_LOSS
             return np.log(loss), np.log(2) * gradient[self.used] / loss * octaves_slope
 
-        (least, most), sharpness = _to_sharpness(np.array([OCTAVES, -OCTAVES])), _to_sharpness(octaves)
+        least, most = _to_sharpness(np.array([OCTAVES, -OCTAVES]))
         last = len(stage.losses) + n_evaluations
         while last > len(stage.losses):
             low, high = np.clip([sharpness - REACH, sharpness + REACH], least, most)

@@ -8,7 +8,9 @@ from sklearn.datasets import load_iris, make_friedman1
 from sklearn.exceptions import ConvergenceWarning
 
 from sknw import NadarayaWatsonClassifier, NadarayaWatsonRegressor, _loo
+from sknw._engines import make_engines
 from sknw._kernels import KERNELS
+from sknw._weights import kept_fraction
 
 BOTH = [NadarayaWatsonRegressor, NadarayaWatsonClassifier]
 LEARNED = ["loo", "loo_ard"]
@@ -358,6 +360,28 @@ def test_other_rows_judge_what_is_gained(few_pairs):
     first, final = _loo.make_losses(None, values[:300], weights[:300], True, np.random.RandomState(0), **parameters)
     assert first is final
     np.testing.assert_array_equal(final.judges, final.rows)
+
+
+@pytest.mark.parametrize(("n", "n_evaluations"), [(100, 2), (1000, 4)])  # of 1000 rows others judge the gain
+def test_no_error_is_evaluated_twice(few_pairs, n, n_evaluations):
+    X, y = wave(n=n)
+    values, weights, asked = y[:, None], np.ones(n), []
+    dense = make_engines(X, values, weights, kept_fraction(weights))["dense"]
+
+    def prepare(bandwidth):
+        asked.append(bandwidth)
+        return dense.prepare(KERNELS["gaussian"], bandwidth)
+
+    def make():
+        parameters = {"mean_where_empty": False, "tol": 0, "n_jobs": None}
+        return _loo.make_losses(prepare, values, weights, False, np.random.RandomState(0), **parameters)[1]
+
+    one, other = np.array([0.1, 0.2]), np.array([0.3, 0.2])
+    expected, loss = (make()(one), make().gain(one, other)), make()
+    asked.clear()
+    assert loss(one) != loss(other)
+    assert (loss(one), loss.gain(one, other)) == expected
+    assert len(asked) == n_evaluations
 
 
 @each
