@@ -70,6 +70,9 @@ class LeaveOneOutLoss:
     def with_gradient(self, bandwidth):
         """The loss, and its derivatives (n_features,) by log bandwidths."""
         pooler, loss, gradient = self.prepare(bandwidth), 0.0, np.zeros(len(bandwidth))
+        if pooler.pull is not None:
+            pooled, log_mass, gradient = pooler.pull(self._pulls, self.rows, self.n_jobs)
+            return self._share_of_loss(pooled, log_mass, slice(None))[0], gradient
         for part in self._parts(len(bandwidth)):
             pooled, log_mass, slopes = pooler.slopes(self.rows[part], self.n_jobs, self.tol)
             share, errors = self._share_of_loss(pooled, log_mass, part)
@@ -104,6 +107,10 @@ class LeaveOneOutLoss:
         """What some of the rows contribute to the loss, and their errors (b, n_values)."""
         errors = self._errors(pooled, log_mass, self.rows[part])
         return self.shares[part] @ np.square(errors).sum(axis=1), errors
+
+    def _pulls(self, pooled, log_mass, part):
+        """The derivatives of the loss by what some of the rows pooled."""
+        return 2 * self.shares[part, None] * self._errors(pooled, log_mass, self.rows[part])
 
     def _errors(self, pooled, log_mass, rows):
         """What predictions of some rows (b, n_values) are off by."""

@@ -8,7 +8,7 @@ from sklearn.datasets import load_iris, make_friedman1
 from sklearn.exceptions import ConvergenceWarning
 
 from sknw import NadarayaWatsonClassifier, NadarayaWatsonRegressor, _loo
-from sknw._engines import make_engines
+from sknw._engines import _pulled_slopes, make_engines
 from sknw._kernels import KERNELS
 from sknw._weights import kept_fraction
 
@@ -360,6 +360,32 @@ def test_other_rows_judge_what_is_gained(few_pairs):
     first, final = _loo.make_losses(None, values[:300], weights[:300], True, np.random.RandomState(0), **parameters)
     assert first is final
     np.testing.assert_array_equal(final.judges, final.rows)
+
+
+@pytest.mark.parametrize("kernel", ["gaussian", "exponential", "epanechnikov"])
+@pytest.mark.parametrize("mean_where_empty", [False, True])
+@pytest.mark.parametrize("name", ["none", "counts", "importances"])
+def test_many_columns_have_the_same_gradient(kernel, mean_where_empty, name, monkeypatch):
+    X, y = wave(n=200, d=6)
+    X[:2] *= 1e4  # far from all others
+    values, weights = np.column_stack([y, 1e140 * y**2]), weighting(name, 200)
+    weights = np.ones(200) if weights is None else weights
+    dense = make_engines(X, values, weights, kept_fraction(weights))["dense"]
+    results = []
+    for n_columns, n_jobs in ((999, None), (0, None), (0, 3)):
+        monkeypatch.setattr(_pulled_slopes, "MANY_COLUMNS", n_columns)
+        monkeypatch.setattr(_pulled_slopes, "PULLED_PAIRS", 5000)
+        parameters = {"mean_where_empty": mean_where_empty, "tol": 0, "n_jobs": n_jobs}
+        loss, _ = _loo.make_losses(
+            lambda h: dense.prepare(KERNELS[kernel], h), values, weights, False, None, **parameters
+        )
+        assert (loss.prepare(np.ones(6)).pull is None) == (n_columns > 0)
+        results.append(loss.with_gradient(np.r_[0.8, 1.0, 1.5, 2.0, 3.0, np.inf]))
+    (expected, slopes), (found, gradient), threads = results
+    assert found == pytest.approx(expected, rel=1e-12)
+    np.testing.assert_allclose(gradient, slopes, rtol=1e-9, atol=1e-11 * np.abs(slopes).max())
+    assert threads[0] == found
+    np.testing.assert_array_equal(threads[1], gradient)
 
 
 @pytest.mark.parametrize(("n", "n_evaluations"), [(100, 2), (1000, 4)])  # of 1000 rows others judge the gain

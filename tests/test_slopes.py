@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sknw import Kernel
-from sknw._engines import ENGINES, _blocks, _leaves, _slope_sums, _slopes, make_engines
+from sknw._engines import ENGINES, _blocks, _leaves, _pulled_slopes, _slope_sums, _slopes, make_engines
+from sknw._engines._pulled_slopes import pull_slopes
 from sknw._kernels import KERNELS
 from sknw._weights import kept_fraction
 
@@ -43,6 +44,7 @@ def small_blocks():
         patch.setattr(_slope_sums, "SIDE", 16)
         patch.setattr(_slope_sums, "MOST_ROWS", 23)
         patch.setattr(_slopes, "CAREFUL_PAIRS", 700)
+        patch.setattr(_pulled_slopes, "PULLED_PAIRS", 700)
         yield
 
 
@@ -123,6 +125,62 @@ def test_products_give_what_the_attention_gives(
     if kernel != "constant":
         careful = by_attention(pooler)[2]
         assert (np.abs(slopes - careful) <= 1e-9 * (span + np.abs(careful))).all()
+
+
+@every_kernel
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    n=st.integers(4, 150),
+    d=st.integers(1, 5),
+    n_values=st.integers(1, 4),
+    scatter=st.sampled_from(sorted(SCATTER)),
+    weighting=st.sampled_from(sorted(WEIGHTS)),
+    bandwidth=st.one_of(st.floats(1e-2, 1e3), st.sampled_from([1e-80, 1e-5, 0.1, 0.2, 0.3, 0.5, 1.0, 1e7])),
+    ignored=st.booleans(),
+    largest=st.sampled_from([1e-60, 1.0, 1e60]),
+)
+def test_pulled_slopes_are_sums_of_slopes(
+    kernel, seed, n, d, n_values, scatter, weighting, bandwidth, ignored, largest
+):
+    rng = np.random.default_rng(seed)
+    keys, weights = SCATTER[scatter](rng, n, d), WEIGHTS[weighting](rng, n)
+    values, pulls = largest * rng.normal(size=(n, n_values)), largest * rng.lognormal(sigma=5, size=(n, n_values))
+    bandwidth = bandwidth * rng.choice([1.0, 0.5, 3.0], size=d)
+    bandwidth[0] = np.inf if ignored and d > 1 else bandwidth[0]
+    pooler = prepare(keys, values, weights, bandwidth, kernel)
+    if pooler.linear:  # average pooling
+        assert pooler.pull is None
+        return
+    rows, asked = rng.permutation(n)[: n - 1], []
+
+    def pulls_of(pooled, log_mass, part):
+        asked.append((part, pooled.copy(), log_mass.copy()))
+        return pulls[rows[part]]
+
+    pooled, log_mass, gradient = pull_slopes(pooler, pulls_of, rows)
+    expected, expected_mass, slopes = pooler.slopes(rows)
+    span = np.ptp(values[weights > 0], axis=0)
+    assert (np.abs(pooled - expected) <= 1e-11 * span).all()
+    np.testing.assert_allclose(log_mass, expected_mass, rtol=1e-11, atol=1e-11)
+    for part, *known in asked[-1:]:
+        np.testing.assert_array_equal(known[0], pooled[part])
+        np.testing.assert_array_equal(known[1], log_mass[part])
+    scale = np.einsum("qv,qfv->f", pulls[rows], span + np.abs(slopes))
+    assert (np.abs(gradient - np.einsum("qv,qfv->f", pulls[rows], slopes)) <= 1e-9 * scale).all()
+    assert (gradient[np.isinf(bandwidth)] == 0).all()
+
+
+def test_slopes_are_pulled_where_they_are_many():
+    jump = Kernel(lambda t: np.where(t <= 1, -t, -np.inf), log_slope=lambda t: np.full_like(t, -1), support=1)
+    rng = np.random.default_rng(0)
+    for n_values, kernel, pulls in (
+        (12, KERNELS["gaussian"], True),
+        (10, KERNELS["gaussian"], False),
+        (12, jump, False),
+    ):
+        values, weights = rng.normal(size=(20, n_values)), np.ones(20)
+        dense = make_engines(rng.normal(size=(20, 6)), values, weights, kept_fraction(weights))["dense"]
+        assert (dense.prepare(kernel, np.ones(6)).pull is not None) == pulls
 
 
 @every_kernel

@@ -13,7 +13,7 @@ def is_flat(kernel, bandwidth):
 class AveragePooler:
     """A dense pooler whose weights are all the same, which leaves little to do."""
 
-    linear, multiples = True, None
+    linear, multiples, pull = True, None, None
 
     def __init__(self, dense):
         self.engine, self.kernel, self.attention = dense.engine, dense.kernel, dense.attention

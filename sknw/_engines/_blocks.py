@@ -124,7 +124,7 @@ class _Wanted(NamedTuple):
 class BlocksOnDemand:
     """The dense pooler, and blocks of the same keys once they pay."""
 
-    linear, multiples = False, None
+    linear, multiples, pull = False, None, None
 
     def __init__(self, dense):
         self.dense, self.attention = dense, dense.attention
@@ -151,7 +151,7 @@ class BlocksOnDemand:
 class BlocksPooler:
     """The keys of a dense pooler in kd order, ready for queries."""
 
-    linear, multiples = False, None
+    linear, multiples, pull = False, None, None
 
     def __init__(self, dense):
         self.dense, self.kernel = dense, dense.kernel

@@ -12,7 +12,7 @@ The second pass looks only into those blocks of keys that hold a key near enough
 """
 
 from copy import copy
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from ._careful import LOWEST_EXPONENT, TINY_MASS, collect_nearby, raise_exponent
 from ._distances import SAFE_NORM, Distances, extent_of
 from ._multiples import pool_multiples
 from ._nearest import Nearest
+from ._pulled_slopes import does_pull, pull_slopes
 from ._slopes import dense_slopes
 
 BLOCK_PAIRS = 512 * 256
@@ -141,6 +142,11 @@ class DensePooler:
     def slopes(self, rows=slice(None), n_jobs=None, tol=0.0):
         """Pooled values, log_mass and slopes in leave-one-out, as every engine gives them."""
         return dense_slopes(self, np.arange(len(self.engine.rows))[rows], n_jobs)
+
+    @property
+    def pull(self):
+        """A function that sums up slopes, as every engine gives it, or None."""
+        return partial(pull_slopes, self) if does_pull(self) else None
 
     def multiples(self, octaves, rows=slice(None), n_jobs=None):
         """Leave-one-out for multiples of the bandwidth, as every engine that has them gives them."""

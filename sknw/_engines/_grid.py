@@ -100,7 +100,7 @@ def _may_be_worth_it(keys, bandwidth):
 class GridPooler:
     """The engine's keys with one bandwidth, ready for queries."""
 
-    linear, multiples = True, None
+    linear, multiples, pull = True, None, None
 
     def __init__(self, engine, kernel, bandwidth, grid):
         self.engine, self.kernel, self.bandwidth, self.grid = engine, kernel, bandwidth, grid

@@ -58,14 +58,14 @@ def can_sum_all_pairs(pooler, rows):
     return good_size and len(rows) == n == len(pooler.engine.rows) and np.array_equal(rows, np.arange(n))
 
 
-def _n_expanded(pooler):
+def n_expanded(pooler):
     """The number of expanded columns."""
     return (1 + 2 * pooler.distances.raw.shape[1]) * pooler.engine.columns.shape[1]
 
 
 def _n_sums(pooler):
     """The number of sums for each query: of G times expanded columns; then of K times columns, if K is not G."""
-    return _n_expanded(pooler) + (0 if pooler.kernel.gaussian else pooler.engine.columns.shape[1])
+    return n_expanded(pooler) + (0 if pooler.kernel.gaussian else pooler.engine.columns.shape[1])
 
 
 def block_rows(pooler, n_rows):
@@ -78,9 +78,9 @@ def sum_block(pooler, block):
     """The sums (b, k) for a block of queries."""
     n, sums = len(pooler.engine.weights), np.zeros((block.n_rows, _n_sums(pooler)))
     step = max(1, SIDE * SIDE // block.n_rows)
-    for panel in _slices(0, n, max(1, BLOCK_NUMBERS // _n_expanded(pooler))):
+    for panel in _slices(0, n, max(1, BLOCK_NUMBERS // n_expanded(pooler))):
         expanded = _expand(pooler, panel)
-        for keys, plain, grown in _weights(pooler, block, _slices(panel.start, panel.stop, step)):
+        for keys, plain, grown in growing_weights(pooler, block, _slices(panel.start, panel.stop, step)):
             here = slice(keys.start - panel.start, keys.stop - panel.start)
             _add(sums, plain, grown, pooler.engine.columns[keys], expanded[here])
     return sums
@@ -98,7 +98,7 @@ def sum_all_pairs(pooler, n_jobs):
         for i in range(part.start, len(slices), len(stripes)):
             rows = slices[i]
             block = pooler.block(None, np.arange(rows.start, rows.stop))
-            for keys, plain, grown in _weights(pooler, block, slices[i:]):
+            for keys, plain, grown in growing_weights(pooler, block, slices[i:]):
                 _add(sums[rows], plain, grown, columns[keys], expanded[keys])
                 if keys != rows:
                     _add(sums[keys], plain.T, grown.T, columns[rows], expanded[rows])
@@ -114,7 +114,7 @@ def to_moments(pooler, block, sums):
     """Moments (b, (d + 1) n_columns) of a block, D_f for each feature and then S; and which rows to trust (b,)."""
     n_columns, kernel, d = pooler.engine.columns.shape[1], pooler.kernel, block.centred.shape[1]
     sums = np.ascontiguousarray(sums.T)  # numpy is slow along a last axis that is short
-    grown = sums[: _n_expanded(pooler)].reshape(-1, n_columns, block.n_rows)
+    grown = sums[: n_expanded(pooler)].reshape(-1, n_columns, block.n_rows)
     if not kernel.gaussian:
         grown = -2 * grown
     q = np.ascontiguousarray(block.centred.T)[:, None]
@@ -124,11 +124,14 @@ def to_moments(pooler, block, sums):
     changes *= q
     changes += grown[1 + d :]
     moments[d] = grown[0] if kernel.gaussian else sums[-n_columns:]
-    mass = moments[d, -1]
-    bound = PRODUCT_BOUND if kernel.smooth else DIFFERENCE_BOUND
-    trusted = np.maximum(grown[0, -1] / mass, 1) * (1 + block.norms) <= bound
-    trusted &= mass >= LEAST_MASS * (1 + pooler.distances.largest_norm)
-    return moments.reshape(-1, block.n_rows).T, trusted
+    return moments.reshape(-1, block.n_rows).T, is_trusted(pooler, block, grown[0, -1], moments[d, -1])
+
+
+def is_trusted(pooler, block, growth, mass):
+    """Which rows of a block (b,) have sums to trust, by those of G (b,) and of K (b,) times the weights of keys."""
+    bound = PRODUCT_BOUND if pooler.kernel.smooth else DIFFERENCE_BOUND
+    trusted = np.maximum(growth / mass, 1) * (1 + block.norms) <= bound
+    return trusted & (mass >= LEAST_MASS * (1 + pooler.distances.largest_norm))
 
 
 def _slices(start, stop, step):
@@ -153,7 +156,7 @@ def _add(sums, plain, grown, columns, expanded):
         sums[:, n_expanded:] += plain @ columns
 
 
-def _weights(pooler, block, key_blocks):
+def growing_weights(pooler, block, key_blocks):
     """Stream (block of keys, K, G), own keys reduced to what they keep; G is without its factor of -2."""
     kernel = pooler.kernel
     if kernel.gaussian:

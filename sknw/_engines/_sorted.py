@@ -89,7 +89,7 @@ def _rank(order):
 class SortedPooler:
     """The engine's keys with one bandwidth, ready for queries."""
 
-    linear, multiples = True, None
+    linear, multiples, pull = True, None, None
 
     def __init__(self, engine, windows, kernel, bandwidth):
         self.engine, self.windows, self.kernel, self.bandwidth = engine, windows, kernel, bandwidth
