@@ -84,9 +84,13 @@ class LeaveOneOutLoss:
         """By how much the loss of a bandwidth is less than that of another, in standard errors of the difference."""
         squares = [self._squares(h, self.judges) for h in (bandwidth, other)]
         gains, shares = squares[1] - squares[0], _shares(self.weights[self.judges])
+        largest = np.abs(gains).max()
+        if largest == 0:
+            return 0.0
+        gains /= largest  # whose squares could overflow
         mean = shares @ gains
         variance = shares @ np.square(gains - mean) / sample_size(self.weights[self.judges])
-        return mean / np.sqrt(variance) if variance > 0 else (np.inf if mean > 0 else 0.0)
+        return mean / np.sqrt(variance) if variance > 0 else np.inf * mean
 
     def _squares(self, bandwidth, rows):
         """Squared errors (m,) of some rows, not evaluated again for a bandwidth of just before."""

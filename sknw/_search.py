@@ -292,9 +292,10 @@ class Search:
                 raise Arrived
             octaves, octaves_slope = _to_octaves(sharpness)
             loss, gradient = stage.with_gradient(self._bandwidth(octaves))
-            loss += self.path["loss"].max() * NO_LOSS
-            return np.log(loss), np.log(2) * gradient[self.used] / loss * octaves_slope
+            loss, gradient = loss / largest + NO_LOSS, gradient[self.used] / largest
+            return np.log(loss), np.log(2) * gradient / loss * octaves_slope
 
+        largest = self.path["loss"].max()
         least, most = _to_sharpness(np.array([OCTAVES, -OCTAVES]))
         last = len(stage.losses) + n_evaluations
         while last > len(stage.losses):

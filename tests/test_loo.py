@@ -126,7 +126,9 @@ def test_invariances(bandwidth, kernel):
     X = np.round(X, 3)
     plain = NadarayaWatsonRegressor(bandwidth, kernel=kernel).fit(X, y)
     order = np.random.default_rng(0).permutation(len(X))
-    for rows, targets, scale in [(X + 16, y, 1), (X * 2.0**9, y, 2.0**9), (X[order], y[order], 1), (X, 5 - 3 * y, 1)]:
+    inputs = [(X + 16, y, 1), (X * 2.0**9, y, 2.0**9), (X[order], y[order], 1)]
+    inputs += [(X, 5 - 3 * y, 1), (X, 2.0**300 * y, 1), (X, 2.0**-300 * y, 1)]
+    for rows, targets, scale in inputs:
         other = NadarayaWatsonRegressor(bandwidth, kernel=kernel).fit(rows, targets)
         np.testing.assert_allclose(other.bandwidth_, plain.bandwidth_ * scale, rtol=1e-3)
         spread = np.var(targets) / np.var(y)
