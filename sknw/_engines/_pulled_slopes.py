@@ -1,7 +1,8 @@
 """Slopes of many values along many features, summed up before they are made: what a gradient asks for.
 
-A gradient is a sum of slopes, each times a factor, the pull p_qk on the pooled value k of query q. With the sum over
-values taken first, there is one column of sums for each feature, where `_slope_sums` has two for each value too:
+A gradient is a sum of slopes, each times a factor, the pull p_qk on the pooled value k of query q: a vector-Jacobian
+product. With the sum over values taken first, there is one column of sums for each feature, where `_slope_sums` has two
+for each feature and value:
 
     sum_k p_qk d pooled_qk / d log h_f = sum_i P_qi (q_f - x_if)² / S_mass,
     P_qi = G(t_i) w_i sum_k p_qk (v_ik - pooled_qk).
