@@ -22,7 +22,7 @@ SLOPE_NUMBERS = 2**22
 """Slopes, or pooled values of several bandwidths, held at once."""
 
 KNOWN = 4
-"""Bandwidths whose squared errors are kept: the best, and those that are compared with it."""
+"""Bandwidths of just before whose squared errors are kept, as the best of a few is compared and evaluated again."""
 
 
 class LeaveOneOutLoss:
@@ -69,15 +69,16 @@ class LeaveOneOutLoss:
 
     def with_gradient(self, bandwidth):
         """The loss, and its derivatives (n_features,) by log bandwidths."""
-        pooler, loss, gradient = self.prepare(bandwidth), 0.0, np.zeros(len(bandwidth))
+        pooler = self.prepare(bandwidth)
         if pooler.pull is not None:
-            pooled, log_mass, gradient = pooler.pull(self._pulls, self.rows, self.n_jobs)
+            pooled, log_mass, gradient = pooler.pull(self._pulls_of, self.rows, self.n_jobs)
             return self._share_of_loss(pooled, log_mass, slice(None))[0], gradient
+        loss, gradient = 0.0, np.zeros(len(bandwidth))
         for part in self._parts(len(bandwidth)):
             pooled, log_mass, slopes = pooler.slopes(self.rows[part], self.n_jobs, self.tol)
             share, errors = self._share_of_loss(pooled, log_mass, part)
             loss += share
-            gradient += 2 * np.einsum("q,qv,qfv->f", self.shares[part], errors, slopes)
+            gradient += np.einsum("qv,qfv->f", self._pulls(errors, part), slopes)
         return loss, gradient
 
     def gain(self, bandwidth, other):
@@ -112,9 +113,13 @@ class LeaveOneOutLoss:
         errors = self._errors(pooled, log_mass, self.rows[part])
         return self.shares[part] @ np.square(errors).sum(axis=1), errors
 
-    def _pulls(self, pooled, log_mass, part):
+    def _pulls_of(self, pooled, log_mass, part):
         """The derivatives of the loss by what some of the rows pooled."""
-        return 2 * self.shares[part, None] * self._errors(pooled, log_mass, self.rows[part])
+        return self._pulls(self._errors(pooled, log_mass, self.rows[part]), part)
+
+    def _pulls(self, errors, part):
+        """The derivatives of the loss by errors (b, n_values)."""
+        return 2 * self.shares[part, None] * errors
 
     def _errors(self, pooled, log_mass, rows):
         """What predictions of some rows (b, n_values) are off by."""

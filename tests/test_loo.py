@@ -374,9 +374,9 @@ def test_many_columns_have_the_same_gradient(kernel, mean_where_empty, name, mon
     weights = np.ones(200) if weights is None else weights
     dense = make_engines(X, values, weights, kept_fraction(weights))["dense"]
     results = []
+    monkeypatch.setattr(_pulled_slopes, "PULLED_PAIRS", 5000)
     for n_columns, n_jobs in ((999, None), (0, None), (0, 3)):
         monkeypatch.setattr(_pulled_slopes, "MANY_COLUMNS", n_columns)
-        monkeypatch.setattr(_pulled_slopes, "PULLED_PAIRS", 5000)
         parameters = {"mean_where_empty": mean_where_empty, "tol": 0, "n_jobs": n_jobs}
         loss, _ = _loo.make_losses(
             lambda h: dense.prepare(KERNELS[kernel], h), values, weights, False, None, **parameters

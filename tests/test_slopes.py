@@ -37,6 +37,16 @@ SCATTER = {
     "outlier": lambda rng, n, d: np.r_[rng.normal(size=(n - 1, d)), np.full((1, d), 1e9)],
 }
 
+PROBLEMS = {
+    "seed": st.integers(0, 2**32 - 1),
+    "n": st.integers(4, 150),
+    "d": st.integers(1, 5),
+    "scatter": st.sampled_from(sorted(SCATTER)),
+    "weighting": st.sampled_from(sorted(WEIGHTS)),
+    "bandwidth": st.one_of(st.floats(1e-2, 1e3), st.sampled_from([1e-80, 1e-5, 0.1, 0.2, 0.3, 0.5, 1.0, 1e7])),
+    "ignored": st.booleans(),
+}
+
 
 @pytest.fixture(scope="module", autouse=True)
 def small_blocks():
@@ -95,16 +105,7 @@ def test_slopes_are_finite_differences(engine, kernel, weighting):
 
 
 @every_kernel
-@given(
-    seed=st.integers(0, 2**32 - 1),
-    n=st.integers(4, 150),
-    d=st.integers(1, 5),
-    scatter=st.sampled_from(sorted(SCATTER)),
-    weighting=st.sampled_from(sorted(WEIGHTS)),
-    bandwidth=st.one_of(st.floats(1e-2, 1e3), st.sampled_from([1e-80, 1e-5, 0.1, 0.2, 0.3, 0.5, 1.0, 1e7])),
-    per_feature=st.booleans(),
-    ignored=st.booleans(),
-)
+@given(**PROBLEMS, per_feature=st.booleans())
 def test_products_give_what_the_attention_gives(
     kernel, seed, n, d, scatter, weighting, bandwidth, per_feature, ignored
 ):
@@ -128,17 +129,7 @@ def test_products_give_what_the_attention_gives(
 
 
 @every_kernel
-@given(
-    seed=st.integers(0, 2**32 - 1),
-    n=st.integers(4, 150),
-    d=st.integers(1, 5),
-    n_values=st.integers(1, 4),
-    scatter=st.sampled_from(sorted(SCATTER)),
-    weighting=st.sampled_from(sorted(WEIGHTS)),
-    bandwidth=st.one_of(st.floats(1e-2, 1e3), st.sampled_from([1e-80, 1e-5, 0.1, 0.2, 0.3, 0.5, 1.0, 1e7])),
-    ignored=st.booleans(),
-    largest=st.sampled_from([1e-60, 1.0, 1e60]),
-)
+@given(**PROBLEMS, n_values=st.integers(1, 4), largest=st.sampled_from([1e-60, 1.0, 1e60]))
 def test_pulled_slopes_are_sums_of_slopes(
     kernel, seed, n, d, n_values, scatter, weighting, bandwidth, ignored, largest
 ):
@@ -162,9 +153,9 @@ def test_pulled_slopes_are_sums_of_slopes(
     span = np.ptp(values[weights > 0], axis=0)
     assert (np.abs(pooled - expected) <= 1e-11 * span).all()
     np.testing.assert_allclose(log_mass, expected_mass, rtol=1e-11, atol=1e-11)
-    for part, *known in asked[-1:]:
-        np.testing.assert_array_equal(known[0], pooled[part])
-        np.testing.assert_array_equal(known[1], log_mass[part])
+    part, *known = asked[-1]
+    np.testing.assert_array_equal(known[0], pooled[part])
+    np.testing.assert_array_equal(known[1], log_mass[part])
     scale = np.einsum("qv,qfv->f", pulls[rows], span + np.abs(slopes))
     assert (np.abs(gradient - np.einsum("qv,qfv->f", pulls[rows], slopes)) <= 1e-9 * scale).all()
     assert (gradient[np.isinf(bandwidth)] == 0).all()

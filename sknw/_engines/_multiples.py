@@ -58,12 +58,11 @@ class _Pairs:
     def __init__(self, pooler, block):
         self.pooler, self.kernel, self.block = pooler, pooler.kernel, block
         self.keys = slice(0, len(pooler.engine.keys))
-        i, j, self.kept = block.own_pairs(slice(None), self.keys)
-        self.own, hidden = (i, j), (i[self.kept == 0], j[self.kept == 0])
-        self.t = pooler.distances.differences(block.raw, self.keys)
-        self.t[hidden] = np.inf
+        self.t = pooler.hide_own(block, slice(None), self.keys, pooler.distances.differences(block.raw, self.keys))
         self.least, self.scaled = self.t.min(axis=1), np.empty(self.t.shape)
-        self.t[hidden] = self.least[hidden[0]]  # 4^-inf times infinity would be nan
+        i, j, self.kept = block.own_pairs(slice(None), self.keys)
+        self.own = i, j
+        self.t[self.own] = self.least[i]  # hidden keys, as 4^-inf times infinity is nan; others are at 0 already
 
     def sums(self, weights, rows=slice(None)):
         """Weighted sums of the columns (b, n_columns) for some rows of the block."""
