@@ -9,6 +9,12 @@ from ._weights import are_counts, sample_size
 
 RULES = ("silverman", "scott")
 
+ROUNDING = 10 * np.finfo(float).eps
+"""A range of a column, or of its quartiles, that is no more than rounding, as a fraction of the largest of them."""
+
+FAR = 100
+"""Interquartile ranges from the quartiles beyond which a value says nothing of the scale of the others."""
+
 
 def choose_bandwidth(bandwidth, keys, weights, kernel):
     """The bandwidth vector (n_features,): given, or chosen by a rule of thumb.
@@ -47,8 +53,8 @@ def rule_of_thumb(rule, keys, weights, kernel):
 
     h_f = c(K, d) s_f (4 / ((d + 2) n))^(1 / (d + 4)) for "silverman" (Silverman 1986, sections 3.4.2 and 4.3.2),
     h_f = c(K, d) s_f n^(-1 / (d + 4)) for "scott" (Scott 1992, section 6.3), where s_f is the smaller of the
-    standard deviation and the interquartile range / 1.349, d counts the features that are not constant, and c
-    rescales from the Gaussian to the kernel at hand (see `canonical_ratio`).
+    standard deviation and the interquartile range / 1.349, neither of which follows a fill value, d counts the features
+    that are not constant, and c rescales from the Gaussian to the kernel at hand (see `canonical_ratio`).
     """
     positive = weights > 0
     keys, weights = keys[positive], weights[positive]
@@ -62,18 +68,28 @@ def rule_of_thumb(rule, keys, weights, kernel):
 
 
 def _robust_scale(column, weights):
-    """The smaller of the standard deviation and IQR / 1.349; inf for a constant column.
+    """The smaller of the standard deviation and the interquartile range / 1.349; inf for a constant column.
 
-    A quartile range of (nearly) zero, as of a column with many ties, is left out.
+    An interquartile range that is no more than rounding, as of a column with many ties, is left out. Where there is
+    one, values many times as far from the quartiles, which are fill values, are left out of the standard deviation.
     """
     exponent = np.frexp(np.abs(column).max())[1]
-    column = np.ldexp(column, -exponent)  # squares must neither overflow nor underflow
-    if np.ptp(column) <= 10 * np.finfo(float).eps * np.abs(column).max():
+    column = np.ldexp(column, -exponent)  # differences must not overflow
+    if np.ptp(column) <= ROUNDING * np.abs(column).max():
         return np.inf
-    std = np.sqrt(np.average(np.square(column - np.average(column, weights=weights)), weights=weights))
     lower, upper = weighted_quantile(column, weights, (0.25, 0.75))
-    spread = (upper - lower) / 1.349
-    return np.ldexp(min(std, spread) if spread > 1e-9 * std else std, exponent)
+    spread = upper - lower
+    if spread <= ROUNDING * max(abs(lower), abs(upper)):
+        return np.ldexp(_standard_deviation(column, weights), exponent)
+    near = (column >= lower - FAR * spread) & (column <= upper + FAR * spread)
+    return np.ldexp(min(_standard_deviation(column[near], weights[near]), spread / 1.349), exponent)
+
+
+def _standard_deviation(column, weights):
+    exponent = np.frexp(np.abs(column).max())[1]
+    column = np.ldexp(column, -exponent)  # squares must neither overflow nor underflow
+    variance = np.average(np.square(column - np.average(column, weights=weights)), weights=weights)
+    return np.ldexp(np.sqrt(variance), exponent)
 
 
 def weighted_quantile(values, weights, probabilities):

@@ -1,6 +1,7 @@
 """What both estimators share: scikit-learn's conventions, and everything but the meaning of y."""
 
 import warnings
+from functools import partial
 from numbers import Integral, Real
 from typing import ClassVar
 
@@ -12,20 +13,21 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from ._attention import BLOCK_WEIGHTS, AttentionView, sparse_attention
-from ._bandwidth import RULES, choose_bandwidth
+from ._bandwidth import RULES, choose_bandwidth, rule_of_thumb
+from ._copies import make_sample
 from ._documentation import page_template
 from ._engines import ENGINES, check_algorithm, make_engines, prepare
 from ._kernels import KERNELS, Kernel
-from ._loo import make_losses
+from ._loo import CrossValidation, make_losses
 from ._progress import CallbackSupportMixin, Task
 from ._search import Search
 from ._threads import single_threaded_blas
 from ._weights import has_one_unit, kept_fraction, means_of_others
 
-STAGES = {"loo": 2, "loo_ard": 5}
+STAGES = {"loo": 2, "loo_ard": 7}
 """How many parts, at most, the search of each learned bandwidth has."""
 
-RECORD = ("loo_loss_", "loo_path_", "loo_rows_", "n_iter_")
+RECORD = ("loo_loss_", "loo_path_", "loo_rows_", "n_iter_", "_start")
 """What is known only of learned bandwidths."""
 
 
@@ -95,18 +97,21 @@ class NadarayaWatson(CallbackSupportMixin, BaseEstimator):
         weights = _check_weights(sample_weight, len(keys))
         kernel = KERNELS[self.kernel] if isinstance(self.kernel, str) else self.kernel
         n_stages = STAGES.get(self.bandwidth, 0) if isinstance(self.bandwidth, str) else 0
-        bandwidth = choose_bandwidth("silverman" if n_stages else self.bandwidth, keys, weights, kernel)
+        bandwidth = None if n_stages else choose_bandwidth(self.bandwidth, keys, weights, kernel)
         check_algorithm(self.algorithm, kernel, keys.shape[1])
         if n_stages and has_one_unit(weights):
             raise ValueError(
                 f"bandwidth={self.bandwidth!r} needs two samples of positive weight or more, got n_samples=1"
             )
         validate_data(self, X, skip_check_array=True)  # sets the number and the names of the features
-        fitted_with = self._keep(keys, self._encode_y(targets), weights, kernel)
+        values = self._encode_y(targets)
+        fitted_with = self._keep(keys, values, weights, kernel)
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
         data = {"estimator": self, "X": X, "y": y, "metadata": metadata}
         task = Task(self._init_callback_context(max_subtasks=n_stages), data, fitted_with)
-        learned = self._learn(bandwidth, fitted_with, task) if n_stages else {"bandwidth_": bandwidth}
+        learned = {"bandwidth_": bandwidth}
+        if n_stages:
+            learned = self._learn(make_sample(keys, targets, values, weights), kernel, task)
         for name in RECORD:
             vars(self).pop(name, None)
         vars(self).update(fitted_with(learned["bandwidth_"]) | learned)
@@ -126,29 +131,40 @@ class NadarayaWatson(CallbackSupportMixin, BaseEstimator):
 
         return fitted_with
 
-    def _learn(self, start, fitted_with, task):
+    def _learn(self, sample, kernel, task):
         """A learned bandwidth, and the record of the search."""
-        kept = fitted_with(start)
+        start, random_state = (
+            rule_of_thumb("silverman", sample.keys, sample.weights, kernel),
+            check_random_state(self.random_state),
+        )
+        engines = make_engines(sample.keys, sample.values, sample.weights, kept_fraction(sample.weights))
+
+        def pooler_with(bandwidth):
+            return prepare(self.algorithm, engines, kernel, bandwidth, self.tol)[1]
+
         first_loss, final_loss = make_losses(
-            lambda bandwidth: fitted_with(bandwidth)["_pooler"],
-            *(kept["values_"], kept["_weights"], kept["_pooler"].linear),
+            pooler_with,
+            sample,
+            linear=pooler_with(start).linear,
+            random_state=random_state,
             mean_where_empty=self.empty == "mean",
-            random_state=check_random_state(self.random_state),
             tol=self.tol,
             n_jobs=self.n_jobs,
         )
-        by_gradient = kept["_kernel"].log_slope is not None
         with single_threaded_blas():  # once for many evaluations
-            search = Search(start, first_loss, final_loss, task)
-            learned = search.each(by_gradient) if self.bandwidth == "loo_ard" else search.factor()
+            search = Search(start, first_loss, final_loss, partial(CrossValidation, first_loss, random_state), task)
+            own = self.bandwidth == "loo_ard"
+            learned = search.each(by_gradient=kernel.log_slope is not None) if own else search.factor()
         if learned.warning:
             warnings.warn(learned.warning, ConvergenceWarning, stacklevel=4)
+        rows = (final_loss if learned.loss is None else first_loss).rows
         return {
             "bandwidth_": learned.bandwidth,
-            "loo_loss_": final_loss(learned.bandwidth),
+            "loo_loss_": final_loss(learned.bandwidth) if learned.loss is None else learned.loss,
             "loo_path_": learned.path,
-            "loo_rows_": final_loss.rows,
+            "loo_rows_": np.flatnonzero(np.isin(sample.rows, rows)),
             "n_iter_": learned.n_evaluations,
+            "_start": start,
         }
 
     def __getstate__(self):

@@ -31,29 +31,35 @@ class LeaveOneOutLoss:
     Parameters
     ----------
     prepare : callable
-        bandwidth (n_features,) -> pooler.
-    values : (n, n_values) float ndarray
-    weights : (n,) float ndarray
+        bandwidth (n_features,) -> pooler of the sample.
+    sample : Sample
     rows : (n_rows,) int ndarray
-        The rows that the loss is a mean over.
-    judges : (n_judges,) int ndarray
-        The rows that say what is gained by one bandwidth on another: others than `rows` if there are others, as a
-        bandwidth that was fitted to some rows does better on these than elsewhere.
+        The rows of the sample that the loss is a mean over.
     mean_where_empty : bool
         Whether rows without a neighbour are predicted by the mean of all others, not by the nearest.
     tol : float
     n_jobs : int or None
     """
 
-    def __init__(self, prepare, values, weights, rows, judges, mean_where_empty, tol, n_jobs):
-        self.prepare, self.values, self.weights, self.rows, self.judges = prepare, values, weights, rows, judges
-        self.tol, self.n_jobs = tol, n_jobs
-        self.others = means_of_others(values, weights) if mean_where_empty else None
-        self.shares, self.known = _shares(weights[rows]), {}
+    def __init__(self, prepare, sample, rows, mean_where_empty, tol, n_jobs):
+        self.prepare, self.sample, self.rows, self.mean_where_empty = prepare, sample, rows, mean_where_empty
+        self.values, self.tol, self.n_jobs = sample.values, tol, n_jobs
+        self.others = means_of_others(sample.values, sample.weights) if mean_where_empty else None
+        self.shares, self.known = _shares(sample.weights[rows]), {}
+
+    @property
+    def n_rows(self):
+        """How many rows the loss is a mean over."""
+        return len(self.rows)
+
+    def on(self, positions):
+        """The loss on some of its rows."""
+        rows = self.rows[positions]
+        return LeaveOneOutLoss(self.prepare, self.sample, rows, self.mean_where_empty, self.tol, self.n_jobs)
 
     def __call__(self, bandwidth):
         """The loss."""
-        return self.shares @ self._squares(bandwidth, self.rows)
+        return self.shares @ self.squares(bandwidth)
 
     def along(self, bandwidth, octaves):
         """Yield the losses of 2^octave times the bandwidth, one after the other."""
@@ -81,24 +87,12 @@ class LeaveOneOutLoss:
             gradient += np.einsum("qv,qfv->f", self._pulls(errors, part), slopes)
         return loss, gradient
 
-    def gain(self, bandwidth, other):
-        """By how much the loss of a bandwidth is less than that of another, in standard errors of the difference."""
-        squares = [self._squares(h, self.judges) for h in (bandwidth, other)]
-        gains, shares = squares[1] - squares[0], _shares(self.weights[self.judges])
-        largest = np.abs(gains).max()
-        if largest == 0:
-            return 0.0
-        gains /= largest  # whose squares could overflow
-        mean = shares @ gains
-        variance = shares @ np.square(gains - mean) / sample_size(self.weights[self.judges])
-        return mean / np.sqrt(variance) if variance > 0 else np.inf * mean
-
-    def _squares(self, bandwidth, rows):
-        """Squared errors (m,) of some rows, not evaluated again for a bandwidth of just before."""
-        key = bandwidth.tobytes(), rows is self.judges
+    def squares(self, bandwidth):
+        """Squared errors (n_rows,), not evaluated again for a bandwidth of just before."""
+        key = bandwidth.tobytes()
         if key not in self.known:
-            pooled, log_mass = self.prepare(bandwidth).pool(None, rows, self.n_jobs, self.tol)
-            self.known[key] = np.square(self._errors(pooled, log_mass, rows)).sum(axis=1)
+            pooled, log_mass = self.prepare(bandwidth).pool(None, self.rows, self.n_jobs, self.tol)
+            self.known[key] = np.square(self._errors(pooled, log_mass, self.rows)).sum(axis=1)
             if len(self.known) > KNOWN:
                 del self.known[next(iter(self.known))]
         return self.known[key]
@@ -134,13 +128,53 @@ def _shares(weights):
     return shares / shares.sum()
 
 
-def make_losses(prepare, values, weights, linear, random_state, **parameters):
+class CrossValidation:
+    """The rows of a loss in halves: what is learned from one half is judged by the other, and the other way round.
+
+    All rows stay keys. The rows are drawn into halves several times, whatever order they are in.
+
+    Parameters
+    ----------
+    loss : LeaveOneOutLoss
+    random_state : RandomState
+    n_draws : int
+
+    Attributes
+    ----------
+    folds : list of (LeaveOneOutLoss, LeaveOneOutLoss)
+        The loss to learn from, and that of the validation rows.
+    """
+
+    def __init__(self, loss, random_state, n_draws):
+        self.loss, self.n_draws, self.positions = loss, n_draws, []
+        order = np.lexsort([*loss.values[loss.rows].T, *loss.sample.keys[loss.rows].T])
+        for _ in range(n_draws):
+            one, other = map(np.sort, np.array_split(random_state.permutation(order), 2))
+            self.positions += [(one, other), (other, one)]
+        self.folds = [(loss.on(learning), loss.on(validation)) for learning, validation in self.positions]
+
+    def compare(self, learned, common):
+        """The loss on validation rows of what each fold learned, and what it gains on a common bandwidth, in standard
+        errors of the difference.
+        """
+        squares, weights = np.zeros(self.loss.n_rows), self.loss.sample.weights[self.loss.rows]
+        for (_, validation), (_, loss), bandwidth in zip(self.positions, self.folds, learned, strict=True):
+            squares[validation] += loss.squares(bandwidth) / self.n_draws
+        gains = self.loss.squares(common) - squares
+        largest = np.abs(gains).max()
+        gains /= largest or 1  # whose squares could overflow
+        mean = self.loss.shares @ gains
+        error = np.sqrt(self.loss.shares @ np.square(gains - mean) / sample_size(weights))
+        return self.loss.shares @ squares, mean / error if error > 0 else np.inf * mean if mean else 0.0
+
+
+def make_losses(prepare, sample, linear, random_state, **parameters):
     """The loss of a search, and that of its end; the same if all rows fit into both.
 
     `linear` says whether the cost of an evaluation grows with n, not with n². Rows are drawn at random, without
     replacement, from those of positive weight.
     """
-    n, rows = len(values), np.flatnonzero(weights)
+    n, rows = len(sample.keys), np.flatnonzero(sample.weights)
     final, first = (n, SEARCH_ROWS) if linear else (FINAL_PAIRS // n, SEARCH_PAIRS // n)
 
     def draw(rows, n_rows):
@@ -148,9 +182,8 @@ def make_losses(prepare, values, weights, linear, random_state, **parameters):
         return rows if len(rows) <= n_rows else np.sort(random_state.choice(rows, n_rows, replace=False))
 
     chosen = draw(rows, final)
-    judges = draw(np.setdiff1d(rows, chosen), final) if len(chosen) < len(rows) else rows
-    final_loss = LeaveOneOutLoss(prepare, values, weights, chosen, judges, **parameters)
+    final_loss = LeaveOneOutLoss(prepare, sample, chosen, **parameters)
     few = draw(chosen, first)
     if len(few) == len(chosen):
         return final_loss, final_loss
-    return LeaveOneOutLoss(prepare, values, weights, few, judges, **parameters), final_loss
+    return LeaveOneOutLoss(prepare, sample, few, **parameters), final_loss

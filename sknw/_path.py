@@ -3,7 +3,6 @@
 import numpy as np
 from sklearn.base import is_classifier
 
-from ._bandwidth import choose_bandwidth
 from ._drawing import COLOURS, add_legend, check_estimator, import_pyplot, make_axes, plot_line
 
 
@@ -142,7 +141,7 @@ class BandwidthDisplay:
 
 def _common_factor(estimator):
     """The factor on Silverman's bandwidths that makes the bandwidth of an estimator, or None."""
-    silverman = choose_bandwidth("silverman", estimator.keys_, estimator._weights, estimator._kernel)
+    silverman = estimator._start
     used = np.isfinite(silverman)
     if not used.any():
         return 1.0

@@ -121,6 +121,27 @@ def test_ties_that_hide_the_quartiles_leave_the_standard_deviation(rule):
     assert rule_of_thumb(rule, keys, np.ones(100), GAUSSIAN)[0] == pytest.approx(expected, rel=1e-12)
 
 
+@every_rule
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("wild", [1e4, -9999.0, 1e10, 1e20, 9.97e36, -1e300])
+@pytest.mark.parametrize("draw", ["normal", "uniform", "standard_t2"])
+def test_a_fill_value_does_not_change_the_rules(rule, kernel, wild, draw):
+    rng = np.random.default_rng(0)
+    column = rng.standard_t(2, size=200) if draw == "standard_t2" else getattr(rng, draw)(size=200)
+    keys = np.column_stack([column, rng.normal(size=200)])
+    plain = rule_of_thumb(rule, keys[1:], np.ones(199), KERNELS[kernel])
+    keys[0, 0] = wild
+    np.testing.assert_allclose(rule_of_thumb(rule, keys, np.ones(200), KERNELS[kernel]), plain, rtol=0.04)
+
+
+@every_rule
+def test_quartiles_that_differ_by_rounding_leave_the_standard_deviation(rule):
+    keys = np.r_[np.tile([0.3, 0.1 + 0.2], 45), np.arange(10)][:, None]
+    factor = (4 / 3) ** 0.2 if rule == "silverman" else 1
+    expected = keys.std() * factor * 100**-0.2
+    assert rule_of_thumb(rule, keys, np.ones(100), GAUSSIAN)[0] == pytest.approx(expected, rel=1e-12)
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_weighted_quantile_repeats(seed):
     rng = np.random.default_rng(seed)
