@@ -133,10 +133,8 @@ class NadarayaWatson(CallbackSupportMixin, BaseEstimator):
 
     def _learn(self, sample, kernel, task):
         """A learned bandwidth, and the record of the search."""
-        start, random_state = (
-            rule_of_thumb("silverman", sample.keys, sample.weights, kernel),
-            check_random_state(self.random_state),
-        )
+        start = rule_of_thumb("silverman", sample.keys, sample.weights, kernel)
+        random_state = check_random_state(self.random_state)
         engines = make_engines(sample.keys, sample.values, sample.weights, kept_fraction(sample.weights))
 
         def pooler_with(bandwidth):
@@ -152,17 +150,18 @@ class NadarayaWatson(CallbackSupportMixin, BaseEstimator):
             n_jobs=self.n_jobs,
         )
         with single_threaded_blas():  # once for many evaluations
-            search = Search(start, first_loss, final_loss, partial(CrossValidation, first_loss, random_state), task)
+            search = Search(
+                start, first_loss, final_loss, partial(CrossValidation, first_loss, final_loss, random_state), task
+            )
             own = self.bandwidth == "loo_ard"
             learned = search.each(by_gradient=kernel.log_slope is not None) if own else search.factor()
         if learned.warning:
             warnings.warn(learned.warning, ConvergenceWarning, stacklevel=4)
-        rows = (final_loss if learned.loss is None else first_loss).rows
         return {
             "bandwidth_": learned.bandwidth,
             "loo_loss_": final_loss(learned.bandwidth) if learned.loss is None else learned.loss,
             "loo_path_": learned.path,
-            "loo_rows_": np.flatnonzero(np.isin(sample.rows, rows)),
+            "loo_rows_": np.flatnonzero(np.isin(sample.rows, final_loss.rows)),
             "n_iter_": learned.n_evaluations,
             "_start": start,
         }

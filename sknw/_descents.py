@@ -87,7 +87,7 @@ class Descents:
 
     def finish(self, stage, bandwidth):
         """A few steps of L-BFGS-B."""
-        self._minimise(stage, _to_sharpness(self.octaves(bandwidth)), FINAL_EVALUATIONS, 1e-5)
+        self._minimise(stage, _to_sharpness(self.octaves(bandwidth)), FINAL_EVALUATIONS, 1e-6)
 
     def _stride(self, stage, sharpness):
         """A few moves of an octave against the sign of the gradient, by half as much for a feature whose sign changed.
@@ -142,7 +142,6 @@ class Descents:
     def search_pattern(self, stage, bandwidth):
         """Moves of one feature at a time, by half as much when none was for the better. Whether it converged."""
         octaves, least, move = self.octaves(bandwidth), stage(bandwidth), 1.0
-        stage.begin()
         while move >= SMALLEST_MOVE:
             before = least
             for feature in range(len(octaves)):
@@ -157,10 +156,7 @@ class Descents:
                 continue
             if len(stage.losses) > MOST_EVALUATIONS * len(octaves):
                 return False
-            try:
-                stage.step(self.bandwidth(octaves))
-            except Overfitted:
-                return True
+            stage.validate(self.bandwidth(octaves))
         return True
 
     def smooth_out(self, stage, bandwidth):

@@ -129,13 +129,16 @@ def _shares(weights):
 
 
 class CrossValidation:
-    """The rows of a loss in halves: what is learned from one half is judged by the other, and the other way round.
+    """The rows of a loss in halves: what is learned from one half is validated on the other, and the other way round.
 
     All rows stay keys. The rows are drawn into halves several times, whatever order they are in.
 
     Parameters
     ----------
     loss : LeaveOneOutLoss
+        On the rows that are learned from.
+    final_loss : LeaveOneOutLoss
+        On these rows and more, or the same.
     random_state : RandomState
     n_draws : int
 
@@ -145,27 +148,29 @@ class CrossValidation:
         The loss to learn from, and that of the validation rows.
     """
 
-    def __init__(self, loss, random_state, n_draws):
-        self.loss, self.n_draws, self.positions = loss, n_draws, []
+    def __init__(self, loss, final_loss, random_state, n_draws):
+        self.rows, self.final_loss, self.n_draws, self.positions = loss.rows, final_loss, n_draws, []
         order = np.lexsort([*loss.values[loss.rows].T, *loss.sample.keys[loss.rows].T])
         for _ in range(n_draws):
             one, other = map(np.sort, np.array_split(random_state.permutation(order), 2))
             self.positions += [(one, other), (other, one)]
         self.folds = [(loss.on(learning), loss.on(validation)) for learning, validation in self.positions]
 
-    def compare(self, learned, common):
-        """The loss on validation rows of what each fold learned, and what it gains on a common bandwidth, in standard
-        errors of the difference.
+    def compare(self, learned, mean, common):
+        """The loss of rows that were not learned from, and what they gain on a common bandwidth, in standard errors.
+
+        Each validation row has the loss of what its folds learned, and each further row that of the mean of all.
         """
-        squares, weights = np.zeros(self.loss.n_rows), self.loss.sample.weights[self.loss.rows]
-        for (_, validation), (_, loss), bandwidth in zip(self.positions, self.folds, learned, strict=True):
-            squares[validation] += loss.squares(bandwidth) / self.n_draws
-        gains = self.loss.squares(common) - squares
-        largest = np.abs(gains).max()
-        gains /= largest or 1  # whose squares could overflow
-        mean = self.loss.shares @ gains
-        error = np.sqrt(self.loss.shares @ np.square(gains - mean) / sample_size(weights))
-        return self.loss.shares @ squares, mean / error if error > 0 else np.inf * mean if mean else 0.0
+        squares, shares = self.final_loss.squares(mean).copy(), self.final_loss.shares
+        squares[np.isin(self.final_loss.rows, self.rows)] = 0
+        for (_, loss), bandwidth in zip(self.folds, learned, strict=True):
+            squares[np.searchsorted(self.final_loss.rows, loss.rows)] += loss.squares(bandwidth) / self.n_draws
+        gains = self.final_loss.squares(common) - squares
+        gains /= np.abs(gains).max() or 1  # whose squares could overflow
+        gain = shares @ gains
+        n = sample_size(self.final_loss.sample.weights[self.final_loss.rows])
+        error = np.sqrt(shares @ np.square(gains - gain) / n)
+        return shares @ squares, gain / error if error > 0 else np.inf * gain if gain else 0.0
 
 
 def make_losses(prepare, sample, linear, random_state, **parameters):

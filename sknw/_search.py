@@ -69,8 +69,8 @@ class Search:
     `first_loss` is minimised to the end, then `final_loss`, which may be the same, in a few steps. Losses go `along`
     octaves common to all features, have a gradient (`with_gradient`), and know their number of rows (`n_rows`).
     `make_halves` makes pairs of losses (`folds`), of rows to learn from and of validation rows, and can `compare` what
-    was learned with a common bandwidth. `task` watches: it is asked for subtasks, which end with the best bandwidth so
-    far and say whether to stop.
+    they have learned, and its mean, with a common bandwidth. `task` watches: it is asked for subtasks, which end with
+    the best bandwidth so far and say whether to stop.
     """
 
     def __init__(self, start, first_loss, final_loss, make_halves, task):
@@ -101,10 +101,12 @@ class Search:
         learned = [self._in_stage("search", loss, minimise, begin, validation) for loss, validation in halves.folds]
         if self.stopped:
             return self._learned(begin)
-        loss, gain = halves.compare(learned, self._best_factor() * self.start)
+        bandwidth = self.descents.mean(learned)
+        loss, gain = halves.compare(learned, bandwidth, self._best_factor() * self.start)
         if gain <= SIGNIFICANT:
             return self.factor()
-        bandwidth = self.descents.mean(learned)
+        if self.final_loss(bandwidth) > loss:  # minima so far apart that their mean is none
+            bandwidth = min(learned, key=self.final_loss)
         if by_gradient and enough:
             finished = self._in_stage("final search", self.final_loss, self.descents.finish, bandwidth)
             if self.final_loss(finished) >= UNSEEN * loss:

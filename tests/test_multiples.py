@@ -5,6 +5,7 @@ import oracle
 import pytest
 
 from sknw import Kernel
+from sknw._copies import Sample
 from sknw._engines import make_engines
 from sknw._kernels import KERNELS
 from sknw._loo import make_losses
@@ -101,7 +102,7 @@ def test_losses_along_octaves_are_those_of_each(kernel, mean_where_empty, monkey
     dense = make_dense(keys, values, w)
     loss, _ = make_losses(
         lambda h: dense.prepare(KERNELS[kernel], h),
-        *(values, w, False, None),
+        *(Sample(keys, values, w, np.arange(len(keys))), False, None),
         mean_where_empty=mean_where_empty,
         tol=0.0,
         n_jobs=None,

@@ -7,6 +7,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sknw import NadarayaWatsonClassifier, NadarayaWatsonRegressor
+from sknw._search import N_DRAWS
 
 callback = pytest.importorskip("sklearn.callback", reason="scikit-learn 1.9 has callbacks")
 each = pytest.mark.parametrize("bandwidth", ["loo", "loo_ard"])
@@ -43,12 +44,13 @@ class Recorder:
 def test_every_evaluation_is_a_task(bandwidth):
     recorder = Recorder()
     model = NadarayaWatsonRegressor(bandwidth).set_callbacks(recorder).fit(X, y)
-    stages = ["sweep", "refinement"] if bandwidth == "loo" else ["sweep", "search", "smoothing out"]
+    stages = ["sweep", "refinement"] if bandwidth == "loo" else ["sweep", *["search"] * 2 * N_DRAWS, "smoothing out"]
     assert sorted(recorder.begun) == sorted(recorder.ended) == sorted(["fit", *stages, *["evaluation"] * model.n_iter_])
     assert recorder.begun[:3] == ["fit", "sweep", "evaluation"]
     assert recorder.ended[-1] == "fit"
-    assert recorder.losses[-1] == pytest.approx(model.loo_loss_)
-    assert min(recorder.losses) >= model.loo_loss_ * (1 - 1e-9)
+    if bandwidth == "loo":
+        assert recorder.losses[-1] == pytest.approx(model.loo_loss_)
+        assert min(recorder.losses) >= model.loo_loss_ * (1 - 1e-9)
     assert not recorder.is_set_up
     silent = NadarayaWatsonRegressor(bandwidth).fit(X, y)
     np.testing.assert_array_equal(model.bandwidth_, silent.bandwidth_)
@@ -68,7 +70,8 @@ def test_a_search_can_be_stopped(bandwidth, stop, after):
     assert recorder.ended.count(stop) == after
     assert recorder.begun[-1] in ("evaluation", "sweep", "search", "refinement")
     assert recorder.ended[-1] == "fit"
-    assert model.loo_loss_ == pytest.approx(min(recorder.losses))
+    if bandwidth == "loo" or after < 30:  # a common factor is all that is known before halves have learned
+        assert model.loo_loss_ == pytest.approx(min(recorder.losses))
     assert model.loo_loss_ == pytest.approx(np.mean(np.square(model.predict(None) - y)))
 
 
