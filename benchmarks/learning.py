@@ -14,6 +14,7 @@ from sklearn.datasets import load_digits
 from timing import cut_queries, ratio, time_call, time_interleaved, time_prediction
 
 from sknw import NadarayaWatsonRegressor, _loo
+from sknw._copies import Sample
 from sknw._engines import _pulled_slopes, make_engines
 from sknw._kernels import KERNELS
 
@@ -179,18 +180,9 @@ def print_few_rows(what, data, full, seeds=4):
 
 def dense_loss(keys, values, kernel="gaussian"):
     """The leave-one-out loss on all rows as a function of the bandwidth, with the dense engine."""
-    weights, rows = np.ones(len(keys)), np.arange(len(keys))
-    engine = make_engines(keys, values, weights, np.zeros_like(weights))["dense"]
-    return _loo.LeaveOneOutLoss(
-        partial(engine.prepare, KERNELS[kernel]),
-        values,
-        weights,
-        rows,
-        rows,
-        mean_where_empty=False,
-        tol=0,
-        n_jobs=None,
-    )
+    sample = Sample(keys, values, np.ones(len(keys)), np.arange(len(keys)))
+    prepare = partial(make_engines(*sample[:3], np.zeros(len(keys)))["dense"].prepare, KERNELS[kernel])
+    return _loo.LeaveOneOutLoss(prepare, sample, sample.rows, mean_where_empty=False, tol=0, n_jobs=None)
 
 
 def print_gradient(rounds, n=10**4):

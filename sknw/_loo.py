@@ -157,7 +157,7 @@ class CrossValidation:
         self.folds = [(loss.on(learning), loss.on(validation)) for learning, validation in self.positions]
 
     def compare(self, learned, mean, common):
-        """The loss of rows that were not learned from, and what they gain on a common bandwidth, in standard errors.
+        """The loss of rows that were not learned from, what they gain on a common bandwidth, and its standard error.
 
         Each validation row has the loss of what its folds learned, and each further row that of the mean of all.
         """
@@ -166,11 +166,10 @@ class CrossValidation:
         for (_, loss), bandwidth in zip(self.folds, learned, strict=True):
             squares[np.searchsorted(self.final_loss.rows, loss.rows)] += loss.squares(bandwidth) / self.n_draws
         gains = self.final_loss.squares(common) - squares
-        gains /= np.abs(gains).max() or 1  # whose squares could overflow
-        gain = shares @ gains
+        gain, largest = shares @ gains, np.abs(gains).max() or 1  # whose squares could overflow
         n = sample_size(self.final_loss.sample.weights[self.final_loss.rows])
-        error = np.sqrt(shares @ np.square(gains - gain) / n)
-        return shares @ squares, gain / error if error > 0 else np.inf * gain if gain else 0.0
+        error = largest * np.sqrt(shares @ np.square((gains - gain) / largest) / n)
+        return shares @ squares, gain, error
 
 
 def make_losses(prepare, sample, linear, random_state, **parameters):

@@ -25,8 +25,11 @@ PRECISION = 0.02
 EDGE = 0.05
 """How near to a bound counts as on it, in octaves."""
 
-SIGNIFICANT = 1.5
+SIGNIFICANT = 2
 """Standard errors that a factor for each feature must gain on a common one, on rows that it was not learned from."""
+
+LARGE = 0.05
+"""A gain, as a fraction of the loss, for which half as many standard errors are enough."""
 
 N_DRAWS = 2
 """How often the rows are drawn into halves, unless they are enough."""
@@ -102,8 +105,8 @@ class Search:
         if self.stopped:
             return self._learned(begin)
         bandwidth = self.descents.mean(learned)
-        loss, gain = halves.compare(learned, bandwidth, self._best_factor() * self.start)
-        if gain <= SIGNIFICANT:
+        loss, gain, error = halves.compare(learned, bandwidth, self._best_factor() * self.start)
+        if gain <= error * (SIGNIFICANT / 2 if gain > LARGE * (loss + gain) else SIGNIFICANT):
             return self.factor()
         if self.final_loss(bandwidth) > loss:  # minima so far apart that their mean is none
             bandwidth = min(learned, key=self.final_loss)

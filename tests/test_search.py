@@ -29,17 +29,17 @@ class Loss:
 
 
 class Halves:
-    """Pairs of losses to learn from and to validate by; a gain is in units of `errors`."""
+    """Pairs of losses to learn from and to validate by; `error` is that of a gain."""
 
-    def __init__(self, *folds, errors=1e-4):
-        self.folds, self.errors = list(folds), errors
+    def __init__(self, *folds, error=1e-4):
+        self.folds, self.error = list(folds), error
 
     def compare(self, learned, mean, common):
         losses = [
             [loss(h) for h in (bandwidth, common)] for (_, loss), bandwidth in zip(self.folds, learned, strict=True)
         ]
         least, other = np.mean(losses, axis=0)
-        return least, (other - least) / self.errors
+        return least, other - least, self.error
 
 
 class Watch:
@@ -164,11 +164,17 @@ def test_nothing_leaves_the_bounds(by_gradient):
     assert np.all((np.abs(octaves) <= OCTAVES + 1e-9) | (octaves == np.inf))
 
 
-@pytest.mark.parametrize("errors", [1e-4, 0.1])
-def test_what_may_be_chance_is_no_reason_for_a_factor_each(errors):
+@pytest.mark.parametrize(
+    ("height", "error", "own"), [(0.1, 0.9, True), (0.1, 1.1, False), (1, 0.4, True), (1, 0.6, False)]
+)
+def test_what_may_be_chance_is_no_reason_for_a_factor_each(height, error, own):
+    """Two standard errors, or one of a gain that is large."""
     loss = bowl(1.5, 2.5)
-    learned = search(loss, (1.0, 1.0), halves=Halves((loss, loss), (loss, loss), errors=errors)).each(True)
-    np.testing.assert_allclose(np.log2(learned.bandwidth), [1.5, 2.5] if errors < 0.01 else [2.0, 2.0], atol=0.01)
+    loss.function = lambda octaves, function=loss.function: function(octaves) - 0.1 + height
+    gain = loss(2.0 ** np.array([2.0, 2.0])) - loss(2.0 ** np.array([1.5, 2.5]))
+    assert (gain > 0.05 * height) == (height < 1)
+    learned = search(loss, (1.0, 1.0), halves=Halves((loss, loss), (loss, loss), error=error * gain)).each(True)
+    np.testing.assert_allclose(np.log2(learned.bandwidth), [1.5, 2.5] if own else [2.0, 2.0], atol=0.05)
 
 
 @pytest.mark.parametrize("by_gradient", [True, False])
@@ -304,7 +310,7 @@ def test_a_search_that_does_not_end_says_so():
     count = iter(range(10**6))
     restless.function = lambda octaves: 1e3 - 1e-3 * next(count)
     restless.slope = lambda octaves: rng.normal(size=2) - 0.5
-    learned = search(restless, (1.0, 1.0), halves=Halves((restless, restless), errors=-1e-4)).each(False)
+    learned = search(restless, (1.0, 1.0), halves=Halves((restless, restless), error=-1.0)).each(False)
     assert "before it converged" in learned.warning
     assert learned.n_evaluations < 10 * MOST_EVALUATIONS
 
