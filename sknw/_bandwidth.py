@@ -56,15 +56,19 @@ def rule_of_thumb(rule, keys, weights, kernel):
     standard deviation and the interquartile range / 1.349, neither of which follows a fill value, d counts the features
     that are not constant, and c rescales from the Gaussian to the kernel at hand (see `canonical_ratio`).
     """
-    positive = weights > 0
-    keys, weights = keys[positive], weights[positive]
-    scales = np.array([_robust_scale(column, weights) for column in keys.T])
+    scales = robust_scales(keys, weights)
     d = np.count_nonzero(np.isfinite(scales))
-    n = sample_size(weights)
+    n = sample_size(weights[weights > 0])
     factor = n ** (-1 / (d + 4))
     if rule == "silverman":
         factor *= (4 / (d + 2)) ** (1 / (d + 4))
     return canonical_ratio(kernel, d) * factor * scales if d else scales
+
+
+def robust_scales(keys, weights):
+    """The scale of each feature (n_features,), as rules of thumb use it; inf for a constant feature."""
+    positive = weights > 0
+    return np.array([_robust_scale(column, weights[positive]) for column in keys[positive].T])
 
 
 def _robust_scale(column, weights):

@@ -13,7 +13,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from ._attention import BLOCK_WEIGHTS, AttentionView, sparse_attention
-from ._bandwidth import RULES, choose_bandwidth, rule_of_thumb
+from ._bandwidth import RULES, choose_bandwidth, robust_scales, rule_of_thumb
 from ._copies import make_sample
 from ._documentation import page_template
 from ._engines import ENGINES, check_algorithm, make_engines, prepare
@@ -181,6 +181,20 @@ class NadarayaWatson(CallbackSupportMixin, BaseEstimator):
         """The attention among the training points: a view of shape (n, n) that computes rows on demand."""
         check_is_fitted(self, "keys_")
         return AttentionView(lambda rows: self._attend(self.keys_, rows), len(self.keys_))
+
+    @property
+    def feature_importances_(self):
+        """The scale of each feature over its bandwidth, (n_features,), in fractions of their sum."""
+        check_is_fitted(self, "keys_")
+        scales, used = robust_scales(self.keys_, self._weights), np.isfinite(self.bandwidth_)
+        used &= np.isfinite(scales)
+        importances = np.zeros(len(scales))
+        if used.any():
+            importances[used] = (
+                scales[used] / scales[used].max() * (self.bandwidth_[used].min() / self.bandwidth_[used])
+            )
+            importances /= importances.sum()
+        return importances
 
     def attention_weights(self, X=None, *, sparse_output=False):
         """The attention that each query pays to each training point.

@@ -74,20 +74,20 @@ class Descents:
         """The geometric mean of some bandwidths."""
         return self.bandwidth(np.mean([self.octaves(bandwidth) for bandwidth in bandwidths], axis=0))
 
-    def descend(self, stage, bandwidth, again):
-        """L-BFGS-B to the end; `again` after strides, for the minimum of before may be a local one. Whether it
-        converged.
+    def descend(self, stage, bandwidth, again, tolerance):
+        """L-BFGS-B until the logarithm of the loss falls by less than the tolerance; `again` after strides, for the
+        minimum of before may be a local one. Whether it converged.
         """
         start = _to_sharpness(self.octaves(bandwidth))
-        converged = self._minimise(stage, start, MOST_EVALUATIONS, 1e-4)
+        converged = self._minimise(stage, start, MOST_EVALUATIONS, tolerance)
         if again:
             known = _to_sharpness(self.octaves(stage.best))
-            converged &= self._minimise(stage, self._stride(stage, start), MOST_EVALUATIONS, 1e-4, known)
+            converged &= self._minimise(stage, self._stride(stage, start), MOST_EVALUATIONS, tolerance, known)
         return converged
 
-    def finish(self, stage, bandwidth):
+    def finish(self, stage, bandwidth, tolerance):
         """A few steps of L-BFGS-B."""
-        self._minimise(stage, _to_sharpness(self.octaves(bandwidth)), FINAL_EVALUATIONS, 1e-6)
+        self._minimise(stage, _to_sharpness(self.octaves(bandwidth)), FINAL_EVALUATIONS, tolerance)
 
     def _stride(self, stage, sharpness):
         """A few moves of an octave against the sign of the gradient, by half as much for a feature whose sign changed.

@@ -100,7 +100,9 @@ class Search:
             return self.factor()
         enough, begin = n_rows >= ENOUGH_ROWS * n_used, self._best_factor(finite=True) * self.start
         halves = self.make_halves(1 if enough else N_DRAWS)
-        minimise = partial(self.descents.descend, again=not enough) if by_gradient else self.descents.search_pattern
+        minimise = self.descents.search_pattern
+        if by_gradient:
+            minimise = partial(self.descents.descend, again=not enough, tolerance=1e-3 if enough else 1e-4)
         learned = [self._in_stage("search", loss, minimise, begin, validation) for loss, validation in halves.folds]
         if self.stopped:
             return self._learned(begin)
@@ -111,7 +113,8 @@ class Search:
         if self.final_loss(bandwidth) > loss:  # minima so far apart that their mean is none
             bandwidth = min(learned, key=self.final_loss)
         if by_gradient and enough:
-            finished = self._in_stage("final search", self.final_loss, self.descents.finish, bandwidth)
+            finish = partial(self.descents.finish, tolerance=1e-6 if self.final_loss is self.first_loss else 1e-5)
+            finished = self._in_stage("final search", self.final_loss, finish, bandwidth)
             if self.final_loss(finished) >= UNSEEN * loss:
                 bandwidth, loss = finished, None
         bandwidth = self._in_stage("smoothing out", self.final_loss, self.descents.smooth_out, bandwidth)

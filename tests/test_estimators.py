@@ -446,3 +446,23 @@ def test_oracle_agrees_with_itself():
     attention, empty = oracle.attention(np.array([[0.0]]), np.array([[0.0], [1.0]]), 1.0)
     np.testing.assert_allclose(attention, [[1 / (1 + np.exp(-0.5)), np.exp(-0.5) / (1 + np.exp(-0.5))]])
     assert not empty.any()
+
+
+# Feature importances
+
+
+def test_feature_importances_are_scales_over_bandwidths():
+    X, y, _ = problem(n=100, d=3)
+    X *= [1, 100, 0.01]
+    rule = NadarayaWatsonRegressor().fit(X, y)
+    np.testing.assert_allclose(rule.feature_importances_, 1 / 3)
+    given = rule.set_params(bandwidth=rule.bandwidth_ * [1, 2, np.inf]).fit(X, y)
+    np.testing.assert_allclose(given.feature_importances_, [2 / 3, 1 / 3, 0])
+    X = np.column_stack([X, np.ones(100)])
+    np.testing.assert_allclose(NadarayaWatsonRegressor().fit(X, y).feature_importances_, [1 / 3, 1 / 3, 1 / 3, 0])
+    np.testing.assert_array_equal(NadarayaWatsonRegressor(np.inf).fit(X, y).feature_importances_, 0)
+    for scale in (1e-300, 1e300):
+        extreme = NadarayaWatsonRegressor([1e-300, 1e300, 1, 1]).fit(X * [1, scale, 1, 1], y)
+        assert extreme.feature_importances_.sum() == pytest.approx(1)
+    with pytest.raises(NotFittedError):
+        _ = NadarayaWatsonRegressor().feature_importances_

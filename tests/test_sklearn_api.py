@@ -15,6 +15,7 @@ from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
 from sklearn.datasets import load_diabetes, load_iris
 from sklearn.ensemble import AdaBoostRegressor, BaggingRegressor, VotingClassifier
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
+from sklearn.feature_selection import RFE, SelectFromModel
 from sklearn.inspection import partial_dependence, permutation_importance
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
@@ -256,3 +257,12 @@ def test_the_reference_holds_the_pages_that_estimators_link_to():
     pages = {f"{folder}/sknw.{name}.html" for folder, names in listed for name in names.split()}
     for Estimator in (NadarayaWatsonRegressor, NadarayaWatsonClassifier):
         assert API_PAGE.format(estimator_module="sknw", estimator_name=Estimator.__name__) in pages
+
+
+def test_features_are_selected_by_their_importance():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 5))
+    y = np.sin(2 * X[:, 1]) + X[:, 3] + 0.2 * rng.normal(size=200)
+    model = NadarayaWatsonRegressor("loo_ard")
+    for selector in (SelectFromModel(model), RFE(model, n_features_to_select=2)):
+        np.testing.assert_array_equal(np.flatnonzero(selector.fit(X, y).get_support()), [1, 3])
