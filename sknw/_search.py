@@ -25,12 +25,6 @@ PRECISION = 0.02
 EDGE = 0.05
 """How near to a bound counts as on it, in octaves."""
 
-SIGNIFICANT = 2
-"""Standard errors that a factor for each feature must gain on a common one, on rows that it was not learned from."""
-
-LARGE = 0.05
-"""A gain, as a fraction of the loss, for which half as many standard errors are enough."""
-
 N_DRAWS = 2
 """How often the rows are drawn into halves, unless they are enough."""
 
@@ -72,8 +66,8 @@ class Search:
     `first_loss` is minimised to the end, then `final_loss`, which may be the same, in a few steps. Losses go `along`
     octaves common to all features, have a gradient (`with_gradient`), and know their number of rows (`n_rows`).
     `make_halves` makes pairs of losses (`folds`), of rows to learn from and of validation rows, and can `compare` what
-    they have learned, and its mean, with a common bandwidth. `task` watches: it is asked for subtasks, which end with
-    the best bandwidth so far and say whether to stop.
+    they have learned, and its mean, with a common bandwidth: what is the `loss`, and whether the gain `is_significant`.
+    `task` watches: it is asked for subtasks, which end with the best bandwidth so far and say whether to stop.
     """
 
     def __init__(self, start, first_loss, final_loss, make_halves, task):
@@ -107,9 +101,10 @@ class Search:
         if self.stopped:
             return self._learned(begin)
         bandwidth = self.descents.mean(learned)
-        loss, gain, error = halves.compare(learned, bandwidth, self._best_factor() * self.start)
-        if gain <= error * (SIGNIFICANT / 2 if gain > LARGE * (loss + gain) else SIGNIFICANT):
+        comparison = halves.compare(learned, bandwidth, self._best_factor() * self.start)
+        if not comparison.is_significant():
             return self.factor()
+        loss = comparison.loss
         if self.final_loss(bandwidth) > loss:  # minima so far apart that their mean is none
             bandwidth = min(learned, key=self.final_loss)
         if by_gradient and enough:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from sknw._descents import MOST_EVALUATIONS, OCTAVES, REACH, _to_octaves, _to_sharpness
+from sknw._loo import Comparison
 from sknw._search import ENOUGH_ROWS, N_DRAWS, Search
 
 
@@ -29,17 +30,17 @@ class Loss:
 
 
 class Halves:
-    """Pairs of losses to learn from and to validate by; `error` is that of a gain."""
+    """Pairs of losses to learn from and to validate by."""
 
-    def __init__(self, *folds, error=1e-4):
-        self.folds, self.error = list(folds), error
+    def __init__(self, *folds, n_rows=100, error=1e-4):
+        self.folds, self.n_rows, self.error = list(folds), n_rows, error
 
     def compare(self, learned, mean, common):
         losses = [
             [loss(h) for h in (bandwidth, common)] for (_, loss), bandwidth in zip(self.folds, learned, strict=True)
         ]
         least, other = np.mean(losses, axis=0)
-        return least, other - least, self.error
+        return Comparison(least, other - least, self.error, self.n_rows)
 
 
 class Watch:
@@ -165,15 +166,18 @@ def test_nothing_leaves_the_bounds(by_gradient):
 
 
 @pytest.mark.parametrize(
-    ("height", "error", "own"), [(0.1, 0.9, True), (0.1, 1.1, False), (1, 0.4, True), (1, 0.6, False)]
+    ("height", "error", "n_rows", "own"),
+    [(0.1, 0.9, 6, True), (0.1, 1.1, 6, False), (0.1, 0.9, 5, False), (1, 0.4, 6, True), (1, 0.6, 6, False)],
 )
-def test_what_may_be_chance_is_no_reason_for_a_factor_each(height, error, own):
-    """Two standard errors, or one of a gain that is large."""
+def test_what_may_be_chance_is_no_reason_for_a_factor_each(height, error, n_rows, own):
+    """Two standard errors, or one of a gain that is large, and a number of rows behind it."""
     loss = bowl(1.5, 2.5)
     loss.function = lambda octaves, function=loss.function: function(octaves) - 0.1 + height
     gain = loss(2.0 ** np.array([2.0, 2.0])) - loss(2.0 ** np.array([1.5, 2.5]))
     assert (gain > 0.05 * height) == (height < 1)
-    learned = search(loss, (1.0, 1.0), halves=Halves((loss, loss), (loss, loss), error=error * gain)).each(True)
+    learned = search(
+        loss, (1.0, 1.0), halves=Halves((loss, loss), (loss, loss), n_rows=n_rows, error=error * gain)
+    ).each(True)
     np.testing.assert_allclose(np.log2(learned.bandwidth), [1.5, 2.5] if own else [2.0, 2.0], atol=0.05)
 
 
