@@ -31,6 +31,9 @@ N_DRAWS = 2
 FEWEST_ROWS = 4
 """With fewer, there are no halves to learn from."""
 
+STUCK = 2
+"""The loss of what a half has learned, in the least of all halves, beyond which it does not count."""
+
 ENOUGH_ROWS = 100
 """Rows for each feature from which on they determine the bandwidths: the search then ends at the minimum on all."""
 
@@ -97,7 +100,7 @@ class Search:
         learned = self._learn_halves(halves.folds, begin, by_gradient, enough)
         if self.stopped:
             return self._learned(begin)
-        bandwidth = self.descents.mean(learned)
+        bandwidth = self._combine(learned)
         comparison = halves.compare(learned, bandwidth, self._best_factor() * self.start)
         if not comparison.is_significant():
             return self.factor()
@@ -116,6 +119,11 @@ class Search:
         if by_gradient:
             minimise = partial(self.descents.descend, again=not enough, tolerance=1e-3 if enough else 1e-4)
         return [self._in_stage("search", loss, minimise, begin, validation) for loss, validation in folds]
+
+    def _combine(self, learned):
+        """The mean of what halves have learned, but for those that have ended in a minimum far above others."""
+        losses = [self.first_loss(bandwidth) for bandwidth in learned]
+        return self.descents.mean([h for h, loss in zip(learned, losses, strict=True) if loss <= STUCK * min(losses)])
 
     def _finish(self, bandwidth, loss):
         """The minimum on all rows, and None; the same bandwidth and its `loss` on rows that were not learned from, if

@@ -194,11 +194,18 @@ def test_a_descent_ends_where_validation_rows_gain_nothing_more(by_gradient):
 
 
 def test_the_mean_of_what_halves_learned_is_kept():
-    one, other, final = bowl(1.0, 4.0), bowl(3.0, 2.0), bowl(2.0, 3.0)
+    one, other, final = bowl(1.5, 3.5), bowl(2.5, 2.5), bowl(2.0, 3.0)
     one.n_rows = 10
     learned = search(one, (1.0, 1.0), final=final, halves=Halves((one, one), (other, other))).each(True)
     np.testing.assert_allclose(np.log2(learned.bandwidth), [2.0, 3.0], atol=0.02)
     assert learned.loss == pytest.approx(0.1, abs=1e-3)
+
+
+def test_a_half_that_is_stuck_does_not_count():
+    one, stuck = bowl(1.0, 4.0), bowl(0.0, 0.0)
+    one.n_rows = 10
+    learned = search(one, (1.0, 1.0), halves=Halves((one, one), (one, one), (stuck, stuck))).each(True)
+    np.testing.assert_allclose(np.log2(learned.bandwidth), [1.0, 4.0], atol=0.02)
 
 
 def test_between_minima_far_apart_there_is_no_mean():
