@@ -47,9 +47,9 @@ print(f"widest that matters {each.bandwidth_[:5].max():.3f}, narrowest that does
 # %%
 # What it gains
 # -------------
-# R² against the true function at 2000 other inputs, and the leave-one-out loss of the training rows.
+# R² against the true function at 2000 other inputs, and the loss that noisy targets of other rows are expected to have.
 for name, model in {"common factor": common, "one each": each}.items():
-    print(f"{name}: R² {model.score(X_test, y_test):.3f}, leave-one-out loss {model.loo_loss_:.2f}")
+    print(f"{name}: R² {model.score(X_test, y_test):.3f}, loss to expect {model.loo_loss_:.2f}")
 
 # %%
 # Slices

@@ -82,7 +82,8 @@ class BandwidthDisplay:
         Notes
         -----
         The path is `loo_path_`, what the search saw in its first sweep, and the optimum is `loo_loss_`. With many rows
-        fewer of them judge the path than the optimum, which then need not lie on it.
+        fewer of them judge the path than the optimum, which then need not lie on it; nor does that of a bandwidth each,
+        which is judged by rows that it was not learned from.
         """
         import_pyplot(f"{cls.__name__}.from_estimator")
         check_estimator(estimator, cls.__name__)

@@ -184,6 +184,29 @@ def test_friedmans_irrelevant_features_are_smoothed_out(kernel, times):
     assert own.loo_loss_ < 0.5 * shared.loo_loss_
 
 
+@pytest.mark.parametrize("d", [20, 100])
+@pytest.mark.parametrize("seed", range(3))
+def test_many_features_are_no_reason_to_fit_noise(d, seed):
+    """The loss of 400 rows, for what halves have learned, is that of 1000 others."""
+    rng = np.random.default_rng([d, seed])
+    X, noise = rng.normal(size=(1400, d)), rng.normal(size=1400)
+    for y, least in ((noise, -0.03), (X[:, 0] + 0.5 * noise, 0.7)):
+        own, common = (NadarayaWatsonRegressor(bandwidth).fit(X[:400], y[:400]) for bandwidth in ("loo_ard", "loo"))
+        assert own.score(X[400:], y[400:]) > max(least, common.score(X[400:], y[400:]) - 0.03)
+        assert own.loo_loss_ == pytest.approx(np.mean(np.square(own.predict(X[400:]) - y[400:])), rel=0.25)
+
+
+@each
+@pytest.mark.parametrize("wild", [-9999.0, 1e20, 9.97e36])
+def test_a_fill_value_does_not_undo_learning(bandwidth, wild):
+    X, y = wave(n=300)
+    plain = NadarayaWatsonRegressor(bandwidth).fit(X[1:], y[1:])
+    X[0, 0] = wild
+    model = NadarayaWatsonRegressor(bandwidth).fit(X, y)
+    np.testing.assert_allclose(model.bandwidth_[0], plain.bandwidth_[0], rtol=0.1)
+    assert model.loo_loss_ < 1.2 * plain.loo_loss_
+
+
 def test_predictions_in_sample_would_choose_no_width_at_all():
     """The textbook's trap: a query that attends to itself is predicted best by attending to nothing else."""
     X, y = wave(d=1)
