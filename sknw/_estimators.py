@@ -91,8 +91,8 @@ class NadarayaWatsonRegressor(RegressorMixin, NadarayaWatson):
     best common factor. Many bandwidths can fit noise, so the rows are drawn into halves, which learn with all rows as
     keys: a descent on one half, L-BFGS-B with the exact gradient (a pattern search for kernels without one), ends where
     the other half gains nothing more. The geometric mean of what all halves have learned is kept if the rows that each
-    was not learned from gain more than chance: two standard errors of the gain, or one if the gain is more than 5 % of
-    the loss, carried by six rows or more. If not, the common factor stays, as "loo" has it. Rows are drawn twice, with
+    was not learned from gain more than chance: two standard errors of the gain, or one if the gain is more than the
+    loss / sqrt(n), carried by six rows or more. If not, the common factor stays, as "loo" has it. Rows are drawn twice, with
     two descents each; with 100 rows or more for each feature once, with one descent, and the search then ends at the
     minimum on all rows, unless that is more than 10 % below the loss of rows that were not learned from. A feature that
     can be ignored without raising the loss gets inf; so do all if nothing is better than the mean. A

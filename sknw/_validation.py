@@ -11,29 +11,30 @@ import numpy as np
 from ._weights import sample_size
 
 SIGNIFICANT = 2
-"""Standard errors that bandwidths of their own must gain on a common one; half as many, if the gain is large."""
-
-LARGE = 0.05
-"""What is a large gain, as a fraction of the loss."""
+"""Standard errors that bandwidths of their own must gain on a common one; half as many, if the gain is large: more
+than the loss / sqrt(n).
+"""
 
 FEWEST_GAINS = 6
 """Rows that must carry a gain: that of fewer, as of some misclassified rows, may be chance whatever its error."""
 
 
 class Comparison(NamedTuple):
-    """The loss of rows that were not learned from, what they gain on a common bandwidth, the standard error of that,
+    """The loss of n rows that were not learned from, what they gain on a common bandwidth, the standard error of that,
     and how many rows carry it: Kish's (sum |g|)² / sum g².
     """
 
     loss: float
     gain: float
     error: float
-    n_rows: float
+    n: float
+    n_carrying: float
 
     def is_significant(self):
         """Whether the gain is more than chance, by its standard error and the number of rows behind it."""
-        n_errors = SIGNIFICANT / 2 if self.gain > LARGE * (self.loss + self.gain) else SIGNIFICANT
-        return self.gain > n_errors * self.error and self.n_rows >= FEWEST_GAINS
+        is_large = self.gain > (self.loss + self.gain) / np.sqrt(self.n)
+        n_errors = SIGNIFICANT / 2 if is_large else SIGNIFICANT
+        return self.gain > n_errors * self.error and self.n_carrying >= FEWEST_GAINS
 
 
 class CrossValidation:
@@ -78,5 +79,5 @@ class CrossValidation:
         gains /= largest  # whose squares could overflow
         n = sample_size(self.final_loss.sample.weights[self.final_loss.rows])
         error = largest * np.sqrt(shares @ np.square(gains - gain / largest) / n)
-        n_rows = n * (shares @ np.abs(gains)) ** 2 / (shares @ np.square(gains) or 1)
-        return Comparison(shares @ squares, gain, error, n_rows)
+        n_carrying = n * (shares @ np.abs(gains)) ** 2 / (shares @ np.square(gains) or 1)
+        return Comparison(shares @ squares, gain, error, n, n_carrying)

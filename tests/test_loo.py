@@ -426,8 +426,9 @@ def test_halves_validate_what_the_others_learned(name):
         mean = shares @ gains
         error = np.sqrt(shares @ np.square(gains - mean) / sample_size(w[w > 0]))
         found = halves.compare(learned, common, common)
-        n_rows = np.square(shares @ np.abs(gains)) / (shares @ np.square(gains)) * sample_size(w[w > 0])
-        assert found == pytest.approx((shares @ squares / 2, mean, error, n_rows), rel=1e-10)
+        n = sample_size(w[w > 0])
+        n_carrying = np.square(shares @ np.abs(gains)) / (shares @ np.square(gains)) * n
+        assert found == pytest.approx((shares @ squares / 2, mean, error, n, n_carrying), rel=1e-10)
         results.append(found)
     assert results[0] == pytest.approx(results[1], rel=1e-10)
 

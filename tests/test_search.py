@@ -32,15 +32,15 @@ class Loss:
 class Halves:
     """Pairs of losses to learn from and to validate by."""
 
-    def __init__(self, *folds, n_rows=100, error=1e-4):
-        self.folds, self.n_rows, self.error = list(folds), n_rows, error
+    def __init__(self, *folds, n_carrying=100, error=1e-4):
+        self.folds, self.n_carrying, self.error = list(folds), n_carrying, error
 
     def compare(self, learned, mean, common):
         losses = [
             [loss(h) for h in (bandwidth, common)] for (_, loss), bandwidth in zip(self.folds, learned, strict=True)
         ]
         least, other = np.mean(losses, axis=0)
-        return Comparison(least, other - least, self.error, self.n_rows)
+        return Comparison(least, other - least, self.error, 400, self.n_carrying)
 
 
 class Watch:
@@ -166,17 +166,17 @@ def test_nothing_leaves_the_bounds(by_gradient):
 
 
 @pytest.mark.parametrize(
-    ("height", "error", "n_rows", "own"),
+    ("height", "error", "n_carrying", "own"),
     [(0.1, 0.9, 6, True), (0.1, 1.1, 6, False), (0.1, 0.9, 5, False), (1, 0.4, 6, True), (1, 0.6, 6, False)],
 )
-def test_what_may_be_chance_is_no_reason_for_a_factor_each(height, error, n_rows, own):
+def test_what_may_be_chance_is_no_reason_for_a_factor_each(height, error, n_carrying, own):
     """Two standard errors, or one of a gain that is large, and a number of rows behind it."""
     loss = bowl(1.5, 2.5)
     loss.function = lambda octaves, function=loss.function: function(octaves) - 0.1 + height
     gain = loss(2.0 ** np.array([2.0, 2.0])) - loss(2.0 ** np.array([1.5, 2.5]))
-    assert (gain > 0.05 * height) == (height < 1)
+    assert (gain > (height + gain) / 20) == (height < 1)  # of 400 rows
     learned = search(
-        loss, (1.0, 1.0), halves=Halves((loss, loss), (loss, loss), n_rows=n_rows, error=error * gain)
+        loss, (1.0, 1.0), halves=Halves((loss, loss), (loss, loss), n_carrying=n_carrying, error=error * gain)
     ).each(True)
     np.testing.assert_allclose(np.log2(learned.bandwidth), [1.5, 2.5] if own else [2.0, 2.0], atol=0.05)
 
