@@ -92,10 +92,10 @@ class NadarayaWatsonRegressor(RegressorMixin, NadarayaWatson):
     keys: a descent on one half, L-BFGS-B with the exact gradient (a pattern search for kernels without one), ends where
     the other half gains nothing more. The geometric mean of what all halves have learned is kept if the rows that each
     was not learned from gain more than chance: two standard errors of the gain, or one if the gain is more than the
-    loss / sqrt(n), carried by six rows or more. If not, the common factor stays, as "loo" has it. Rows are drawn twice, with
-    two descents each; with 100 rows or more for each feature once, with one descent, and the search then ends at the
-    minimum on all rows, unless that is more than 10 % below the loss of rows that were not learned from. A feature that
-    can be ignored without raising the loss gets inf; so do all if nothing is better than the mean. A
+    loss / sqrt(n), carried by six rows or more. If not, the common factor stays, as "loo" has it. Rows are drawn twice,
+    with two descents each; with 100 rows or more for each feature once, with one descent, and the search then ends at
+    the minimum on all rows, unless that is more than 30 % below the loss of rows that were not learned from. A feature
+    that can be ignored without raising the loss gets inf; so do all if nothing is better than the mean. A
     ConvergenceWarning says if the search stopped early, or if the best common factor is the smallest.
 
     Learning does not see copies. A bootstrap sample, an oversampled class, a table joined twice, or whole numbers as

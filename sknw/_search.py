@@ -31,13 +31,13 @@ N_DRAWS = 2
 FEWEST_ROWS = 4
 """With fewer, there are no halves to learn from."""
 
-STUCK = 2
+STUCK = 5
 """The loss of what a half has learned, in the least of all halves, beyond which it does not count."""
 
 ENOUGH_ROWS = 100
 """Rows for each feature from which on they determine the bandwidths: the search then ends at the minimum on all."""
 
-UNSEEN = 0.9
+UNSEEN = 0.7
 """The least loss of all rows that is no sign of overfitting, in that of rows that were not learned from."""
 
 AT_THE_EDGE = (
