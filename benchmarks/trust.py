@@ -380,7 +380,7 @@ def compare_versions(before, rounds):
     print_bar(f"d=1 n={MILLION:.0e}: time of loo / before", "<=", 1.05, ratio(now, then))
 
 
-def print_trust(rounds, before=None):
+def print_trust(before=None):
     """All about trust in learned bandwidths; `before` is another version of the package to compare with."""
     results = {kind: compare_real(kind == "classification", before) for kind in ("regression", "classification")}
     print(f"\n{'what':<72} | bar      | measured")
@@ -395,5 +395,3 @@ def print_trust(rounds, before=None):
     for kind, rows in results.items():
         print_real(rows, kind)
     print_wild_values()
-    if before is not None:
-        compare_versions(before, rounds)

@@ -109,8 +109,11 @@ class NadarayaWatsonRegressor(RegressorMixin, NadarayaWatson):
     `random_state` draws the rows, and each is still predicted from all others. Where "sorted" or "grid" do the sums,
     the search predicts 5,000 rows, and ends on all. Looking for copies costs a sort.
 
-    How far off `loo_loss_` may be: on 72 real data sets of up to 600 rows, by `benchmarks/run.py trust`, the loss at
-    rows that `fit` has not seen was HONESTY. Rows in groups, or in time, are beyond it: cross-validate by groups.
+    How far off `loo_loss_` may be: on 72 real data sets of up to 600 rows, the loss at rows that `fit` has not seen was
+    1.02 times as much in the median, and 0.98 to 1.19 times but for the tenth of them at either end. With 10,000 rows
+    in 3 or 10 features, validated on 1,000 of them, it was off by up to 7 %, and the bandwidths lost up to 0.4 % by
+    looking at so few. (`python benchmarks/run.py trust learning`.) Rows in groups, or in time, are beyond it: there,
+    cross-validate by groups.
 
     References
     ----------
