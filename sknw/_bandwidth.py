@@ -86,7 +86,9 @@ def _robust_scale(column, weights):
     if spread <= ROUNDING * max(abs(lower), abs(upper)):
         return np.ldexp(_standard_deviation(column, weights), exponent)
     near = (column >= lower - FAR * spread) & (column <= upper + FAR * spread)
-    return np.ldexp(min(_standard_deviation(column[near], weights[near]), spread / 1.349), exponent)
+    if not near.all():
+        column, weights = column[near], weights[near]
+    return np.ldexp(min(_standard_deviation(column, weights), spread / 1.349), exponent)
 
 
 def _standard_deviation(column, weights):
