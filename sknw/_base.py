@@ -6,6 +6,7 @@ from numbers import Integral, Real
 from typing import ClassVar
 
 import numpy as np
+from scipy.special import softmax
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
@@ -188,14 +189,10 @@ class NadarayaWatson(CallbackSupportMixin, BaseEstimator):
     def feature_importances_(self):
         """The scale of each feature over its bandwidth, (n_features,), in fractions of their sum."""
         check_is_fitted(self, "keys_")
-        scales, used = robust_scales(self.keys_, self._weights), np.isfinite(self.bandwidth_)
-        used &= np.isfinite(scales)
-        importances = np.zeros(len(scales))
+        scales, importances = robust_scales(self.keys_, self._weights), np.zeros(len(self.bandwidth_))
+        used = np.isfinite(scales) & np.isfinite(self.bandwidth_)
         if used.any():
-            importances[used] = (
-                scales[used] / scales[used].max() * (self.bandwidth_[used].min() / self.bandwidth_[used])
-            )
-            importances /= importances.sum()
+            importances[used] = softmax(np.log(scales[used]) - np.log(self.bandwidth_[used]))
         return importances
 
     def attention_weights(self, X=None, *, sparse_output=False):
