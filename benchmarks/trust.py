@@ -23,7 +23,9 @@ from sknw._copies import Sample
 from sknw._kernels import KERNELS
 
 SEEDS = range(200, 210)
-"""Draws of each problem. Methods were chosen on others, but for the rule about halves that are stuck."""
+"""Draws of each problem. Methods were chosen on others, but for two rules that came after a first look at these: about
+halves that are stuck, and what is a large gain.
+"""
 
 EXPLAINED = {5: 0.78, 20: 0.76, 50: 0.70, 100: 0.55, 200: 0.50}
 """The least held-out R² for one feature that matters of so many."""
@@ -32,7 +34,7 @@ TIMED = [
     Draw("additive", d, max(1, d // 2), n, 0.3, "normal", seed)
     for seed, (n, d) in enumerate([(300, 2), (300, 3), (300, 20), (1000, 5), (1000, 20), (2000, 3), (3000, 8)])
 ]
-"""Problems on which two versions are timed; and larger ones."""
+"""Problems on which two versions are timed."""
 
 MILLION = 10**6
 """Rows of the problem in one feature on which they are timed too."""
@@ -41,6 +43,7 @@ TIMED_LARGE = [
     Draw("additive", d, max(1, d // 2), n, 0.3, "normal", seed)
     for seed, (n, d) in enumerate([(6000, 3), (10_000, 10), (20_000, 2), (30_000, 5)])
 ]
+"""Larger ones."""
 
 
 class Split(NamedTuple):

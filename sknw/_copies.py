@@ -45,14 +45,16 @@ def make_sample(keys, targets, values, weights):
     """
     plain = Sample(keys, values, weights, np.arange(len(keys)))
     counted, active = are_counts(weights), np.flatnonzero(weights)
-    if not (counted and weights.max() > 1) and not _has_ties(keys[active, 0]):
+    is_repeated = counted and weights.max() > 1
+    if not is_repeated and not _has_ties(keys[active, 0]):
         return plain
-    order, new_key, new_target = _sort_rows(keys[active], _to_columns(targets)[active])
+    targets = _to_columns(targets)[active]
+    order, new_key, new_target = _sort_rows(keys[active], targets)
     order, new = active[order], new_key | new_target
     n_distinct, n_keys = np.count_nonzero(new), np.count_nonzero(new_key)
-    if n_distinct == len(active) and not (counted and weights.max() > 1):
+    if n_distinct == len(active) and not is_repeated:
         return plain
-    identified = max(n_keys, _count_distinct(targets[active])) >= IDENTIFYING * n_distinct
+    identified = max(n_keys, _count_distinct(targets)) >= IDENTIFYING * n_distinct
     copies = identified and n_distinct >= np.sqrt(sample_size(weights))
     if not (copies or counted):
         return plain
@@ -84,5 +86,5 @@ def _changes(rows):
     return np.concatenate([[True], np.any(rows[1:] != rows[:-1], axis=1)])
 
 
-def _count_distinct(targets):
-    return len(np.unique(targets, axis=None if targets.ndim == 1 else 0))
+def _count_distinct(rows):
+    return np.count_nonzero(_changes(rows[np.lexsort(rows.T)]))

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.optimize import minimize_scalar
 
-from ._descents import OCTAVES, Descents
+from ._descents import EDGE, OCTAVES, Descents
 from ._stage import TIE, Stage
 
 BASINS = 2
@@ -21,9 +21,6 @@ BASINS = 2
 
 PRECISION = 0.02
 """The precision of a common factor, in octaves."""
-
-EDGE = 0.05
-"""How near to a bound counts as on it, in octaves."""
 
 N_DRAWS = 2
 """How often the rows are drawn into halves, unless they are enough."""
