@@ -69,8 +69,9 @@ def prepare(engine, kernel, keys, values, weights, bandwidth):
 
 
 def relative_error(pooled, expected, values):
+    """The largest error, in units of the range of its column."""
     span = np.ptp(values, axis=0)
-    return np.abs(pooled - expected).max() / np.where(span > 0, span, 1).min()
+    return (np.abs(pooled - expected) / np.where(span > 0, span, 1)).max()
 
 
 @every_engine_with(KERNELS)
