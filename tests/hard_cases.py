@@ -13,14 +13,14 @@ LOG_KERNELS = {
 }
 
 
-def exact_pool(kernel, query, keys, values, bandwidth):
+def exact_pool(kernel, query, keys, values, bandwidth, weights=None):
     """The definition for one query and one value column."""
-    bandwidth = np.broadcast_to(bandwidth, len(query))
-    logs = []
-    for key in keys:
+    bandwidth, logs = np.broadcast_to(bandwidth, len(query)), []
+    weights = np.ones(len(keys)) if weights is None else weights
+    for key, weight in zip(keys, weights, strict=True):
         differences = (mpmath.mpf(float(q)) - mpmath.mpf(float(x)) for q, x in zip(query, key, strict=True))
         t = mpmath.fsum((u / mpmath.mpf(float(h))) ** 2 for u, h in zip(differences, bandwidth, strict=True))
-        logs.append(LOG_KERNELS[kernel](t))
+        logs.append(LOG_KERNELS[kernel](t) + mpmath.log(float(weight)))
     weights = [mpmath.exp(log - max(logs)) for log in logs]
     return float(mpmath.fdot(weights, [mpmath.mpf(float(v)) for v in values]) / mpmath.fsum(weights))
 
@@ -38,7 +38,20 @@ def _directions(m, d):
     return directions / np.linalg.norm(directions, axis=1, keepdims=True)
 
 
+def _gap(d, width, bandwidth):
+    """Two clusters, and queries in the middle between them: within fractions of h² / width, nearest keys change."""
+    keys = _normal(30, d) + np.where(np.arange(30) % 2, width, 0.0)[:, None] * (np.arange(d) == 0)
+    middle = (keys[::2, 0].max() + keys[1::2, 0].min()) / 2
+    queries = np.zeros((7, d))
+    queries[:, 0] = middle + np.arange(-3, 4) * 0.4 * bandwidth**2 / width
+    return keys, queries, bandwidth
+
+
 CASES = {
+    "in a gap of 100 bandwidths": _gap(2, 100.0, 1.0),
+    "in a gap of 1e4 bandwidths": _gap(2, 1e3, 0.1),
+    "in a gap of 1e6 bandwidths": _gap(3, 1e5, 0.1),
+    "in a gap of 1e8 bandwidths": _gap(2, 1e5, 1e-3),
     "near": (_normal(30, 3), _normal(5, 3, 3), 0.7),
     "50 bandwidths away": (_normal(30, 3), 50 * _directions(5, 3), 1.0),
     "1e4 bandwidths away": (_normal(30, 3), 1e4 * _directions(5, 3), 1.0),

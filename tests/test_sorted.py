@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import hard_cases
 import numpy as np
 import oracle
 import pytest
@@ -94,6 +95,32 @@ def test_errors_stay_within_tol(kernel, seed, n, scatter, weighting, log_bandwid
         filled = np.isfinite(log_mass)
         slack = 2 * tol + 1e-11 * (1 + np.abs(expected_mass[filled]))
         assert (np.abs(log_mass[filled] - expected_mass[filled]) <= slack).all()
+
+
+@pytest.mark.parametrize("kernel", ["gaussian", "logistic", "exponential"])
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    gap=st.floats(0, 8).map(lambda power: 10.0**power),
+    tol=st.sampled_from([1e-4, 1e-6, 1e-10, 1e-12, 1e-16]),
+    weighting=st.sampled_from(sorted(WEIGHTS)),
+)
+def test_tol_holds_in_gaps(kernel, seed, gap, tol, weighting):
+    """Where nearest keys change: the Gaussian's attention does within h² / gap, that of the others within h."""
+    rng = np.random.default_rng(seed)
+    keys, values, weights = np.sort(rng.normal(size=30)), rng.normal(size=30), WEIGHTS[weighting](rng, 30)
+    keys = np.round(keys, 1) if rng.random() < 0.3 else keys
+    keys[15:] += rng.choice([1.0, 1e3, 1e6])
+    low, high = keys[14:16] + rng.normal()
+    keys += low - keys[14]
+    h = (high - low) / gap
+    queries = (low + high) / 2 + rng.uniform(-2, 2, size=4) * (h / gap if kernel == "gaussian" else h)
+    counted = weights > 0
+    exact = [
+        hard_cases.exact_pool(kernel, [q], keys[counted, None], values[counted], h, weights[counted]) for q in queries
+    ]
+    model = NadarayaWatsonRegressor(h, kernel=kernel, tol=tol, algorithm="sorted").fit(keys[:, None], values, weights)
+    error = np.abs(model.predict(queries[:, None]) - exact)
+    assert error.max() <= max(tol, 1e-15) * np.ptp(values[counted])
 
 
 @pytest.mark.parametrize("kernel", ["gaussian", "logistic"])

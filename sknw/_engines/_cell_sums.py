@@ -17,6 +17,7 @@ from math import log
 import numpy as np
 
 from ._cells import GAUSSIAN_REACH, Cells
+from ._exact import excess
 from ._radix import argsort, argsort_coarsely
 from ._windows import take_gone
 
@@ -66,20 +67,25 @@ class CellSums:
         """Sums by the exact softmax over windows, relative to the weight of the nearest key, and its logarithm."""
         keys = self.windows.keys
         anchor = keys[self.windows.nearest(q, gone)]
-        least = np.abs(anchor - q)
-        u0 = least / self.h
-        spread = log(4 * self.total / (tol * self.lightest)) if tol > 0 else np.inf
+        u0 = np.abs(anchor - q) / self.h
+        spread = log(4 * self.total) - log(tol) - log(self.lightest) if tol > 0 else np.inf
         start, stop = self.windows.within(q, self.relative.reach(u0, max(spread, 0.0)) * self.h)
 
         def weigh(query, key):
-            x, nearest, query_x = keys[key], anchor[query], q[query]
-            # on one side of the query, the distance between two keys is the exact difference of their distances
-            one_side = (x < query_x) == (nearest < query_x)
-            more = np.where(one_side, np.abs(x - nearest), np.abs(x - query_x) - least[query])
+            more = _further(q[query], keys[key], anchor[query])
             more = np.maximum(more / self.h, 0.0)  # an own key that goes may be nearer
             return self.relative.weigh(more, u0[query])
 
         return self.windows.sums(q, start, stop, weigh, gone, slopes), self.relative.log(u0)
+
+
+def _further(q, x, anchor):
+    """|x - q| - |anchor - q|, as exact as floats can be, since u0 multiplies what it errs by."""
+    further = np.abs(x - anchor)  # right on one side of the query
+    others = np.flatnonzero((x < q) != (anchor < q))
+    low, high = np.minimum(x[others], anchor[others]), np.maximum(x[others], anchor[others])
+    further[others] = excess(q[others], low, high) * np.where(x[others] == low, 1.0, -1.0)
+    return further
 
 
 class _Gaussian:

@@ -14,6 +14,13 @@ def two_sum(a, b):
     return total, (a - (total - b_part)) + (b - b_part)
 
 
+def excess(x, low, high):
+    """(x - low) - (high - x), to a few units of its own last place unless it is 1e-30 of either."""
+    to_low, low_error = two_sum(x, -low)
+    to_high, high_error = two_sum(high, -x)
+    return (to_low - to_high) + (low_error - high_error)
+
+
 def _split(a):
     """a as a sum of two floats of half the digits."""
     scaled = 134217729.0 * a  # 2**27 + 1

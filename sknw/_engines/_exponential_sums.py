@@ -15,7 +15,7 @@ from functools import cached_property
 
 import numpy as np
 
-from ._exact import two_sum
+from ._exact import excess
 
 CHUNK = 256
 """Keys in a chunk: a cumulative sum of as many terms loses 256 units in the last place at most."""
@@ -84,12 +84,12 @@ class ExponentialSums:
     def _distances(self, q, left, right):
         """Distances (b,) to the neighbours in bandwidths, inf without one, and the left one minus the right one."""
         last = len(self.keys) - 1
-        to_left, left_error = two_sum(q, -self.keys[np.maximum(left, 0)])
-        to_right, right_error = two_sum(self.keys[np.minimum(right, last)], -q)
-        difference = ((to_left - to_right) + (left_error - right_error)) / self.h
+        left_key, right_key = self.keys[np.maximum(left, 0)], self.keys[np.minimum(right, last)]
+        difference = excess(q, left_key, right_key) / self.h
         no_left, no_right = left < 0, right > last
         difference[no_left], difference[no_right] = np.inf, -np.inf
-        return np.where(no_left, np.inf, to_left / self.h), np.where(no_right, np.inf, to_right / self.h), difference
+        to_left, to_right = (q - left_key) / self.h, (right_key - q) / self.h
+        return np.where(no_left, np.inf, to_left), np.where(no_right, np.inf, to_right), difference
 
 
 def _decaying_sums(x, columns, h):

@@ -19,6 +19,7 @@ from copy import copy
 import numpy as np
 
 from .._kernels import EDGE
+from ._exact import excess
 from ._radix import argsort, argsort_coarsely
 from ._slopes import SLOPE_ERROR
 
@@ -92,9 +93,8 @@ class Windows:
         last = len(self.keys) - 1
         if gone is not None:
             right += (gone[-1] > 0) & ~(self.rest(np.minimum(right, last), gone)[-1] > 0)
-        to_left = np.where(left >= 0, q - self.keys[np.maximum(left, 0)], np.inf)
-        to_right = np.where(right <= last, self.keys[np.minimum(right, last)] - q, np.inf)
-        return np.where(to_left <= to_right, left, right)
+        further = excess(q, self.keys[np.maximum(left, 0)], self.keys[np.minimum(right, last)])
+        return np.where((left >= 0) & ((right > last) | (further <= 0)), left, right)
 
     def within(self, q, reach):
         """Where the keys at distances up to `reach` (b,), or hardly more, start and stop."""
