@@ -4,9 +4,10 @@ from numbers import Integral
 
 import numpy as np
 from sklearn.base import is_classifier
-from sklearn.utils import check_consistent_length, column_or_1d
+from sklearn.utils import check_array, check_consistent_length, column_or_1d
 
-from ._drawing import add_legend, check_estimator, feature_names, import_pyplot, line_colours, make_axes, plot_line
+from ._drawing import add_legend, import_pyplot, line_colours, make_axes, plot_line
+from ._pipelines import feature_names, find_scalers, inverse_transform, split_steps, transform, unnamed_columns
 
 RUG_STEP, RUG_HEIGHT = 0.05, 0.25
 """The height of a class's row of marks below the probabilities, and of all rows, at most."""
@@ -101,17 +102,19 @@ class CurveDisplay:
 
         Parameters
         ----------
-        estimator : NadarayaWatsonRegressor or NadarayaWatsonClassifier
-            A fitted estimator.
+        estimator : estimator object
+            A fitted NadarayaWatsonRegressor or NadarayaWatsonClassifier, a Pipeline whose last step is one, or a search
+            over either, such as GridSearchCV, with `refit=True`.
         feature : int or str, default=0
-            The feature, by its position or its name. All others stay at their medians over X, which the label says.
+            The feature, by its position or its name, among those of the axes (see Notes). All others stay at their
+            medians over X, which the label says.
         X : array-like (n_points, n_features), default=None
-            Points to draw, whose range the grid covers. None: the training points.
+            Points to draw, whose range the grid covers, as `estimator.predict` takes them. None: the training points.
         y : array-like (n_points,) or (n_points, n_outputs), default=None
             Their targets. None, together with X: those of the training points.
         truth : callable, default=None
             Points (n_grid, n_features) -> what predictions should be, (n_grid,); of several outputs or classes
-            (n_grid, n_lines).
+            (n_grid, n_lines). The points are an ndarray of the features of the axes (see Notes).
         grid_resolution : int, default=500
             The number of values of the feature to predict at, 2 or more.
         ax : matplotlib Axes, default=None
@@ -127,26 +130,38 @@ class CurveDisplay:
         ------
         ImportError
             If matplotlib is not installed.
+        NotFittedError
+            If `estimator` is not fitted.
+        TypeError
+            If `estimator` is none of the above.
         ValueError
             If an input or a parameter is not valid; as `predict`.
+
+        Notes
+        -----
+        The features of the axes are the columns of X, in their own units, if every step of a pipeline before the last
+        is one of scikit-learn's scalers of single columns: `MaxAbsScaler`, `MinMaxScaler`, `PowerTransformer`,
+        `QuantileTransformer`, `RobustScaler`, `StandardScaler`. The training points are then transformed back.
+        Otherwise they are the columns that the last step sees, with the names of `get_feature_names_out` if there are
+        any.
         """
         import_pyplot(f"{cls.__name__}.from_estimator")
-        check_estimator(estimator, cls.__name__)
+        transformers, last = split_steps(estimator, cls.__name__)
         if not isinstance(grid_resolution, Integral) or grid_resolution < 2:
             raise ValueError(f"grid_resolution must be a whole number, 2 or more, got {grid_resolution!r}")
-        names = feature_names(estimator)
+        names = feature_names(transformers, last)
         position = _find_feature(feature, names)
-        points, values = _points_and_values(estimator, X, y)
+        points, values = _points_and_values(transformers, last, X, y)
         grid = np.tile(np.median(points, axis=0), (grid_resolution, 1))
         grid[:, position] = np.linspace(points[:, position].min(), points[:, position].max(), grid_resolution)
         shape = grid_resolution, values.shape[1]
         display = cls(
             grid[:, position],
-            estimator._pool(grid),
+            _predict(find_scalers(transformers), last, grid),
             x=points[:, position],
             y=values,
             truth=None if truth is None else _as_columns(truth(grid), shape, "truth(grid)"),
-            classes=getattr(estimator, "classes_", None),
+            classes=getattr(last, "classes_", None),
             feature_name=names[position],
             at_medians=len(names) > 1,
         )
@@ -223,21 +238,31 @@ def _find_feature(feature, names):
     raise ValueError(f"feature must be one of {names}, or a position from 0 to {len(names) - 1}, got {feature!r}")
 
 
-def _points_and_values(estimator, X, y):
-    """The points to draw and their values, one-hot for classes."""
+def _predict(scalers, last, grid):
+    """Pooled values at points of the axes."""
+    with unnamed_columns():
+        queries = last._check_queries(transform(scalers, grid))
+    return last._pool(queries)
+
+
+def _points_and_values(transformers, last, X, y):
+    """The points to draw, in the space of the axes, and their values, one-hot for classes."""
     if (X is None) != (y is None):
         raise ValueError("X and y go together: give both, or neither to draw the training points")
+    scalers = find_scalers(transformers)
     if X is None:
-        return estimator.keys_, estimator.values_
-    points = estimator._check_queries(X)
+        return inverse_transform(scalers, last.keys_), last.values_
+    points = last._check_queries(transform(transformers, X))
+    if scalers:
+        points = check_array(X, dtype=np.float64)
     check_consistent_length(points, y)
-    if not is_classifier(estimator):
-        return points, _as_columns(y, (len(points), estimator.values_.shape[1]), "y")
+    if not is_classifier(last):
+        return points, _as_columns(y, (len(points), last.values_.shape[1]), "y")
     labels = column_or_1d(y).astype(object)
-    values = labels[:, None] == estimator.classes_.astype(object)
+    values = labels[:, None] == last.classes_.astype(object)
     unknown = set(labels[~values.any(axis=1)])
     if unknown:
-        raise ValueError(f"y holds labels {unknown} that the estimator was not fitted with: {estimator.classes_}")
+        raise ValueError(f"y holds labels {unknown} that the estimator was not fitted with: {last.classes_}")
     return points, values.astype(float)
 
 

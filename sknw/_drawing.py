@@ -1,9 +1,6 @@
 """What displays share: axes, colours, lines and legends; matplotlib is imported only when something is drawn."""
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted
-
-from ._base import NadarayaWatson
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe & Ito's, for all kinds of sight; without yellow, which is pale on white."""
@@ -24,23 +21,6 @@ def make_axes(caller, ax):
     """The axes given, or those of a new figure."""
     plt = import_pyplot(caller)
     return plt.subplots(layout="constrained")[1] if ax is None else ax
-
-
-def check_estimator(estimator, caller):
-    """Refuse what is not a fitted estimator of this package."""
-    if not isinstance(estimator, NadarayaWatson):
-        raise TypeError(
-            f"{caller} draws a NadarayaWatsonRegressor or a NadarayaWatsonClassifier, got {type(estimator).__name__}; "
-            "of a pipeline give the last step, pipeline[-1], and inputs as pipeline[:-1].transform(X)"
-        )
-    check_is_fitted(estimator, "keys_")
-
-
-def feature_names(estimator):
-    """A name for each feature."""
-    d = estimator.n_features_in_
-    names = ["x"] if d == 1 else [f"x{feature}" for feature in range(d)]
-    return list(getattr(estimator, "feature_names_in_", names))
 
 
 def line_colours(n):
