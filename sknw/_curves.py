@@ -9,6 +9,9 @@ from sklearn.utils import check_array, check_consistent_length, column_or_1d
 from ._drawing import add_legend, import_pyplot, line_colours, make_axes, plot_line
 from ._pipelines import feature_names, find_scalers, inverse_transform, split_steps, transform, unnamed_columns
 
+MOST_CLASSES = 10
+"""Classes drawn, at most."""
+
 RUG_STEP, RUG_HEIGHT = 0.05, 0.25
 """The height of a class's row of marks below the probabilities, and of all rows, at most."""
 
@@ -31,7 +34,8 @@ class CurveDisplay:
     truth : (n_grid, n_lines) float ndarray, default=None
         What the predictions should be.
     classes : (n_lines,) ndarray, default=None
-        The names of the classes. None: not a classifier.
+        The names of the classes. None: not a classifier. Of more than 10, `plot` draws the 10 with the largest mean
+        probability over the grid, which the title of the legend says; the attributes hold all.
     feature_name : str, default="x"
         The name of the feature.
     at_medians : bool, default=False
@@ -40,11 +44,11 @@ class CurveDisplay:
     Attributes
     ----------
     lines_ : list of matplotlib Line2D
-        The predictions, one a column.
+        The predictions, one a column that is drawn.
     points_ : list of matplotlib Line2D
-        The training points, one a column: targets, or for a class a row of marks below the probabilities.
+        The training points, likewise: targets, or for a class a row of marks below the probabilities.
     truth_ : list of matplotlib Line2D
-        What the predictions should be.
+        What the predictions should be, likewise.
     ax_ : matplotlib Axes
         Axes with the lines.
     figure_ : matplotlib Figure
@@ -184,24 +188,34 @@ class CurveDisplay:
         """
         self.ax_ = ax = make_axes(f"{type(self).__name__}.plot", ax)
         self.figure_ = ax.figure
-        colours = line_colours(self.prediction.shape[1])
-        self.points_ = [] if self.x is None else self._plot_points(colours, point_kw)
-        self.lines_ = self._plot_columns(self.prediction, colours, self._labels(), line_kw, linewidth=2)
+        drawn = self._drawn_columns()
+        colours = line_colours(len(drawn))
+        self.points_ = [] if self.x is None else self._plot_points(drawn, colours, point_kw)
+        self.lines_ = self._plot_columns(self.prediction[:, drawn], colours, self._labels(drawn), line_kw, linewidth=2)
         self.truth_ = []
         if self.truth is not None:
             labels = ["truth"] + [None] * (len(colours) - 1)
             colours = ["black"] if len(colours) == 1 else colours
-            self.truth_ = self._plot_columns(self.truth, colours, labels, truth_kw, linewidth=1.2, linestyle="--")
+            style = {"linewidth": 1.2, "linestyle": "--"}
+            self.truth_ = self._plot_columns(self.truth[:, drawn], colours, labels, truth_kw, **style)
         medians = "\n(other features at their medians)" if self.at_medians else ""
         ax.set(xlabel=f"{self.feature_name}{medians}", ylabel="y" if self.classes is None else "probability")
-        add_legend(ax)
+        n_columns = self.prediction.shape[1]
+        add_legend(ax, None if len(drawn) == n_columns else f"the {MOST_CLASSES} most probable of {n_columns} classes")
         return self
 
-    def _labels(self):
+    def _drawn_columns(self):
+        """The columns to draw: all, or of many classes those of the largest mean probability, in their order."""
+        n_columns = self.prediction.shape[1]
+        if self.classes is None or n_columns <= MOST_CLASSES:
+            return np.arange(n_columns)
+        sums = np.nansum(self.prediction, axis=0)  # a prediction is nan in all columns or in none
+        return np.sort(np.argsort(-sums, kind="stable")[:MOST_CLASSES])
+
+    def _labels(self, drawn):
         if self.classes is not None:
-            return [str(name) for name in self.classes]
-        n_outputs = self.prediction.shape[1]
-        return ["prediction"] if n_outputs == 1 else [f"prediction of output {k}" for k in range(n_outputs)]
+            return [str(self.classes[k]) for k in drawn]
+        return ["prediction"] if len(drawn) == 1 else [f"prediction of output {k}" for k in drawn]
 
     def _plot_columns(self, columns, colours, labels, given, **style):
         return [
@@ -209,16 +223,17 @@ class CurveDisplay:
             for column, colour, label in zip(columns.T, colours, labels, strict=True)
         ]
 
-    def _plot_points(self, colours, given):
+    def _plot_points(self, drawn, colours, given):
         """Targets, smaller and fainter where there are many, or for each class a row of marks."""
         density = 1 / np.sqrt(len(self.x))
         style = {"linestyle": "none", "alpha": np.clip(15 * density, 0.1, 0.6), "zorder": 1}
         if self.classes is None:
-            points = [(self.x, column) for column in self.y.T]
+            points = [(self.x, column) for column in self.y.T[drawn]]
             style |= {"marker": "o", "markeredgewidth": 0, "markersize": np.clip(90 * density, 2, 5)}
         else:
             step = min(RUG_STEP, RUG_HEIGHT / len(colours))
-            points = [(self.x[is_in], np.full(is_in.sum(), -step * k)) for k, is_in in enumerate(self.y.T > 0, start=1)]
+            members = enumerate(self.y.T[drawn] > 0, start=1)
+            points = [(self.x[is_in], np.full(is_in.sum(), -step * k)) for k, is_in in members]
             style |= {"marker": "|", "markersize": 120 * step}
             self.ax_.set_yticks(np.linspace(0, 1, 6))
         if len(colours) == 1:

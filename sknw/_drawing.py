@@ -40,13 +40,14 @@ def plot_line(ax, x, y, given, **style):
     return ax.plot(x, y, **(normalize_kwargs(style, Line2D) | normalize_kwargs(given or {}, Line2D)))[0]
 
 
-def add_legend(ax):
+def add_legend(ax, title=None):
     """A legend in a strip of its own above the data, with as many columns as fit."""
     n_labels = len(ax.get_legend_handles_labels()[1])
     if n_labels == 0:
         return
     for n_columns in range(n_labels, 0, -1):
-        legend = ax.legend(loc="upper center", ncols=n_columns, frameon=False, handlelength=1.6, columnspacing=1.4)
+        style = {"loc": "upper center", "frameon": False, "handlelength": 1.6, "columnspacing": 1.4}
+        legend = ax.legend(ncols=n_columns, title=title, **style)
         box = legend.get_window_extent()
         if box.width <= ax.bbox.width:
             break
