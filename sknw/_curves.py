@@ -4,9 +4,13 @@ from numbers import Integral
 
 import numpy as np
 from sklearn.base import is_classifier
-from sklearn.utils import check_consistent_length, column_or_1d
+from sklearn.utils import check_array, check_consistent_length, column_or_1d
 
-from ._drawing import add_legend, check_estimator, feature_names, import_pyplot, line_colours, make_axes, plot_line
+from ._drawing import add_legend, import_pyplot, line_colours, make_axes, plot_line
+from ._pipelines import feature_names, find_scalers, inverse_transform, split_steps, transform, unnamed_columns
+
+MOST_CLASSES = 10
+"""Classes drawn, at most."""
 
 RUG_STEP, RUG_HEIGHT = 0.05, 0.25
 """The height of a class's row of marks below the probabilities, and of all rows, at most."""
@@ -30,7 +34,8 @@ class CurveDisplay:
     truth : (n_grid, n_lines) float ndarray, default=None
         What the predictions should be.
     classes : (n_lines,) ndarray, default=None
-        The names of the classes. None: not a classifier.
+        The names of the classes. None: not a classifier. Of more than 10, `plot` draws the 10 with the largest mean
+        probability over the grid, which the title of the legend says; the attributes hold all.
     feature_name : str, default="x"
         The name of the feature.
     at_medians : bool, default=False
@@ -39,11 +44,11 @@ class CurveDisplay:
     Attributes
     ----------
     lines_ : list of matplotlib Line2D
-        The predictions, one a column.
+        The predictions, one a column that is drawn.
     points_ : list of matplotlib Line2D
-        The training points, one a column: targets, or for a class a row of marks below the probabilities.
+        The training points, likewise: targets, or for a class a row of marks below the probabilities.
     truth_ : list of matplotlib Line2D
-        What the predictions should be.
+        What the predictions should be, likewise.
     ax_ : matplotlib Axes
         Axes with the lines.
     figure_ : matplotlib Figure
@@ -101,17 +106,19 @@ class CurveDisplay:
 
         Parameters
         ----------
-        estimator : NadarayaWatsonRegressor or NadarayaWatsonClassifier
-            A fitted estimator.
+        estimator : estimator object
+            A fitted NadarayaWatsonRegressor or NadarayaWatsonClassifier, a Pipeline whose last step is one, or a search
+            over either, such as GridSearchCV, with `refit=True`.
         feature : int or str, default=0
-            The feature, by its position or its name. All others stay at their medians over X, which the label says.
+            The feature, by its position or its name, among those of the axes (see Notes). All others stay at their
+            medians over X, which the label says.
         X : array-like (n_points, n_features), default=None
-            Points to draw, whose range the grid covers. None: the training points.
+            Points to draw, whose range the grid covers, as `estimator.predict` takes them. None: the training points.
         y : array-like (n_points,) or (n_points, n_outputs), default=None
             Their targets. None, together with X: those of the training points.
         truth : callable, default=None
             Points (n_grid, n_features) -> what predictions should be, (n_grid,); of several outputs or classes
-            (n_grid, n_lines).
+            (n_grid, n_lines). The points are an ndarray of the features of the axes (see Notes).
         grid_resolution : int, default=500
             The number of values of the feature to predict at, 2 or more.
         ax : matplotlib Axes, default=None
@@ -127,26 +134,38 @@ class CurveDisplay:
         ------
         ImportError
             If matplotlib is not installed.
+        NotFittedError
+            If `estimator` is not fitted.
+        TypeError
+            If `estimator` is none of the above.
         ValueError
             If an input or a parameter is not valid; as `predict`.
+
+        Notes
+        -----
+        The features of the axes are the columns of X, in their own units, if every step of a pipeline before the last
+        is one of scikit-learn's scalers of single columns: `MaxAbsScaler`, `MinMaxScaler`, `PowerTransformer`,
+        `QuantileTransformer`, `RobustScaler`, `StandardScaler`. The training points are then transformed back.
+        Otherwise they are the columns that the last step sees, with the names of `get_feature_names_out` if there are
+        any.
         """
         import_pyplot(f"{cls.__name__}.from_estimator")
-        check_estimator(estimator, cls.__name__)
+        transformers, last = split_steps(estimator, cls.__name__)
         if not isinstance(grid_resolution, Integral) or grid_resolution < 2:
             raise ValueError(f"grid_resolution must be a whole number, 2 or more, got {grid_resolution!r}")
-        names = feature_names(estimator)
+        names = feature_names(transformers, last)
         position = _find_feature(feature, names)
-        points, values = _points_and_values(estimator, X, y)
+        points, values = _points_and_values(transformers, last, X, y)
         grid = np.tile(np.median(points, axis=0), (grid_resolution, 1))
         grid[:, position] = np.linspace(points[:, position].min(), points[:, position].max(), grid_resolution)
         shape = grid_resolution, values.shape[1]
         display = cls(
             grid[:, position],
-            estimator._pool(grid),
+            _predict(find_scalers(transformers), last, grid),
             x=points[:, position],
             y=values,
             truth=None if truth is None else _as_columns(truth(grid), shape, "truth(grid)"),
-            classes=getattr(estimator, "classes_", None),
+            classes=getattr(last, "classes_", None),
             feature_name=names[position],
             at_medians=len(names) > 1,
         )
@@ -169,24 +188,34 @@ class CurveDisplay:
         """
         self.ax_ = ax = make_axes(f"{type(self).__name__}.plot", ax)
         self.figure_ = ax.figure
-        colours = line_colours(self.prediction.shape[1])
-        self.points_ = [] if self.x is None else self._plot_points(colours, point_kw)
-        self.lines_ = self._plot_columns(self.prediction, colours, self._labels(), line_kw, linewidth=2)
+        drawn = self._drawn_columns()
+        colours = line_colours(len(drawn))
+        self.points_ = [] if self.x is None else self._plot_points(drawn, colours, point_kw)
+        self.lines_ = self._plot_columns(self.prediction[:, drawn], colours, self._labels(drawn), line_kw, linewidth=2)
         self.truth_ = []
         if self.truth is not None:
             labels = ["truth"] + [None] * (len(colours) - 1)
             colours = ["black"] if len(colours) == 1 else colours
-            self.truth_ = self._plot_columns(self.truth, colours, labels, truth_kw, linewidth=1.2, linestyle="--")
+            style = {"linewidth": 1.2, "linestyle": "--"}
+            self.truth_ = self._plot_columns(self.truth[:, drawn], colours, labels, truth_kw, **style)
         medians = "\n(other features at their medians)" if self.at_medians else ""
         ax.set(xlabel=f"{self.feature_name}{medians}", ylabel="y" if self.classes is None else "probability")
-        add_legend(ax)
+        n_columns = self.prediction.shape[1]
+        add_legend(ax, None if len(drawn) == n_columns else f"the {MOST_CLASSES} most probable of {n_columns} classes")
         return self
 
-    def _labels(self):
+    def _drawn_columns(self):
+        """The columns to draw: all, or of many classes those of the largest mean probability, in their order."""
+        n_columns = self.prediction.shape[1]
+        if self.classes is None or n_columns <= MOST_CLASSES:
+            return np.arange(n_columns)
+        sums = np.nansum(self.prediction, axis=0)  # a prediction is nan in all columns or in none
+        return np.sort(np.argsort(-sums, kind="stable")[:MOST_CLASSES])
+
+    def _labels(self, drawn):
         if self.classes is not None:
-            return [str(name) for name in self.classes]
-        n_outputs = self.prediction.shape[1]
-        return ["prediction"] if n_outputs == 1 else [f"prediction of output {k}" for k in range(n_outputs)]
+            return [str(self.classes[k]) for k in drawn]
+        return ["prediction"] if len(drawn) == 1 else [f"prediction of output {k}" for k in drawn]
 
     def _plot_columns(self, columns, colours, labels, given, **style):
         return [
@@ -194,16 +223,17 @@ class CurveDisplay:
             for column, colour, label in zip(columns.T, colours, labels, strict=True)
         ]
 
-    def _plot_points(self, colours, given):
+    def _plot_points(self, drawn, colours, given):
         """Targets, smaller and fainter where there are many, or for each class a row of marks."""
         density = 1 / np.sqrt(len(self.x))
         style = {"linestyle": "none", "alpha": np.clip(15 * density, 0.1, 0.6), "zorder": 1}
         if self.classes is None:
-            points = [(self.x, column) for column in self.y.T]
+            points = [(self.x, column) for column in self.y.T[drawn]]
             style |= {"marker": "o", "markeredgewidth": 0, "markersize": np.clip(90 * density, 2, 5)}
         else:
             step = min(RUG_STEP, RUG_HEIGHT / len(colours))
-            points = [(self.x[is_in], np.full(is_in.sum(), -step * k)) for k, is_in in enumerate(self.y.T > 0, start=1)]
+            members = enumerate(self.y.T[drawn] > 0, start=1)
+            points = [(self.x[is_in], np.full(is_in.sum(), -step * k)) for k, is_in in members]
             style |= {"marker": "|", "markersize": 120 * step}
             self.ax_.set_yticks(np.linspace(0, 1, 6))
         if len(colours) == 1:
@@ -223,21 +253,31 @@ def _find_feature(feature, names):
     raise ValueError(f"feature must be one of {names}, or a position from 0 to {len(names) - 1}, got {feature!r}")
 
 
-def _points_and_values(estimator, X, y):
-    """The points to draw and their values, one-hot for classes."""
+def _predict(scalers, last, grid):
+    """Pooled values at points of the axes."""
+    with unnamed_columns():
+        queries = last._check_queries(transform(scalers, grid))
+    return last._pool(queries)
+
+
+def _points_and_values(transformers, last, X, y):
+    """The points to draw, in the space of the axes, and their values, one-hot for classes."""
     if (X is None) != (y is None):
         raise ValueError("X and y go together: give both, or neither to draw the training points")
+    scalers = find_scalers(transformers)
     if X is None:
-        return estimator.keys_, estimator.values_
-    points = estimator._check_queries(X)
+        return inverse_transform(scalers, last.keys_), last.values_
+    points = last._check_queries(transform(transformers, X))
+    if scalers:
+        points = check_array(X, dtype=np.float64)
     check_consistent_length(points, y)
-    if not is_classifier(estimator):
-        return points, _as_columns(y, (len(points), estimator.values_.shape[1]), "y")
+    if not is_classifier(last):
+        return points, _as_columns(y, (len(points), last.values_.shape[1]), "y")
     labels = column_or_1d(y).astype(object)
-    values = labels[:, None] == estimator.classes_.astype(object)
+    values = labels[:, None] == last.classes_.astype(object)
     unknown = set(labels[~values.any(axis=1)])
     if unknown:
-        raise ValueError(f"y holds labels {unknown} that the estimator was not fitted with: {estimator.classes_}")
+        raise ValueError(f"y holds labels {unknown} that the estimator was not fitted with: {last.classes_}")
     return points, values.astype(float)
 
 

@@ -6,7 +6,8 @@ Rows are computed a few at a time, and averaged into pixels at once: nothing of 
 import numpy as np
 from scipy.linalg import eigh
 
-from ._drawing import check_estimator, feature_names, import_pyplot, make_axes
+from ._drawing import import_pyplot, make_axes
+from ._pipelines import feature_names, split_steps, transform
 
 MOST_PIXELS = 1000
 """Pixels along each side, at most."""
@@ -67,15 +68,18 @@ class AttentionDisplay:
 
         Parameters
         ----------
-        estimator : NadarayaWatsonRegressor or NadarayaWatsonClassifier
-            A fitted estimator.
+        estimator : estimator object
+            A fitted NadarayaWatsonRegressor or NadarayaWatsonClassifier, a Pipeline whose last step is one, or a search
+            over either, such as GridSearchCV, with `refit=True`.
         X : array-like (n_queries, n_features), default=None
-            Queries. None, as everywhere, asks for the training points, each of which attends to the others but not to
-            itself; the training inputs themselves give the attention in sample, `attention_weights_`.
+            Queries, as `estimator.predict` takes them. None, as everywhere, asks for the training points, each of which
+            attends to the others but not to itself; the training inputs themselves give the attention in sample,
+            `attention_weights_`.
         order : {"sorted", "given"}, default="sorted"
             "sorted" puts queries and keys in ascending order of the feature; of several features, of the leading
             principal component of the keys in units of the bandwidth, the direction along which attention varies most,
-            with its sign such that the feature of largest coefficient ascends. "given" leaves both as they are.
+            with its sign such that the feature of largest coefficient ascends. Features are those that the last step of
+            a pipeline sees. "given" leaves both as they are.
         ax : matplotlib Axes, default=None
             Axes to draw on; None makes a figure.
         colorbar : bool, default=True
@@ -91,6 +95,10 @@ class AttentionDisplay:
         ------
         ImportError
             If matplotlib is not installed.
+        NotFittedError
+            If `estimator` is not fitted.
+        TypeError
+            If `estimator` is none of the above.
         ValueError
             As `attention_weights`; also if `order` is none of the above.
 
@@ -104,20 +112,20 @@ class AttentionDisplay:
         Costs O(n_queries n n_features) time, and the memory of the picture.
         """
         import_pyplot(f"{cls.__name__}.from_estimator")
-        check_estimator(estimator, cls.__name__)
+        transformers, last = split_steps(estimator, cls.__name__)
         if order not in ("sorted", "given"):
             raise ValueError(f'order must be "sorted" or "given", got {order!r}')
-        queries = estimator._check_queries(X)
-        keys = estimator.keys_
+        queries = last._check_queries(None if X is None else transform(transformers, X))
+        keys = last.keys_
         sides = [keys if queries is None else queries, keys]
         if order == "given":
             orders, sorted_by = [np.arange(len(points)) for points in sides], None
         else:
-            direction = _leading_direction(keys, estimator.bandwidth_)
+            direction = _leading_direction(keys, last.bandwidth_)
             orders = [np.argsort(points @ direction, kind="stable") for points in sides]
-            sorted_by = feature_names(estimator)[0] if len(direction) == 1 else "leading component"
+            sorted_by = feature_names(transformers, last)[0] if len(direction) == 1 else "leading component"
         block = tuple(-(-len(side) // MOST_PIXELS) for side in orders)
-        attention = _block_means(estimator._attention_blocks(queries, orders[0]), *orders, *block)
+        attention = _block_means(last._attention_blocks(queries, orders[0]), *orders, *block)
         display = cls(attention, query_order=orders[0], key_order=orders[1], block=block, sorted_by=sorted_by)
         return display.plot(ax=ax, colorbar=colorbar, im_kw=im_kw)
 

@@ -1,9 +1,6 @@
 """What displays share: axes, colours, lines and legends; matplotlib is imported only when something is drawn."""
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted
-
-from ._base import NadarayaWatson
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe & Ito's, for all kinds of sight; without yellow, which is pale on white."""
@@ -26,23 +23,6 @@ def make_axes(caller, ax):
     return plt.subplots(layout="constrained")[1] if ax is None else ax
 
 
-def check_estimator(estimator, caller):
-    """Refuse what is not a fitted estimator of this package."""
-    if not isinstance(estimator, NadarayaWatson):
-        raise TypeError(
-            f"{caller} draws a NadarayaWatsonRegressor or a NadarayaWatsonClassifier, got {type(estimator).__name__}; "
-            "of a pipeline give the last step, pipeline[-1], and inputs as pipeline[:-1].transform(X)"
-        )
-    check_is_fitted(estimator, "keys_")
-
-
-def feature_names(estimator):
-    """A name for each feature."""
-    d = estimator.n_features_in_
-    names = ["x"] if d == 1 else [f"x{feature}" for feature in range(d)]
-    return list(getattr(estimator, "feature_names_in_", names))
-
-
 def line_colours(n):
     """Colours for n lines."""
     if n <= len(COLOURS):
@@ -60,13 +40,14 @@ def plot_line(ax, x, y, given, **style):
     return ax.plot(x, y, **(normalize_kwargs(style, Line2D) | normalize_kwargs(given or {}, Line2D)))[0]
 
 
-def add_legend(ax):
+def add_legend(ax, title=None):
     """A legend in a strip of its own above the data, with as many columns as fit."""
     n_labels = len(ax.get_legend_handles_labels()[1])
     if n_labels == 0:
         return
     for n_columns in range(n_labels, 0, -1):
-        legend = ax.legend(loc="upper center", ncols=n_columns, frameon=False, handlelength=1.6, columnspacing=1.4)
+        style = {"loc": "upper center", "frameon": False, "handlelength": 1.6, "columnspacing": 1.4}
+        legend = ax.legend(ncols=n_columns, title=title, **style)
         box = legend.get_window_extent()
         if box.width <= ax.bbox.width:
             break

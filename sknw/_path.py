@@ -3,7 +3,8 @@
 import numpy as np
 from sklearn.base import is_classifier
 
-from ._drawing import COLOURS, add_legend, check_estimator, import_pyplot, make_axes, plot_line
+from ._drawing import COLOURS, add_legend, import_pyplot, make_axes, plot_line
+from ._pipelines import split_steps
 
 
 class BandwidthDisplay:
@@ -61,8 +62,9 @@ class BandwidthDisplay:
 
         Parameters
         ----------
-        estimator : NadarayaWatsonRegressor or NadarayaWatsonClassifier
-            An estimator fitted with `bandwidth` "loo" or "loo_ard".
+        estimator : estimator object
+            A NadarayaWatsonRegressor or NadarayaWatsonClassifier fitted with `bandwidth` "loo" or "loo_ard", a Pipeline
+            whose last step is one, or a search over either, such as GridSearchCV, with `refit=True`.
         ax : matplotlib Axes, default=None
             Axes to draw on; None makes a figure.
         line_kw : dict, default=None
@@ -76,28 +78,34 @@ class BandwidthDisplay:
         ------
         ImportError
             If matplotlib is not installed.
+        NotFittedError
+            If `estimator` is not fitted.
+        TypeError
+            If `estimator` is none of the above.
         ValueError
             If the bandwidth was not learned.
 
         Notes
         -----
+        Of a pipeline or a search, it is the bandwidth of the last step, in the units that the last step sees.
+
         The path is `loo_path_`, what the search saw in its first sweep, and the optimum is `loo_loss_`. With many rows
         fewer of them judge the path than the optimum, which then need not lie on it; nor does that of a bandwidth each,
         which is judged by rows that it was not learned from.
         """
         import_pyplot(f"{cls.__name__}.from_estimator")
-        check_estimator(estimator, cls.__name__)
-        if not hasattr(estimator, "loo_path_"):
+        _, last = split_steps(estimator, cls.__name__)
+        if not hasattr(last, "loo_path_"):
             raise ValueError(
                 f"{cls.__name__} draws the search for a learned bandwidth, but the estimator was fitted with "
-                f'bandwidth={estimator.bandwidth!r}; fit it with bandwidth="loo" or bandwidth="loo_ard"'
+                f'bandwidth={last.bandwidth!r}; fit it with bandwidth="loo" or bandwidth="loo_ard"'
             )
         display = cls(
-            estimator.loo_path_["factor"],
-            estimator.loo_path_["loss"],
-            best_loss=estimator.loo_loss_,
-            best_factor=_common_factor(estimator),
-            loss_name="Brier score" if is_classifier(estimator) else "squared error",
+            last.loo_path_["factor"],
+            last.loo_path_["loss"],
+            best_loss=last.loo_loss_,
+            best_factor=_common_factor(last),
+            loss_name="Brier score" if is_classifier(last) else "squared error",
         )
         return display.plot(ax=ax, line_kw=line_kw)
 

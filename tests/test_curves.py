@@ -64,12 +64,36 @@ class TestCurve:
         assert len(heights) == 3
         assert max(heights) < 0
 
-    def test_many_classes(self, rng):
+    def test_up_to_ten_classes_are_drawn(self, rng):
         X = rng.uniform(size=(200, 1))
-        model = NadarayaWatsonClassifier(0.05).fit(X, (X[:, 0] * 20).astype(int))
-        display = CurveDisplay.from_estimator(model)
-        assert len({tuple(line.get_color()) for line in display.lines_}) == 20
+        display = CurveDisplay.from_estimator(NadarayaWatsonClassifier(0.05).fit(X, (X[:, 0] * 10).astype(int)))
+        assert len({tuple(line.get_color()) for line in display.lines_}) == 10
         assert min(points.get_ydata().min() for points in display.points_) >= -0.25 - 1e-15
+        assert labels(display) == list("0123456789")
+        assert display.ax_.get_legend().get_title().get_text() == ""
+
+    @pytest.mark.parametrize("empty", ["nearest", "nan"])
+    def test_of_more_classes_the_ten_most_probable(self, empty, rng):
+        X = rng.uniform(0, 3, size=(2000, 2))
+        y = np.floor(200 * rng.beta(2, 4, size=2000)).astype(int)
+        model = NadarayaWatsonClassifier(0.5, kernel="boxcar", empty=empty).fit(X[X[:, 0] % 2 < 1], y[X[:, 0] % 2 < 1])
+        truth = rng.uniform(size=(500, len(model.classes_)))
+        display = CurveDisplay.from_estimator(model, truth=lambda X: truth)
+        display.figure_.canvas.draw()
+        assert display.prediction.shape == display.truth.shape == (500, len(display.classes))
+        assert np.isnan(display.prediction).any() == (empty == "nan")
+        means = display.prediction[~np.isnan(display.prediction[:, 0])].mean(axis=0)
+        drawn = [int(line.get_label()) for line in display.lines_]
+        assert drawn == sorted(model.classes_[np.argsort(-means, kind="stable")[:10]])
+        for label, line, points, true in zip(drawn, display.lines_, display.points_, display.truth_, strict=True):
+            column = list(model.classes_).index(label)
+            np.testing.assert_array_equal(line.get_ydata(), display.prediction[:, column])
+            np.testing.assert_array_equal(points.get_xdata(), display.x[display.y[:, column] == 1])
+            np.testing.assert_array_equal(true.get_ydata(), truth[:, column])
+            assert len({tuple(shown.get_color()) for shown in (line, points, true)}) == 1
+        assert labels(display) == [*map(str, drawn), "truth"]
+        title = display.ax_.get_legend().get_title().get_text()
+        assert title == f"the 10 most probable of {len(model.classes_)} classes"
 
     def test_one_class(self):
         model = NadarayaWatsonClassifier(1).fit([[0], [1]], ["a", "a"])

@@ -5,8 +5,6 @@ import tracemalloc
 import numpy as np
 import pytest
 from sklearn.exceptions import NotFittedError
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from sknw import (
     AttentionDisplay,
@@ -196,12 +194,6 @@ class TestEveryDisplay:
     def test_refuses_what_is_not_fitted(self, display):
         with pytest.raises(NotFittedError):
             display.from_estimator(NadarayaWatsonRegressor("loo"))
-
-    def test_refuses_other_estimators(self, display, sine):
-        pipeline = make_pipeline(StandardScaler(), NadarayaWatsonRegressor("loo")).fit(sine.keys_, sine.values_)
-        with pytest.raises(TypeError, match=r"got Pipeline; of a pipeline give the last step, pipeline\[-1\]"):
-            display.from_estimator(pipeline)
-        assert display.from_estimator(pipeline[-1]).ax_ is not None
 
     def test_message_without_matplotlib(self, display, sine, monkeypatch):
         drawn = display.from_estimator(sine)
