@@ -35,7 +35,10 @@ def choose_bandwidth(bandwidth, keys, weights, kernel):
         return rule_of_thumb(bandwidth, keys, weights, kernel)
     n_features = keys.shape[1]
     try:
-        vector = np.asarray(bandwidth, dtype=np.float64)
+        vector = np.asarray(bandwidth)
+        if vector.dtype == bool:
+            raise TypeError
+        vector = vector.astype(np.float64)
     except (TypeError, ValueError):
         raise ValueError(f"bandwidth must hold positive numbers, got {bandwidth!r}") from None
     if vector.ndim and vector.shape != (n_features,):
@@ -45,7 +48,7 @@ def choose_bandwidth(bandwidth, keys, weights, kernel):
         )
     if not np.all(vector > 0):
         raise ValueError(f"bandwidth must be positive, got {bandwidth!r}; use inf to ignore a feature")
-    return np.full(n_features, vector) if vector.ndim == 0 else vector.copy()
+    return np.full(n_features, vector) if vector.ndim == 0 else vector
 
 
 def rule_of_thumb(rule, keys, weights, kernel):

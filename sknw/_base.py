@@ -6,11 +6,17 @@ from numbers import Integral, Real
 from typing import ClassVar
 
 import numpy as np
+from scipy.sparse import issparse
 from scipy.special import softmax
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import (
+    Interval,
+    InvalidParameterError,
+    StrOptions,
+    validate_parameter_constraints,
+)
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from ._attention import BLOCK_WEIGHTS, AttentionView, sparse_attention
@@ -18,13 +24,14 @@ from ._bandwidth import RULES, choose_bandwidth, robust_scales, rule_of_thumb
 from ._copies import make_sample
 from ._documentation import page_template
 from ._engines import ENGINES, check_algorithm, make_engines, prepare
-from ._kernels import KERNELS, Kernel
+from ._inputs import check_queries, in_dense_blocks
+from ._kernels import KERNELS, Kernel, name_hint
 from ._loo import make_losses
 from ._progress import CallbackSupportMixin, Task
 from ._search import N_DRAWS, Search
 from ._threads import single_threaded_blas
 from ._validation import CrossValidation
-from ._weights import has_one_unit, kept_fraction, means_of_others
+from ._weights import are_counts, has_one_unit, kept_fraction, means_of_others, scale_importances, weighted_mean
 
 STAGES = {"loo": 2, "loo_ard": 3 + 2 * N_DRAWS}
 """How many parts, at most, the search of each learned bandwidth has."""
@@ -33,17 +40,23 @@ RECORD = ("loo_loss_", "loo_path_", "loo_rows_", "n_iter_", "_start")
 """What is known only of learned bandwidths."""
 
 
+LATER = {
+    "empty": [StrOptions({"nearest", "mean", "nan", "raise"})],
+    "tol": [Interval(Real, 0, None, closed="left")],
+    "n_jobs": [None, Integral],
+}
+"""What the parameters may be that act after `fit` too, where they may have been set."""
+
+
 class NadarayaWatson(CallbackSupportMixin, BaseEstimator):
     """The estimator without a meaning of y."""
 
     _parameter_constraints: ClassVar = {
         "bandwidth": [Interval(Real, 0, np.inf, closed="right"), "array-like", StrOptions({*RULES, *STAGES})],
         "kernel": [StrOptions(set(KERNELS)), Kernel],
-        "empty": [StrOptions({"nearest", "mean", "nan", "raise"})],
         "algorithm": [StrOptions({"auto", *ENGINES})],
-        "tol": [Interval(Real, 0, None, closed="left")],
-        "n_jobs": [None, Integral],
         "random_state": ["random_state"],
+        **LATER,
     }
 
     _doc_link_module = "sknw"
@@ -68,6 +81,12 @@ class NadarayaWatson(CallbackSupportMixin, BaseEstimator):
         self.n_jobs = n_jobs
         self.random_state = random_state
 
+    def _validate_params(self):
+        try:
+            super()._validate_params()
+        except InvalidParameterError as error:
+            raise InvalidParameterError(f"{error}{name_hint(self.kernel)}") from None
+
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y, sample_weight=None):
         """Keep the training points, and choose the bandwidth.
@@ -80,7 +99,8 @@ class NadarayaWatson(CallbackSupportMixin, BaseEstimator):
             Training targets, the values: numbers for the regressor, labels of any type for the classifier.
         sample_weight : array-like (n,), default=None
             Non-negative weights. If all are whole numbers they are counts: a weight k is the row k times. If
-            not, they are importances, of which only the ratios matter. A row of weight zero counts nowhere.
+            not, they are importances, of which only the ratios matter, up to 1e250. A row of weight zero counts
+            nowhere.
 
         Returns
         -------
@@ -160,10 +180,13 @@ class NadarayaWatson(CallbackSupportMixin, BaseEstimator):
             learned = search.each(by_gradient) if self.bandwidth == "loo_ard" else search.factor()
         if learned.warning:
             warnings.warn(learned.warning, ConvergenceWarning, stacklevel=4)
+        loss = final_loss(learned.bandwidth) if learned.loss is None else learned.loss
+        with np.errstate(over="ignore"):  # beyond 1e308 it is inf
+            loss, losses = (np.ldexp(losses, 2 * final_loss.exponent) for losses in (loss, learned.path["loss"]))
         return {
             "bandwidth_": learned.bandwidth,
-            "loo_loss_": final_loss(learned.bandwidth) if learned.loss is None else learned.loss,
-            "loo_path_": learned.path,
+            "loo_loss_": loss,
+            "loo_path_": learned.path | {"loss": losses},
             "loo_rows_": np.flatnonzero(np.isin(sample.rows, final_loss.rows)),
             "n_iter_": learned.n_evaluations,
             "_start": start,
@@ -224,7 +247,7 @@ class NadarayaWatson(CallbackSupportMixin, BaseEstimator):
         queries = self._check_queries(X)
         if not sparse_output:
             return self._attend(queries)
-        shape = len(self.keys_ if queries is None else queries), len(self.keys_)
+        shape = (self.keys_ if queries is None else queries).shape[0], len(self.keys_)
         blocks = self._attention_blocks(queries, np.arange(shape[0]))
         return sparse_attention(blocks, shape, 0 if self._kernel.compact else self.tol)
 
@@ -237,10 +260,11 @@ class NadarayaWatson(CallbackSupportMixin, BaseEstimator):
             yield self._attend(queries, rows[start : start + step])
 
     def _check_queries(self, X):
-        """X as an array; None, which stands for the training points without themselves, as None."""
+        """X as an array, or a sparse one; None, which stands for the training points without themselves, as None."""
         check_is_fitted(self, "keys_")
+        validate_parameter_constraints(LATER, {name: getattr(self, name) for name in LATER}, type(self).__name__)
         if X is not None:
-            return validate_data(self, X, dtype=np.float64, reset=False)
+            return check_queries(X, self)
         if has_one_unit(self._weights):
             raise ValueError(
                 "X=None predicts each training point from the others, which needs two samples of positive weight "
@@ -248,15 +272,21 @@ class NadarayaWatson(CallbackSupportMixin, BaseEstimator):
             )
         return None
 
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
     def _pool(self, queries):
         """Pooled values (n_queries, n_values), each inside the range of its column."""
 
         def means(rows):
             if queries is None:
                 return means_of_others(self.values_, self._weights)[rows]
-            return np.average(self.values_, weights=self._weights, axis=0)
+            return weighted_mean(self.values_, self._weights)
 
-        pooled, log_mass = self._pooler.pool(queries, n_jobs=self.n_jobs, tol=self.tol)
+        pool = partial(self._pooler.pool, n_jobs=self.n_jobs, tol=self.tol)
+        pooled, log_mass = in_dense_blocks(pool, queries)
         self._fill_empty(pooled, log_mass, means)
         return np.clip(pooled, *self._range, out=pooled)
 
@@ -271,7 +301,10 @@ class NadarayaWatson(CallbackSupportMixin, BaseEstimator):
             weights /= weights.max(axis=1, keepdims=True)
             return weights / weights.sum(axis=1, keepdims=True)
 
-        attention, log_mass = self._pooler.attention(queries, rows, n_jobs=self.n_jobs)
+        if issparse(queries):
+            queries, rows = queries.tocsr()[rows], slice(None)
+        attend = partial(self._pooler.attention, rows=rows, n_jobs=self.n_jobs)
+        attention, log_mass = in_dense_blocks(attend, queries)
         self._fill_empty(attention, log_mass, means)
         return attention
 
@@ -301,4 +334,4 @@ def _check_weights(sample_weight, n):
         )
     if not np.any(weights > 0):
         raise ValueError("sample_weight is zero for every row; give one row or more a positive weight")
-    return weights
+    return weights if are_counts(weights) else scale_importances(weights)

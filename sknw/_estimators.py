@@ -3,9 +3,9 @@
 import numpy as np
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_X_y
 
 from ._base import NadarayaWatson
+from ._inputs import check_training
 
 
 class NadarayaWatsonRegressor(RegressorMixin, NadarayaWatson):
@@ -140,7 +140,7 @@ class NadarayaWatsonRegressor(RegressorMixin, NadarayaWatson):
     """
 
     def _check_training(self, X, y):
-        return check_X_y(X, y, dtype=np.float64, copy=True, y_numeric=True, multi_output=True, estimator=self)
+        return check_training(X, y, self, y_numeric=True, multi_output=True)
 
     def _encode_y(self, y):
         self._y_ndim = y.ndim
@@ -271,7 +271,7 @@ class NadarayaWatsonClassifier(ClassifierMixin, NadarayaWatson):
     """
 
     def _check_training(self, X, y):
-        keys, labels = check_X_y(X, y, dtype=np.float64, copy=True, estimator=self)
+        keys, labels = check_training(X, y, self)
         check_classification_targets(labels)
         return keys, labels
 

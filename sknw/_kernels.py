@@ -330,3 +330,24 @@ KERNELS = {
     "cosine": Kernel(_cosine_log, _cosine, _cosine_slope, 1.0, convex=True, smooth=True, cosine=True),
 }
 """The kernels that have a name."""
+
+OTHER_NAMES = {
+    "rbf": "gaussian",
+    "normal": "gaussian",
+    "laplacian": "exponential",
+    "tophat": "boxcar",
+    "uniform": "boxcar",
+    "rectangular": "boxcar",
+    "linear": "triangular",
+    "quartic": "biweight",
+}
+"""What kernels are called elsewhere."""
+
+
+def name_hint(kernel):
+    """What to write in the place of a kernel that is none, for those that others may know it by; else nothing."""
+    if isinstance(kernel, str) and kernel in OTHER_NAMES:
+        return f' "{kernel}" is called "{OTHER_NAMES[kernel]}" here.'
+    if callable(kernel) and not isinstance(kernel, Kernel):
+        return " A function t -> log K(t) of t = (distance / bandwidth)² is a kernel as Kernel(function)."
+    return ""

@@ -1,8 +1,9 @@
 """The leave-one-out loss of a bandwidth: the mean squared error of predicting each training point from all others.
 
 Squared errors are summed over value columns (for one-hot values that is the Brier score) and averaged over rows by
-sample weight. A row without a neighbour inside the support keeps the prediction by its nearest other keys, or by the
-mean of the others: to drop such rows would make ever smaller bandwidths look ever better.
+sample weight. They are in units of 4^exponent, where 2^exponent is the size of the largest value: squares then neither
+overflow nor underflow. A row without a neighbour inside the support keeps the prediction by its nearest other keys, or
+by the mean of the others: to drop such rows would make ever smaller bandwidths look ever better.
 """
 
 import numpy as np
@@ -46,6 +47,9 @@ class LeaveOneOutLoss:
         self.values, self.tol, self.n_jobs = sample.values, tol, n_jobs
         self.others = means_of_others(sample.values, sample.weights) if mean_where_empty else None
         self.shares, self.known = _shares(sample.weights[rows]), {}
+        largest = np.abs(sample.values).max(where=sample.weights[:, None] > 0, initial=0)
+        self.exponent = int(np.clip(np.frexp(largest)[1], -1000, 1000))
+        self.unit = 2.0**-self.exponent
 
     @property
     def n_rows(self):
@@ -113,14 +117,14 @@ class LeaveOneOutLoss:
 
     def _pulls(self, errors, part):
         """The derivatives of the loss by errors (b, n_values)."""
-        return 2 * self.shares[part, None] * errors
+        return 2 * self.unit * self.shares[part, None] * errors
 
     def _errors(self, pooled, log_mass, rows):
-        """What predictions of some rows (b, n_values) are off by."""
+        """What predictions of some rows (b, n_values) are off by, in units of 2^exponent."""
         if self.others is not None:
             empty = np.isneginf(log_mass)
             pooled[empty] = self.others[rows[empty]]
-        return pooled - self.values[rows]
+        return pooled * self.unit - self.values[rows] * self.unit
 
 
 def _shares(weights):

@@ -5,10 +5,22 @@ A count k is the row k times. Of importances only the ratios matter.
 
 import numpy as np
 
+LIGHTEST = 1e-250
+"""The least positive importance, as a fraction of the largest or of its double."""
+
 
 def are_counts(weights):
     """Whether all weights are whole numbers (of a size where a float still counts)."""
     return bool(weights.max() < 2**53 and np.all(weights == np.rint(weights)))
+
+
+def scale_importances(weights):
+    """Importances with a largest one of 1/2 to 1, so that sums and products with a kernel stay within floats.
+
+    Positive ones are LIGHTEST at least.
+    """
+    scaled = np.ldexp(weights, -np.frexp(weights.max())[1])  # a power of two: never whole numbers, which are counts
+    return np.where(weights > 0, np.maximum(scaled, LIGHTEST), 0.0)
 
 
 def sample_size(weights):
@@ -34,11 +46,24 @@ def has_one_unit(weights):
     return np.count_nonzero(weights) == 1 and not kept_fraction(weights).any()
 
 
+def weighted_mean(values, weights):
+    """The weighted mean (k,) of `values` (n, k)."""
+    scaled, exponents = _scale(values)
+    return np.ldexp(np.average(scaled, weights=weights, axis=0), exponents)
+
+
+def _scale(values):
+    """`values` (n, k) in units of powers of two that keep their sums within floats, and the exponents (k,) of these."""
+    exponents = np.frexp(np.abs(values).max(axis=0))[1]
+    return np.ldexp(values, -exponents), exponents
+
+
 def means_of_others(values, weights):
     """The weighted mean of `values` (n, k) without one observation of each row, (n, k).
 
     From sums of the rows before and after, since taking a large weight away from a total would cancel.
     """
+    values, exponents = _scale(values)
     lowest, kept = values.min(axis=0), kept_fraction(weights)
     weights = weights / weights.max()
     columns = np.column_stack([(values - lowest) * weights[:, None], weights])
@@ -46,4 +71,4 @@ def means_of_others(values, weights):
     before = np.cumsum(np.vstack([nothing, columns[:-1]]), axis=0)
     after = np.cumsum(np.vstack([nothing, columns[:0:-1]]), axis=0)[::-1]
     sums = before + after + kept[:, None] * columns
-    return lowest + sums[:, :-1] / sums[:, -1:]
+    return np.ldexp(lowest + sums[:, :-1] / sums[:, -1:], exponents)

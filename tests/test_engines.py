@@ -3,6 +3,7 @@
 import tracemalloc
 
 import hard_cases
+import mpmath
 import numpy as np
 import oracle
 import pytest
@@ -189,6 +190,56 @@ def test_results_do_not_depend_on_n_jobs(engine, kernel):
     pooler = prepare(engine, kernel, keys, rng.normal(size=(500, 1)), np.ones(500), 0.7)
     one, many = pooler.pool(queries, tol=1e-8), pooler.pool(queries, n_jobs=3, tol=1e-8)
     oracle.assert_same_results(one, many)
+
+
+@every_engine_with(hard_cases.LOG_KERNELS)
+@pytest.mark.parametrize("distance", [1e16, 1e20, 9.97e36, 1e100, 1e150, 1e160, 1e200, 1e300])
+def test_far_queries_tell_keys_one_ulp_apart(engine, kernel, distance):
+    keys, values = np.array([[0.0, 0.0], [3.0, 0.1 + 0.2], [3.0, 0.3], [-3.0, 0.0]]), np.array([0.0, 1.0, 2.0, 4.0])
+    queries = distance * np.array([[1.0, 1.0], [1.0, -1.0], [1.0, 0.0], [0.1, 1.0], [-1.0, 0.0]])
+    d = features(engine, kernel, 2)
+    keys, queries = keys[:, ::-1][:, :d], queries[:, ::-1][:, :d]
+    with mpmath.workdps(700):
+        exact = [hard_cases.exact_pool(kernel, query, keys, values, 0.1) for query in queries]
+    pooler = prepare(engine, kernel, keys, values[:, None], np.ones(4), 0.1)
+    pooled, log_mass = pooler.pool(queries, tol=1e-12)
+    np.testing.assert_allclose(pooled[:, 0], exact, rtol=0, atol=1e-11)
+    assert np.isfinite(log_mass).all()
+    attention, _ = pooler.attention(queries)
+    np.testing.assert_allclose(attention @ values, exact, rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("kernel", ["exponential", "logistic"])
+@pytest.mark.parametrize("distance", [1e100, 1e160, 1e300, 1.7e308])
+@pytest.mark.parametrize("bandwidth", [1.0, 1e-3])
+def test_far_queries_keep_their_direction(kernel, distance, bandwidth):
+    keys, values = bandwidth * np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]) - 1, np.array([0.0, 1.0, 2.0])
+    queries = distance * np.array([[1.0, 0.1], [0.1, -1.0], [-0.6, -0.5], [1e-4, 1.0]])
+    nearer = queries @ (keys + 1).T / np.linalg.norm(queries / distance, axis=1, keepdims=True) / distance / bandwidth
+    attention = np.exp(nearer) / np.exp(nearer).sum(axis=1, keepdims=True)
+    pooled, _ = prepare("dense", kernel, keys, values[:, None], np.ones(3), bandwidth).pool(queries)
+    np.testing.assert_allclose(pooled[:, 0], attention @ values, rtol=1e-12)
+
+
+@every_engine_with(hard_cases.LOG_KERNELS)
+@pytest.mark.parametrize("light", [1e-110, 1e-200, 1e-290])
+def test_a_light_key_on_the_query(engine, kernel, light):
+    keys, weights, values = (
+        np.array([[0.0], [1e3], [1e3 + 0.1]]),
+        np.array([1.0, light, light]),
+        np.array([0.0, 1.0, 2.0]),
+    )
+    queries = np.array([[1e3], [1e3 + 0.1], [1e3 + 1], [-5.0]])
+    keys, queries = embed(keys, engine, kernel), embed(queries, engine, kernel)
+    exact = [hard_cases.exact_pool(kernel, query, keys, values, 1.0, weights) for query in queries]
+    pooler = prepare(engine, kernel, keys, values[:, None], weights, 1.0)
+    np.testing.assert_allclose(pooler.pool(queries, tol=1e-12)[0][:, 0], exact, rtol=0, atol=1e-11)
+    np.testing.assert_allclose(pooler.attention(queries)[0] @ values, exact, rtol=0, atol=1e-11)
+    left = [np.delete(np.arange(3), i) for i in range(3)]
+    exact = [hard_cases.exact_pool(kernel, keys[i], keys[o], values[o], 1.0, weights[o]) for i, o in enumerate(left)]
+    np.testing.assert_allclose(pooler.pool(tol=1e-12)[0][:, 0], exact, rtol=0, atol=1e-11)
+    if KERNELS[kernel].log_slope is not None:
+        assert np.isfinite(pooler.slopes(tol=1e-12)[2]).all()
 
 
 @every_engine_with(["gaussian", "exponential", "logistic", "cauchy"])

@@ -26,6 +26,10 @@ T_ROUNDING = 1e-14
 SLOPE_RULE = roots_sh_legendre(8)
 """Nodes and weights on [0, 1]: exact to rounding for t^(-1/2), over a factor of 1.5 in t."""
 
+MOST_ANCHORS = 4
+"""Keys that distances are taken relative to, one nearer than the other. Relative to a key far from the nearest ones,
+these may all be equally near; two or three anchors were enough wherever it was tried."""
+
 NEGLIGIBLE = 60.0
 """An exact softmax leaves out weights under exp(-60), 1e-26, of the largest."""
 
@@ -112,11 +116,23 @@ def _dominant_pairs(pooler, block, key_blocks, nearest):
 
 def _nearest_keys(pooler, block, key_blocks, nearest):
     """The nearest key of each row, (b,), also where distances agree in nearly all their digits."""
-    first = nearest.first()
-    found, least = first.copy(), np.zeros(block.n_rows)
+    anchor, rows = nearest.first(), np.arange(block.n_rows)
+    for _ in range(MOST_ANCHORS):
+        nearer = _nearer_keys(pooler, block.take(rows), key_blocks, nearest.take(rows), anchor[rows])
+        moved = nearer != anchor[rows]
+        rows = rows[moved]
+        if len(rows) == 0:
+            break
+        anchor[rows] = nearer[moved]
+    return anchor
+
+
+def _nearer_keys(pooler, block, key_blocks, nearest, anchor):
+    """The nearest key of each row, (b,), by distances relative to that of `anchor` (b,)."""
+    found, least = anchor.copy(), np.zeros(block.n_rows)
     for rows, keys, i, j in _dominant_pairs(pooler, block, key_blocks, nearest):
         row, key = rows[i], keys.start + j
-        relative = pooler.distances.relative(block.raw[row], first[row], key)
+        relative = pooler.distances.relative(block.raw[row], anchor[row], key)
         np.minimum.at(least, row, relative)
         closest = relative == least[row]
         found[row[closest]] = key[closest]
@@ -130,16 +146,16 @@ def _softmax_weights(pooler, block, key_blocks, nearest, anchor):
         row = rows[i]
         relative = pooler.distances.relative(block.raw[row], anchor[row], keys.start + j)
         weights = np.zeros((len(rows), keys.stop - keys.start))
-        weights[i, j] = np.exp(_log_change(pooler.kernel, t0[row], relative))
+        weights[i, j] = np.exp(_log_change(pooler.kernel, t0[row], np.maximum(relative, 0.0)))
         yield rows, keys, pooler.leave_out(block, rows, keys, weights)
 
 
 def _log_change(kernel, start, change):
     """log K(start + change) - log K(start); as an integral of the slope where the difference would cancel."""
     log, slope = kernel.log, kernel.log_slope
-    result = log(np.maximum(start + change, 0)) - log(start)
+    result = log(start + change) - log(start)
     if slope is not None:
-        close = change <= start / 2
+        close = change < start / 2
         start, change = start[close], change[close]
         result[close] = change * sum(w * slope(start + s * change) for s, w in zip(*SLOPE_RULE, strict=True))
     return result

@@ -22,6 +22,9 @@ from ._exact import inverse_square, two_product, two_sum
 SAFE_NORM = 1e-13 / np.finfo(float).eps
 """|q|², in bandwidths from the centre, up to which `by_product` gives t to about 1e-13."""
 
+FAR = 2.0**500
+"""Powers of two of the bandwidth, along a feature, beyond which only the direction of a query matters."""
+
 
 class Block(NamedTuple):
     """Some queries, (b, d) in powers of two of the bandwidth (`raw`) and in bandwidths from the centre.
@@ -117,10 +120,21 @@ class Distances:
         return rows[:, self.features] if len(self.features) else np.zeros((len(rows), 1))
 
     def to_raw(self, queries):
-        """Queries (b, d) in powers of two of the bandwidth."""
+        """Queries (b, d) in powers of two of the bandwidth; those further than FAR are moved towards the centre."""
+        queries = self._used(queries)
         with np.errstate(over="ignore"):
-            raw = np.ldexp(self._used(queries), -self._exponents)
-        return np.clip(raw, self._centre - 2.0**500, self._centre + 2.0**500)
+            raw = np.ldexp(queries, -self._exponents)
+        far = np.flatnonzero(~(np.abs(raw - self._centre) <= FAR).all(axis=1))
+        if len(far):
+            raw[far] = self._centre + self._directions(queries[far])
+        return raw
+
+    def _directions(self, queries):
+        """Steps of the length FAR, or half of that, from the centre towards queries (b, d), in the same units."""
+        steps, exponents = np.frexp(queries / 4 - np.ldexp(self._centre, self._exponents - 2))
+        exponents -= self._exponents
+        largest = exponents.max(axis=1, keepdims=True, where=steps != 0, initial=-(2**20))
+        return np.ldexp(steps * FAR, exponents - largest)
 
     def block(self, raw, own=None, kept=None):
         """A `Block` of queries as `to_raw` gives them."""

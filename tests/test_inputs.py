@@ -1,0 +1,150 @@
+"""What X may be, and what is said of what it may not be."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import sparse
+from sklearn.compose import make_column_transformer
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+from sknw import Kernel, NadarayaWatsonClassifier, NadarayaWatsonRegressor, _inputs
+
+SPARSE = [getattr(sparse, f"{form}_{kind}") for form in ("csr", "csc", "coo") for kind in ("array", "matrix")]
+ESTIMATORS = [NadarayaWatsonRegressor, NadarayaWatsonClassifier]
+
+
+@pytest.fixture
+def dense(rng):
+    return rng.normal(size=(60, 7)) * (rng.random((60, 7)) < 0.4)
+
+
+@pytest.mark.parametrize("to_sparse", SPARSE)
+@pytest.mark.parametrize("Estimator", ESTIMATORS)
+@pytest.mark.parametrize("block_numbers", [2**22, 40])
+def test_sparse_inputs_are_the_dense_ones(dense, to_sparse, Estimator, block_numbers, monkeypatch):
+    monkeypatch.setattr(_inputs, "BLOCK_NUMBERS", block_numbers)
+    y, X, queries = dense[:, 0] > 0, to_sparse(dense), to_sparse(dense[::-2] * 1.1)
+    one, other = Estimator("loo").fit(dense, y), Estimator("loo").fit(X, y)
+    np.testing.assert_array_equal(one.bandwidth_, other.bandwidth_)
+    np.testing.assert_array_equal(one.keys_, other.keys_)
+    np.testing.assert_allclose(one.predict(queries.toarray()), other.predict(queries), rtol=1e-12)
+    attention = one.attention_weights(queries.toarray())
+    np.testing.assert_allclose(attention, other.attention_weights(queries), rtol=1e-12)
+    few = other.attention_weights(queries, sparse_output=True).toarray()
+    np.testing.assert_allclose(attention, few, atol=1e-9)
+    assert other.score(X, y) == pytest.approx(one.score(dense, y), rel=1e-12)
+
+
+def test_queries_without_a_neighbour_are_counted_over_all_blocks(dense, monkeypatch):
+    monkeypatch.setattr(_inputs, "BLOCK_NUMBERS", 40)
+    model = NadarayaWatsonRegressor(1e-3, kernel="boxcar", empty="raise").fit(dense, dense[:, 0])
+    with pytest.raises(ValueError, match=r"^30 of 30 queries"):
+        model.predict(sparse.csr_array(dense[::2] + 1.0))
+
+
+def test_what_encoders_return(rng):
+    X = pd.DataFrame({"size": rng.normal(size=200), "city": rng.choice(list("abcdefghijklmnop"), size=200)})
+    y = X["size"] + (X["city"] < "e")
+    columns = make_column_transformer((StandardScaler(), ["size"]), (OneHotEncoder(), ["city"]))
+    assert sparse.issparse(columns.fit_transform(X))
+    predicted = cross_val_predict(make_pipeline(columns, NadarayaWatsonRegressor(0.5)), X, y, cv=3)
+    assert np.corrcoef(predicted, y)[0, 1] > 0.9
+
+
+@pytest.mark.parametrize("shape", [(1000, 10**9), (10**7, 10**7)])
+def test_sparse_inputs_that_do_not_fit_into_memory(shape):
+    with pytest.raises(ValueError, match=r"would take \d+\.\d GiB as a dense array.*TruncatedSVD"):
+        NadarayaWatsonRegressor().fit(sparse.csr_array(shape), np.zeros(shape[0]))
+
+
+def test_an_allocation_that_fails_is_the_same_error(monkeypatch):
+    monkeypatch.setattr(_inputs, "_memory", lambda: np.inf)
+    with pytest.raises(ValueError, match="TruncatedSVD"):
+        NadarayaWatsonRegressor().fit(sparse.csr_array((2, 2**58)), [0, 1])
+
+
+def frames():
+    days = pd.date_range("2024-01-01", periods=4)
+    mixed = pd.DataFrame({"size": [1.0, 2, 3, 4], "when": days})
+    yield mixed, "'when'", "dates or times"
+    yield mixed[["when"]], "'when'", "dates or times"
+    yield mixed[["when"]].to_numpy(), "0", "dates or times"
+    yield pd.DataFrame({"size": [1.0, 2, 3, 4], "lasts": days - days[0]}), "'lasts'", "dates or times"
+    yield pd.DataFrame({"size": [1.0, 2, 3, 4], "city": list("abca")}), "'city'", "text"
+    yield pd.DataFrame({"size": [1.0, 2, 3, 4], "city": pd.Categorical(list("abca"))}), "'city'", "text"
+    yield [[1, "a"], [2, "b"], [3, "c"], [4, "a"]], "1", "text"
+    yield np.array([[1, "a"], [2, "b"], [3, "c"], [4, "a"]], dtype=object), "1", "text"
+
+
+@pytest.mark.parametrize("Estimator", ESTIMATORS)
+@pytest.mark.parametrize(("X", "column", "what"), list(frames()))
+def test_columns_that_hold_no_numbers_are_named(Estimator, X, column, what):
+    with pytest.raises(ValueError, match=f"^column {column} of X holds {what}.* give it as numbers, such as"):
+        Estimator().fit(X, [0, 1, 1, 0])
+
+
+def test_queries_that_hold_no_numbers_are_named():
+    X = pd.DataFrame({"size": [1.0, 2, 3], "floor": [1, 2, 2]})
+    model = NadarayaWatsonRegressor().fit(X, [0, 1, 1])
+    with pytest.raises(ValueError, match=r"^column 'floor' of X holds text"):
+        model.predict(X.assign(floor=["low", "high", "high"]))
+
+
+def test_numbers_as_text_and_as_categories_are_numbers():
+    y, plain = [0.0, 1.0, 4.0], np.array([[1.0, 3], [2, 3], [3, 5]])
+    expected = NadarayaWatsonRegressor(1.0).fit(plain, y).predict(plain)
+    for X in (
+        pd.DataFrame(plain.astype(str), columns=["a", "b"]),
+        pd.DataFrame({"a": pd.Categorical([1, 2, 3]), "b": [3, 3, 5]}),
+        plain.astype(object),
+    ):
+        np.testing.assert_array_equal(NadarayaWatsonRegressor(1.0).fit(X, y).predict(X), expected)
+
+
+@pytest.mark.parametrize("name", ["empty", "tol", "n_jobs"])
+def test_parameters_set_after_fit_are_checked(name):
+    model = NadarayaWatsonRegressor().fit([[0], [1]], [0, 1]).set_params(**{name: "bogus"})
+    for method in (model.predict, model.attention_weights):
+        with pytest.raises(ValueError, match=f"The '{name}' parameter of NadarayaWatsonRegressor must be"):
+            method([[0]])
+
+
+@pytest.mark.parametrize(
+    ("kernel", "hint"),
+    [
+        ("rbf", '"gaussian" here'),
+        ("tophat", '"boxcar" here'),
+        (lambda t: -t, r"Kernel\(function\)"),
+        (np.exp, "Kernel"),
+    ],
+)
+def test_kernels_by_other_names(kernel, hint):
+    with pytest.raises(ValueError, match=f"The 'kernel' parameter .*{hint}"):
+        NadarayaWatsonRegressor(kernel=kernel).fit([[0], [1]], [0, 1])
+
+
+def test_other_wrong_kernels_get_no_hint():
+    with pytest.raises(ValueError, match=r"Got 3 instead\.$"):
+        NadarayaWatsonRegressor(kernel=3).fit([[0], [1]], [0, 1])
+    NadarayaWatsonRegressor(kernel=Kernel(lambda t: -t)).fit([[0], [1]], [0, 1])
+
+
+@pytest.mark.parametrize("bandwidth", [True, np.True_, [True, False], ["a", "b"], [[1, 2], [3]]])
+def test_bandwidths_that_are_no_numbers(bandwidth):
+    with pytest.raises(ValueError, match="bandwidth"):
+        NadarayaWatsonRegressor(bandwidth).fit([[0, 1], [1, 2]], [0, 1])
+
+
+def test_not_fitted():
+    with pytest.raises(NotFittedError):
+        NadarayaWatsonRegressor(tol="bogus").predict([[0]])
+
+
+@pytest.mark.parametrize("Estimator", ESTIMATORS)
+def test_the_largest_floats_give_no_warning(Estimator):
+    X = np.array([[1.7e308], [-1.7e308], [1.7e308], [-1.7e308]])
+    model = Estimator(1.0).fit(X, [0, 1, 0, 1])
+    np.testing.assert_array_equal(model.predict(X), [0, 1, 0, 1])
