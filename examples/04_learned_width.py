@@ -99,7 +99,7 @@ def draw(name, model):
     CurveDisplay.from_estimator(model, truth=truth, ax=left)
     AttentionDisplay.from_estimator(model, X, ax=right)
     error = np.mean(np.square(model.predict(grid) - truth(grid)))
-    weights = np.asarray(model.attention_weights_).max(axis=1)
+    weights = model.attention_weights_.max(axis=1)
     print(f"{name}: median largest weight {np.median(weights):.3f}, error against the truth {error:.3f}")
 
 

@@ -206,7 +206,9 @@ class NadarayaWatson(CallbackSupportMixin, BaseEstimator):
     def attention_weights_(self):
         """The attention among the training points: a view of shape (n, n) that computes rows on demand."""
         check_is_fitted(self, "keys_")
-        return AttentionView(lambda rows: self._attend(self.keys_, rows), len(self.keys_))
+        fitted = object.__new__(type(self))
+        vars(fitted).update(vars(self))  # what a later fit of the estimator does not change
+        return AttentionView(partial(fitted._attend, fitted.keys_), len(fitted.keys_))
 
     @property
     def feature_importances_(self):
