@@ -157,6 +157,23 @@ def test_invariances(bandwidth, kernel):
 
 
 @each
+@pytest.mark.parametrize("kernel", ["gaussian", "epanechnikov", "boxcar"])
+@pytest.mark.parametrize("empty", ["nearest", "mean"])
+@pytest.mark.parametrize("exponent", [-1000, 1000])
+def test_targets_near_the_ends_of_floats(bandwidth, kernel, empty, exponent):
+    """The bandwidth is the same; the loss, a square, is not always a float."""
+    X, y = wave(n=80)
+    plain, other = (
+        NadarayaWatsonRegressor(bandwidth, kernel=kernel, empty=empty).fit(X, targets)
+        for targets in (y, np.ldexp(y, exponent))
+    )
+    np.testing.assert_array_equal(other.bandwidth_, plain.bandwidth_)
+    assert other.loo_loss_ == (np.inf if exponent > 0 else 0.0)
+    np.testing.assert_array_equal(other.predict(None), np.ldexp(plain.predict(None), exponent))
+    np.testing.assert_array_equal(other.predict(1e9 + X), np.ldexp(plain.predict(1e9 + X), exponent))
+
+
+@each
 @pytest.mark.parametrize("Estimator", BOTH)
 def test_counts_are_repetitions(Estimator, bandwidth):
     X, y = wave(n=60, noise=0.6)
@@ -433,6 +450,7 @@ def test_halves_validate_what_the_others_learned(name):
                 validation.rows
             ]
         gains = np.square(dense.prepare(KERNELS["gaussian"], common).pool()[0][:, 0] - y_) - squares / 2
+        squares, gains = squares * loss.unit**2, gains * loss.unit**2
         mean = shares @ gains
         error = np.sqrt(shares @ np.square(gains - mean) / sample_size(w[w > 0]))
         found = halves.compare(learned, common, common)

@@ -184,6 +184,28 @@ def test_prefix_moments_keep_their_bound(kernel, bandwidth):
     assert (error <= 1e-11 * 800).all()
 
 
+WIDE = {
+    "keys 3e18 apart": lambda rng: np.r_[0.0, 3e18 * rng.normal(size=500)],
+    "floats as coarse as the support": lambda rng: 2.0**53 + np.arange(500.0) * 2,
+    "floats half as coarse": lambda rng: 2.0**52 + np.arange(500.0),
+    "a first key at -1e36": lambda rng: np.r_[-1e36, rng.normal(size=800)],
+    "a last key at 1e36": lambda rng: np.r_[rng.normal(size=800), 1e36],
+    "clusters 1e20 apart": lambda rng: np.r_[rng.normal(size=500), 1e20 + 1e15 * rng.normal(size=300)],
+}
+
+
+@pytest.mark.parametrize("kernel", [name for name in SUPPORTED if KERNELS[name].compact])
+@pytest.mark.parametrize("scatter", WIDE)
+@pytest.mark.parametrize("bandwidth", [1.0, 3.7])
+def test_compact_kernels_on_keys_that_floats_hardly_tell_apart(kernel, scatter, bandwidth):
+    rng = np.random.default_rng(0)
+    keys = WIDE[scatter](rng)
+    fast, exact = poolers(kernel, keys, rng.normal(size=(len(keys), 1)), np.ones(len(keys)), bandwidth)
+    for queries in (None, np.r_[keys[::3], keys[::5] + 0.3][:, None]):
+        for found, expected in zip(fast.pool(queries, tol=1e-10), exact.pool(queries), strict=True):
+            np.testing.assert_allclose(found, expected, rtol=0, atol=1e-9)
+
+
 def test_prefix_sums_may_overflow():
     """Cells so full that all their prefix sums together do not fit 64 bits."""
     keys = np.sort(np.random.default_rng(0).random(5000))

@@ -24,6 +24,9 @@ from ._windows import growth, take_gone
 BLOCK_ROWS = 2**14
 """Keys done together."""
 
+MOST_CELLS = 2.0**40
+"""Cells on each side of the first key, or of the middle one where the first is as far off."""
+
 
 class Polynomial:
     """sum_j c_j |a - b|^j, separated into A_r(a) (2 b)^r for b in [-1/2, 1/2]."""
@@ -107,13 +110,10 @@ class PrefixSums:
         self.radius, self.basis = kernel.support * h, _basis(kernel)
         self.keys, columns = windows.keys, windows.columns
         self.fenced = np.concatenate([[-np.inf], self.keys, [np.inf]])
-        cell = np.floor((self.keys - self.keys[0]) / self.radius)
-        if self.basis.size == 1:  # a constant needs no centre
-            cell[:] = 0.0
-        new = np.append(True, cell[1:] != cell[:-1])
+        new = self._are_new()
         self.cell = np.cumsum(new, dtype=np.int32) - 1
         self.bounds = np.append(np.flatnonzero(new), len(self.keys))
-        self.centres = self.keys[self.bounds[:-1]] + self.radius / 2
+        self.first = self.keys[self.bounds[:-1]]
         largest = columns.max(axis=1)
         largest[largest == 0] = 1.0
         unit = 2.0 ** -(62 - int(np.diff(self.bounds).max()).bit_length())
@@ -121,13 +121,28 @@ class PrefixSums:
         self.term_error = (unit / 2 + 8 * (self.basis.size + 1) * np.finfo(float).eps) * largest[-1]
         self.prefix = self._prefix_sums(columns)
 
+    def _are_new(self):
+        """Which keys (n,) begin a cell; far from the others, where floats are too coarse for cells, all do."""
+        if self.basis.size == 1:  # a constant needs no centre
+            return np.arange(len(self.keys)) == 0
+        first, middle = self.keys[0], self.keys[len(self.keys) // 2]
+        cell = np.floor((self.keys - (first if middle - first <= MOST_CELLS * self.radius else middle)) / self.radius)
+        return np.append(True, (cell[1:] != cell[:-1]) | (np.abs(cell[1:]) > MOST_CELLS))
+
+    def _place(self, x, cell):
+        """Where x are, in supports from the centre of cells, which begin at their first key."""
+        place = x - np.take(self.first, cell)
+        place /= self.radius
+        place -= 0.5
+        return place
+
     def _prefix_sums(self, columns):
         """Integers (n_columns, n_moments, n + 1), in `units`."""
         n_columns, n = columns.shape
         prefix = np.zeros((n_columns, self.basis.size, n + 1), dtype=np.int64)
         for begin in range(0, n, BLOCK_ROWS):
             block = slice(begin, min(begin + BLOCK_ROWS, n))
-            b = (self.keys[block] - self.centres[self.cell[block]]) / self.radius
+            b = self._place(self.keys[block], self.cell[block])
             scaled = columns[:, block] / self.units[:, None]
             for r, term in enumerate(self.basis.of_keys(b)):
                 for sums, column in zip(prefix[:, r], scaled, strict=True):
@@ -201,7 +216,7 @@ class PrefixSums:
             while len(rows):
                 cell = np.take(self.cell, begin)
                 cut = np.minimum(end, np.take(self.bounds, cell + 1))
-                a = (q[rows] - np.take(self.centres, cell)) / self.radius
+                a = self._place(q[rows], cell)
                 self._add_moments(sums, rows, a, sign, begin, cut)
                 error[rows] += (cut - begin) * self.basis.bound(a)
                 more = np.flatnonzero(cut < end)
