@@ -5,6 +5,7 @@ from functools import cache, lru_cache
 import numpy as np
 
 from ._kernels import KERNELS
+from ._selection import order_statistics
 from ._weights import are_counts, sample_size
 
 RULES = ("silverman", "scott")
@@ -71,7 +72,10 @@ def rule_of_thumb(rule, keys, weights, kernel):
 def robust_scales(keys, weights):
     """The scale of each feature (n_features,), as rules of thumb use it; inf for a constant feature."""
     positive = weights > 0
-    return np.array([_robust_scale(column, weights[positive]) for column in keys[positive].T])
+    if not positive.all():
+        keys, weights = keys[positive], weights[positive]
+    weights = None if np.all(weights == 1) else weights
+    return np.array([_robust_scale(column, weights) for column in np.ascontiguousarray(keys.T)])
 
 
 def _robust_scale(column, weights):
@@ -80,35 +84,41 @@ def _robust_scale(column, weights):
     An interquartile range that is no more than rounding, as of a column with many ties, is left out. Where there is
     one, values many times as far from the quartiles, which are fill values, are left out of the standard deviation.
     """
-    exponent = np.frexp(np.abs(column).max())[1]
-    column = np.ldexp(column, -exponent)  # differences must not overflow
-    if np.ptp(column) <= ROUNDING * np.abs(column).max():
+    lowest, highest = column.min(), column.max()
+    exponent = np.clip(np.frexp(max(-lowest, highest))[1], -1000, 1000)
+    unit = 2.0**-exponent  # a product with it is exact, and differences do not overflow
+    column, lowest, highest = column * unit, lowest * unit, highest * unit
+    if highest - lowest <= ROUNDING * max(-lowest, highest):
         return np.inf
-    lower, upper = weighted_quantile(column, weights, (0.25, 0.75))
+    lower, upper = quantiles(column, weights, (0.25, 0.75))
     spread = upper - lower
     if spread <= ROUNDING * max(abs(lower), abs(upper)):
         return np.ldexp(_standard_deviation(column, weights), exponent)
-    near = (column >= lower - FAR * spread) & (column <= upper + FAR * spread)
-    if not near.all():
-        column, weights = column[near], weights[near]
+    first, last = lower - FAR * spread, upper + FAR * spread
+    if lowest < first or highest > last:
+        near = (column >= first) & (column <= last)
+        column, weights = column[near], None if weights is None else weights[near]
+        shift = np.frexp(np.abs(column).max())[1]  # squares must not underflow
+        column, spread, exponent = np.ldexp(column, -shift), np.ldexp(spread, -shift), exponent + shift
     return np.ldexp(min(_standard_deviation(column, weights), spread / 1.349), exponent)
 
 
 def _standard_deviation(column, weights):
-    exponent = np.frexp(np.abs(column).max())[1]
-    column = np.ldexp(column, -exponent)  # squares must neither overflow nor underflow
-    variance = np.average(np.square(column - np.average(column, weights=weights)), weights=weights)
-    return np.ldexp(np.sqrt(variance), exponent)
+    return np.sqrt(np.average(np.square(column - np.average(column, weights=weights)), weights=weights))
 
 
-def weighted_quantile(values, weights, probabilities):
-    """Quantiles by the averaged inverted distribution function: a weight k counts as k equal values.
+def quantiles(values, weights, probabilities):
+    """Quantiles by the averaged inverted distribution function: a weight k counts as k equal values; None is all ones.
 
     Definition 2 of Hyndman & Fan (1996), "Sample quantiles in statistical packages".
     """
-    order = np.argsort(values, kind="stable")
+    if weights is None:
+        target = np.multiply(probabilities, len(values))
+        below, above = np.ceil(target).astype(int) - 1, np.minimum(target.astype(int), len(values) - 1)
+        return order_statistics(values, np.stack([below, above]).ravel()).reshape(2, -1).sum(axis=0) / 2
+    order = np.argsort(values)
     values, mass = values[order], np.cumsum(weights[order])
-    target = np.asarray(probabilities) * mass[-1]
+    target = np.multiply(probabilities, mass[-1])
     slack = 0 if are_counts(weights) else 1e-12 * mass[-1]
     below = np.searchsorted(mass, target - slack)
     above = np.minimum(np.searchsorted(mass, target + slack, side="right"), len(values) - 1)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from sknw import Kernel
-from sknw._bandwidth import canonical_ratio, choose_bandwidth, rule_of_thumb, weighted_quantile
+from sknw._bandwidth import canonical_ratio, choose_bandwidth, quantiles, rule_of_thumb
 from sknw._kernels import KERNELS
 
 GAUSSIAN = KERNELS["gaussian"]
@@ -143,11 +143,12 @@ def test_quartiles_that_differ_by_rounding_leave_the_standard_deviation(rule):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_weighted_quantile_repeats(seed):
+def test_quantiles_repeat(seed):
     rng = np.random.default_rng(seed)
     values, counts = rng.normal(size=12), rng.integers(1, 5, size=12)
     expected = np.quantile(values.repeat(counts), [0.25, 0.5, 0.75], method="averaged_inverted_cdf")
-    np.testing.assert_array_equal(weighted_quantile(values, counts.astype(float), (0.25, 0.5, 0.75)), expected)
+    np.testing.assert_array_equal(quantiles(values, counts.astype(float), (0.25, 0.5, 0.75)), expected)
+    np.testing.assert_array_equal(quantiles(values.repeat(counts), None, (0.25, 0.5, 0.75)), expected)
 
 
 def test_given_bandwidths(keys):

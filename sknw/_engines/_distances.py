@@ -22,6 +22,9 @@ from ._exact import inverse_square, two_product, two_sum
 SAFE_NORM = 1e-13 / np.finfo(float).eps
 """|q|², in bandwidths from the centre, up to which `by_product` gives t to about 1e-13."""
 
+CENTRE_KEYS = 1000
+"""Keys, or up to twice as many, that the centre is the median of: it is but a centre."""
+
 FAR = 2.0**500
 """Powers of two of the bandwidth, along a feature, beyond which only the direction of a query matters."""
 
@@ -54,8 +57,10 @@ class Block(NamedTuple):
 
 
 def extent_of(keys):
-    """The least and the greatest of each feature of the keys (n, d), and half the median, (3, d)."""
-    return np.stack([keys.min(axis=0), keys.max(axis=0), np.median(keys / 2, axis=0)])
+    """The least and the greatest of each feature of the keys (n, d), and half the median of some of them, (3, d)."""
+    some = np.ascontiguousarray(keys[:: max(1, len(keys) // CENTRE_KEYS)].T)
+    middle = some.shape[1] // 2
+    return np.stack([keys.min(axis=0), keys.max(axis=0), np.partition(some, middle, axis=1)[:, middle] / 2])
 
 
 class Distances:
