@@ -81,7 +81,7 @@ class LeaveOneOutLoss:
         """The loss, and its derivatives (n_features,) by log bandwidths."""
         pooler = self.prepare(bandwidth)
         if pooler.pull is not None:
-            pooled, log_mass, gradient = pooler.pull(self._pulls_of, self.rows, self.n_jobs)
+            pooled, log_mass, gradient = pooler.pull(self._pulls_of, self.rows, self.n_jobs, self.tol)
             return self._share_of_loss(pooled, log_mass, slice(None))[0], gradient
         loss, gradient = 0.0, np.zeros(len(bandwidth))
         for part in self._parts(len(bandwidth)):

@@ -147,8 +147,8 @@ def test_keys_and_queries_too_far_for_cells():
     for bandwidth in (1.0, 1e-3):
         fast, exact = poolers(keys, values, np.ones(63), np.full(2, bandwidth))
         assert isinstance(fast, GridPooler)
-        np.testing.assert_allclose(fast.pool(queries, tol=1e-10)[0], exact.pool(queries)[0], rtol=1e-9)
-        np.testing.assert_allclose(fast.pool(tol=1e-10)[0], exact.pool()[0], rtol=1e-9)
+        np.testing.assert_allclose(fast.pool(queries, tol=1e-10)[0], exact.pool(queries)[0], rtol=1e-9, atol=1e-290)
+        np.testing.assert_allclose(fast.pool(tol=1e-10)[0], exact.pool()[0], rtol=1e-9, atol=1e-290)
 
 
 @pytest.mark.parametrize("bandwidth", [0.1, 0.25, 1.0])

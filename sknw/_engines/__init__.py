@@ -23,7 +23,7 @@ An engine works in three stages, and every engine keeps this contract:
     Leave-one-out for some rows, and slopes (m, n_features, n_values), the derivatives of `pooled` by log h_f: zero
     where h_f is inf, and where log_mass is -inf; right to about 1e-8 of the range of a value. For kernels with a
     `log_slope`.
-`pooler.pull(pulls_of, rows, n_jobs=None) -> pooled (m, n_values), log_mass (m,), (n_features,)`
+`pooler.pull(pulls_of, rows, n_jobs=None, tol=0.0) -> pooled (m, n_values), log_mass (m,), (n_features,)`
     Leave-one-out for some rows, and the sum over rows and values of slopes times `pulls_of(pooled, log_mass, part)`,
     which is asked for parts of the rows. None where it would save no time.
 `pooler.multiples(octaves, rows=slice(None), n_jobs=None) -> iterator`

@@ -22,6 +22,7 @@ from ._careful import LOWEST_EXPONENT, TINY_MASS, collect_nearby, raise_exponent
 from ._distances import SAFE_NORM, Distances, extent_of
 from ._multiples import pool_multiples
 from ._nearest import Nearest
+from ._products import collect_products, takes_products
 from ._pulled_slopes import does_pull, pull_slopes
 from ._slopes import dense_slopes
 
@@ -33,9 +34,6 @@ MIN_KEY_ROWS = 256
 
 MAX_KEY_BLOCKS = 1024
 """The largest number of blocks that the keys are cut into."""
-
-CLOSE = 1e-6
-"""t / (1 + |q|²)², under which the square root of t as a matrix product errs by more than 3e-13."""
 
 
 class DenseEngine:
@@ -113,13 +111,13 @@ class DensePooler:
         self.edge = kernel.support**2
 
     def pool(self, queries=None, rows=slice(None), n_jobs=None, tol=0.0):
-        """Pooled values (m, n_values) and log_mass (m,), as every engine gives them; exact whatever `tol` is."""
+        """Pooled values (m, n_values) and log_mass (m,), as every engine gives them, to `tol`."""
         rows = np.arange(len(self.engine.rows if queries is None else queries))[rows]
         pooled = np.empty((len(rows), self.engine.columns.shape[1] - 1))
         log_mass = np.empty(len(rows))
 
         def pool_rows(part):
-            sums, log_mass[part] = self.collect_sums(self.block(queries, rows[part]))
+            sums, log_mass[part] = self.collect_sums(self.block(queries, rows[part]), tol)
             pooled[part] = self.engine.mean(sums)
 
         run_blocks(pool_rows, len(rows), self._block_rows(len(rows)), n_jobs)
@@ -141,7 +139,7 @@ class DensePooler:
 
     def slopes(self, rows=slice(None), n_jobs=None, tol=0.0):
         """Pooled values, log_mass and slopes in leave-one-out, as every engine gives them."""
-        return dense_slopes(self, np.arange(len(self.engine.rows))[rows], n_jobs)
+        return dense_slopes(self, np.arange(len(self.engine.rows))[rows], n_jobs, tol)
 
     @property
     def pull(self):
@@ -180,12 +178,12 @@ class DensePooler:
         """
         return DensePooler(self.engine.among(columns), self.kernel, self.distances.among(raw, centre), has_nearest)
 
-    def collect_sums(self, block):
-        """Weighted sums of the columns (b, n_values + 1) for a block of queries, and log_mass (b,).
+    def collect_sums(self, block, tol=0.0):
+        """Weighted sums of the columns (b, n_values + 1) for a block of queries, and log_mass (b,), to `tol`.
 
         Where log_mass is -inf, sums are those of the nearest keys, or zero if this pooler may not have them.
         """
-        return self._collect(block, self._sums)
+        return self._collect(block, self._sums, tol)
 
     def collect_products(self, block, careful=False):
         """Weights (b, n_keys), kernel times key, up to a factor for each query, and log_mass (b,).
@@ -193,15 +191,18 @@ class DensePooler:
         `careful` ones come from differences even where products are safe.
         """
         if careful:
-            return self._collect_alike(block, self._products, by_product=False)
-        return self._collect(block, self._products)
+            return self._collect_alike(block, self._products, False, 0.0)
+        return self._collect(block, self._products, 0.0)
 
     # Collecting a stream of (rows, keys, weights) into one array, and the mass of its rows.
 
     def _sums(self, stream, n_rows):
         sums = np.zeros((n_rows, self.engine.columns.shape[1]))
         for rows, keys, weights in stream:
-            sums[rows] += weights @ self.engine.columns[keys]
+            if keys is None:
+                sums *= weights
+            else:
+                sums[rows] += weights @ self.engine.columns[keys]
         return sums, sums[:, -1].copy()
 
     def _products(self, stream, n_rows):
@@ -210,42 +211,46 @@ class DensePooler:
             products[rows, keys] = weights * self.engine.weights[keys]
         return products, products.sum(axis=1)
 
-    def _collect(self, block, reduce):
+    @np.errstate(all="ignore")
+    def _collect(self, block, reduce, tol):
         """What `reduce` makes of all weights of a block, and log_mass."""
-        safe = (block.norms <= SAFE_NORM) & (self.kernel.smooth or self.kernel.exponential)
+        safe = takes_products(self, block, tol)
         if safe.all() or not safe.any():
-            return self._collect_alike(block, reduce, safe[0])
+            return self._collect_alike(block, reduce, safe[0], tol)
         log_mass = np.empty(block.n_rows)
-        near, log_mass[safe] = self._collect_alike(block.take(safe), reduce, True)
-        far, log_mass[~safe] = self._collect_alike(block.take(~safe), reduce, False)
+        near, log_mass[safe] = self._collect_alike(block.take(safe), reduce, True, tol)
+        far, log_mass[~safe] = self._collect_alike(block.take(~safe), reduce, False, tol)
         result = np.empty((block.n_rows, near.shape[1]))
         result[safe], result[~safe] = near, far
         return result, log_mass
 
     @np.errstate(all="ignore")
-    def _collect_alike(self, block, reduce, by_product):
+    def _collect_alike(self, block, reduce, by_product, tol):
         """`_collect` for queries that all take products, or all take differences."""
         key_blocks, nearest = self._key_blocks(block.n_rows), None
-        if self.kernel.compact:
-            enough = (1 + block.norms) / SAFE_NORM if by_product and not self.kernel.jumps else np.finfo(float).tiny
-        else:
-            enough = TINY_MASS
         if by_product and not self.kernel.compact:
-            stream = self._unbounded_weights(block, key_blocks)
-        elif self._is_crowded(block, key_blocks[0]):
-            stream = self._crowded_weights(block, key_blocks, by_product)
+            result, log_mass = collect_products(self, block, key_blocks, reduce, tol)
         else:
-            nearest = Nearest.among(key_blocks, block.n_rows)
-            stream = self._sparse_weights(block, key_blocks, nearest, by_product)
-        result, mass = reduce(stream, block.n_rows)
-        log_mass = np.log(mass)
-        weak = np.flatnonzero(~(mass >= enough))
+            if self._is_crowded(block, key_blocks[0]):
+                stream = self._crowded_weights(block, key_blocks, by_product)
+            else:
+                nearest = Nearest.among(key_blocks, block.n_rows)
+                stream = self._sparse_weights(block, key_blocks, nearest, by_product)
+            result, mass = reduce(stream, block.n_rows)
+            log_mass = np.where(mass >= self._enough(block, by_product), np.log(mass), np.nan)
+        weak = np.flatnonzero(np.isnan(log_mass))
         if len(weak):
             few = block.take(weak)
             by_product = by_product and self.kernel.compact  # near enough for windows
             nearest = survey(self, few, key_blocks, by_product) if nearest is None else nearest.take(weak)
             result[weak], log_mass[weak] = collect_nearby(self, few, key_blocks, nearest, reduce)
         return result, log_mass + np.log(self.engine.largest_weight)
+
+    def _enough(self, block, by_product):
+        """The mass from which on rounding does no harm."""
+        if not self.kernel.compact:
+            return TINY_MASS
+        return (1 + block.norms) / SAFE_NORM if by_product and not self.kernel.jumps else np.finfo(float).tiny
 
     def distance_blocks(self, block, key_blocks, by_product, factor=1.0):
         """Stream (block of keys, factor * t), t in a buffer that is used again."""
@@ -275,6 +280,13 @@ class DensePooler:
             i, columns, kept = block.own_pairs(rows, keys)
             t[i[kept == 0], columns[kept == 0]] = np.inf
         return t
+
+    @staticmethod
+    def settle_own(block, keys, t, hidden=np.inf):
+        """Put own keys where they are, at 0, and those that keep no weight out of reach, which is `hidden`."""
+        if block.own is not None:
+            i, columns, kept = block.own_pairs(slice(None), keys)
+            t[i, columns] = np.where(kept > 0, 0.0, hidden)
 
     # The fast pass of compact kernels, and of all where few keys matter to a query.
 
@@ -323,41 +335,3 @@ class DensePooler:
             unsure = np.flatnonzero((inside != surely).any(axis=1))
             weights[unsure] = self.kernel(self.distances.differences(block.raw[rows][unsure], keys))
         return weights
-
-    # The fast pass of kernels without an edge.
-
-    def _unbounded_weights(self, block, key_blocks):
-        """Stream all weights, from products."""
-        if self.kernel.gaussian:
-            for keys, weights in self.gaussian_weights(block, key_blocks):
-                yield slice(None), keys, weights
-            return
-        weight = self.kernel.plain
-        for keys, t in self.distance_blocks(block, key_blocks, by_product=True):
-            if self.kernel.exponential:
-                self._mend(block, keys, t)
-            yield slice(None), keys, self.leave_out(block, slice(None), keys, weight(t))
-
-    def gaussian_weights(self, block, key_blocks):
-        """Stream (block of keys, weights) of a Gaussian from products, in a buffer that is used again."""
-        deep = self._is_deep(block)
-        for keys, exponents in self.distance_blocks(block, key_blocks, by_product=True, factor=-0.5):
-            if deep:
-                raise_exponents(exponents)
-            yield keys, self.leave_out(block, slice(None), keys, np.exp(exponents, out=exponents))
-
-    def _mend(self, block, keys, t):
-        """Take rows with a small t from differences: its square root would magnify the rounding of a product."""
-        close = np.flatnonzero(t.min(axis=1) < CLOSE * np.square(1 + block.norms))
-        if len(close):
-            t[close] = self.distances.differences(block.raw[close], keys)
-
-    def _is_deep(self, block):
-        """Whether, judged by norms and a sample of pairs, exp would often underflow: that costs more than a floor."""
-        farthest = np.sqrt(block.norms.max()) + np.sqrt(self.distances.largest_norm)
-        if -0.5 * farthest**2 >= LOWEST_EXPONENT:
-            return False
-        step = max(1, len(self.engine.weights) // 256)
-        sample = [slice(0, len(self.engine.weights), step)]
-        ((_, exponents),) = self.distance_blocks(block.take(slice(16)), sample, by_product=True, factor=-0.5)
-        return np.mean(exponents < LOWEST_EXPONENT) > 0.01

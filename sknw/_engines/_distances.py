@@ -51,9 +51,10 @@ class Block(NamedTuple):
 
     def own_pairs(self, rows, keys):
         """Among some rows of the block, those whose own key is in the slice `keys`; its column; what it keeps."""
-        own = self.own[rows]
-        here = np.flatnonzero((own >= keys.start) & (own < keys.stop))
-        return here, own[here] - keys.start, self.kept[rows][here]
+        own, step = self.own[rows], keys.step or 1
+        here = (own >= keys.start) & (own < keys.stop)
+        here = np.flatnonzero(here if step == 1 else here & ((own - keys.start) % step == 0))
+        return here, (own[here] - keys.start) // step, self.kept[rows][here]
 
 
 def extent_of(keys):

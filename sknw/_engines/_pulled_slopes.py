@@ -14,7 +14,8 @@ are known, which depend on pooled values. Rows that `_slope_sums` does not trust
 import numpy as np
 
 from .._threads import run_blocks
-from ._slope_sums import can_sum, growing_weights, is_trusted, n_expanded
+from ._products import is_weak
+from ._slope_sums import can_sum, growing_weights, is_trusted, make_relative, n_expanded
 from ._slopes import dense_slopes
 
 MANY_COLUMNS = 150
@@ -35,7 +36,7 @@ def does_pull(pooler):
     return can_sum(pooler.kernel) and n_expanded(pooler) > MANY_COLUMNS
 
 
-def pull_slopes(pooler, pulls_of, rows, n_jobs=None):
+def pull_slopes(pooler, pulls_of, rows, n_jobs=None, tol=0.0):
     """Pooled values (m, n_values) and log_mass (m,) in leave-one-out, and the sum of slopes times pulls (n_features,).
 
     `pulls_of(pooled, log_mass, part)` gives the pulls on the pooled values of some of the rows.
@@ -48,10 +49,13 @@ def pull_slopes(pooler, pulls_of, rows, n_jobs=None):
     @np.errstate(all="ignore")
     def pull_rows(part):
         block = pooler.block(None, rows[part])
-        ((_, plain, grown),) = growing_weights(pooler, block, [slice(0, n)])
+        relative = make_relative(pooler, block, tol) if is_weak(pooler, block, tol) else None
+        ((_, _, plain, grown),) = growing_weights(pooler, block, [slice(0, n)], relative)
         sums, growth = plain @ engine.columns, grown @ engine.weights
         pooled[part], log_mass[part] = engine.mean(sums), np.log(sums[:, -1]) + np.log(engine.largest_weight)
-        trusted[part] = is_trusted(pooler, block, growth if pooler.kernel.gaussian else -2 * growth, sums[:, -1])
+        log_mass[part] += 0.0 if relative is None else relative.shift
+        growth = growth if pooler.kernel.gaussian else -2 * growth
+        trusted[part] = is_trusted(pooler, block, growth, sums[:, -1], tol, relative)
         pulls = pulls_of(pooled[part], log_mass[part], part)
         size = np.where(trusted[part], np.abs(pulls).max(axis=1), 0)
         some = size > NO_PULL * size.max()
@@ -62,7 +66,7 @@ def pull_slopes(pooler, pulls_of, rows, n_jobs=None):
     run_blocks(pull_rows, len(rows), step, n_jobs)
     others = np.flatnonzero(~trusted)
     if len(others):
-        pooled[others], log_mass[others], slopes = dense_slopes(pooler, rows[others], n_jobs)
+        pooled[others], log_mass[others], slopes = dense_slopes(pooler, rows[others], n_jobs, tol)
         pulls = pulls_of(pooled[others], log_mass[others], others)
         gradients[0] += np.einsum("qv,qfv->f", pulls, slopes)
     return pooled, log_mass, gradients.sum(axis=0)

@@ -12,14 +12,16 @@ and pooled values by g eps (1 + |q|²) of themselves. The three terms of D_f / S
 keys that matter, so that is what their sum errs by, in units of eps. A slope is a covariance, and errs by that times
 the range of the values. Rows are trusted where max(g, 1) (1 + |q|²) is below a bound: about 1e-12 / eps if t comes
 from products, since pooled values have to be as good as elsewhere; 1e-11 / eps if t comes from differences, since only
-slopes suffer then. Near the edge of a support g grows beyond any bound, so windows with little mass are not trusted.
-Nor is a mass near underflow, or one so small that the least weights, times the largest x², would show.
+slopes suffer then; or what `_products` allows for `tol`. Of relative weights, whose own error is known, g (1 + |q|²) is
+to be as small. Near the edge of a support g grows beyond any bound, so windows with little mass are not trusted. Nor is
+a mass near underflow, or one so small that the least weights, times the largest x², would show.
 """
 
 import numpy as np
 
 from .._threads import run_blocks
 from ._careful import slack
+from ._products import RelativeWeights, gaussian_weights, has_tail, is_weak, largest_norm
 
 SIDE = 256
 """Queries, and keys, in a block of weights that serves both ways: small enough for products without packing."""
@@ -42,6 +44,9 @@ PRODUCT_BOUND = 1e-12 / np.finfo(float).eps
 DIFFERENCE_BOUND = 1e-11 / np.finfo(float).eps
 """The same where t comes from differences."""
 
+LARGEST_TOL = 1e-9
+"""`tol` for products, at most: slopes are to be right to 1e-8 of the range."""
+
 LEAST_MASS = 1e-280
 """Times 1 + x², mass to which n weights of exp(-700), the floor of exponents, are nothing."""
 
@@ -51,11 +56,12 @@ def can_sum(kernel):
     return not kernel.jumps
 
 
-def can_sum_all_pairs(pooler, rows):
-    """Whether `rows` are all keys, each in its place, and few enough to be summed for all at once."""
+def can_sum_all_pairs(pooler, rows, tol):
+    """Whether `rows` are all keys, each in its place, few enough to be summed for all at once, and have some mass."""
     n = len(pooler.engine.keys)
     good_size = n > 2 * SIDE and n * _n_sums(pooler) <= STRIPE_NUMBERS // 2
-    return good_size and len(rows) == n == len(pooler.engine.rows) and np.array_equal(rows, np.arange(n))
+    all_keys = good_size and len(rows) == n == len(pooler.engine.rows) and np.array_equal(rows, np.arange(n))
+    return all_keys and can_sum(pooler.kernel) and not is_weak(pooler, pooler.block(None, rows), tol)
 
 
 def n_expanded(pooler):
@@ -74,13 +80,16 @@ def block_rows(pooler, n_rows):
 
 
 @np.errstate(all="ignore")
-def sum_block(pooler, block):
-    """The sums (b, k) for a block of queries."""
+def sum_block(pooler, block, relative=None):
+    """The sums (b, k) for a block of queries; of `RelativeWeights` if they are given."""
     n, sums = len(pooler.engine.weights), np.zeros((block.n_rows, _n_sums(pooler)))
     step = max(1, SIDE * SIDE // block.n_rows)
     for panel in _slices(0, n, max(1, BLOCK_NUMBERS // n_expanded(pooler))):
         expanded = _expand(pooler, panel)
-        for keys, plain, grown in growing_weights(pooler, block, _slices(panel.start, panel.stop, step)):
+        key_blocks = _slices(panel.start, panel.stop, step)
+        for keys, decay, plain, grown in growing_weights(pooler, block, key_blocks, relative):
+            if decay is not None:
+                sums *= decay
             here = slice(keys.start - panel.start, keys.stop - panel.start)
             _add(sums, plain, grown, pooler.engine.columns[keys], expanded[here])
     return sums
@@ -98,7 +107,7 @@ def sum_all_pairs(pooler, n_jobs):
         for i in range(part.start, len(slices), len(stripes)):
             rows = slices[i]
             block = pooler.block(None, np.arange(rows.start, rows.stop))
-            for keys, plain, grown in growing_weights(pooler, block, slices[i:]):
+            for keys, _, plain, grown in growing_weights(pooler, block, slices[i:]):
                 _add(sums[rows], plain, grown, columns[keys], expanded[keys])
                 if keys != rows:
                     _add(sums[keys], plain.T, grown.T, columns[rows], expanded[rows])
@@ -110,7 +119,7 @@ def sum_all_pairs(pooler, n_jobs):
 
 
 @np.errstate(all="ignore")
-def to_moments(pooler, block, sums):
+def to_moments(pooler, block, sums, tol, relative=None):
     """Moments (b, (d + 1) n_columns) of a block, D_f for each feature and then S; and which rows to trust (b,)."""
     n_columns, kernel, d = pooler.engine.columns.shape[1], pooler.kernel, block.centred.shape[1]
     sums = np.ascontiguousarray(sums.T)  # numpy is slow along a last axis that is short
@@ -124,14 +133,24 @@ def to_moments(pooler, block, sums):
     changes *= q
     changes += grown[1 + d :]
     moments[d] = grown[0] if kernel.gaussian else sums[-n_columns:]
-    return moments.reshape(-1, block.n_rows).T, is_trusted(pooler, block, grown[0, -1], moments[d, -1])
+    return moments.reshape(-1, block.n_rows).T, is_trusted(pooler, block, grown[0, -1], moments[d, -1], tol, relative)
 
 
-def is_trusted(pooler, block, growth, mass):
+def is_trusted(pooler, block, growth, mass, tol, relative=None):
     """Which rows of a block (b,) have sums to trust, by those of G (b,) and of K (b,) times the weights of keys."""
     bound = PRODUCT_BOUND if pooler.kernel.smooth else DIFFERENCE_BOUND
-    trusted = np.maximum(growth / mass, 1) * (1 + block.norms) <= bound
-    return trusted & (mass >= LEAST_MASS * (1 + pooler.distances.largest_norm))
+    if has_tail(pooler.kernel):
+        bound = max(bound, largest_norm(pooler, min(tol, LARGEST_TOL)))
+    growth = growth / mass
+    trusted = mass >= LEAST_MASS * (1 + pooler.distances.largest_norm)
+    if relative is None:
+        return trusted & (np.maximum(growth, 1) * (1 + block.norms) <= bound)
+    return trusted & (growth * (1 + block.norms) <= bound) & relative.are_precise()
+
+
+def make_relative(pooler, block, tol):
+    """Relative weights for a block, precise enough for slopes too."""
+    return RelativeWeights(pooler, block, min(tol, LARGEST_TOL))
 
 
 def _slices(start, stop, step):
@@ -156,23 +175,34 @@ def _add(sums, plain, grown, columns, expanded):
         sums[:, n_expanded:] += plain @ columns
 
 
-def growing_weights(pooler, block, key_blocks):
-    """Stream (block of keys, K, G), own keys reduced to what they keep; G is without its factor of -2."""
+def growing_weights(pooler, block, key_blocks, relative=None):
+    """Stream (block of keys, decay, K, G), own keys reduced to what they keep; G is without its factor of -2.
+
+    `relative` are RelativeWeights that take the place of K; decay is theirs, else None.
+    """
     kernel = pooler.kernel
-    if kernel.gaussian:
-        for keys, weights in pooler.gaussian_weights(block, key_blocks):
-            yield keys, weights, weights
-        return
-    for keys, t in pooler.distance_blocks(block, key_blocks, by_product=kernel.smooth):
-        if kernel.compact:
-            _settle_edge(pooler, block, keys, t)
-        grown = kernel.log_slope(t)
-        plain = pooler.leave_out(block, slice(None), keys, kernel.plain(t))
-        grown = grown * plain
-        known = np.isfinite(grown)
-        if not known.all():  # at t = 0, where u is 0, and at the edge, where K is
-            grown[~known] = 0
-        yield keys, plain, grown
+    if relative is not None:
+        for keys, decay, weights, slope in relative.blocks(key_blocks, slopes=True):
+            yield keys, decay, weights, weights if kernel.gaussian else _grow(slope, weights)
+    elif kernel.gaussian:
+        for keys, weights in gaussian_weights(pooler, block, key_blocks):
+            yield keys, None, weights, weights
+    else:
+        for keys, t in pooler.distance_blocks(block, key_blocks, by_product=kernel.smooth):
+            if kernel.compact:
+                _settle_edge(pooler, block, keys, t)
+            slope = kernel.log_slope(t)
+            plain = pooler.leave_out(block, slice(None), keys, kernel.plain(t))
+            yield keys, None, plain, _grow(slope, plain)
+
+
+def _grow(slope, weights):
+    """d K / dt; zero at t = 0, where u is 0, and at the edge of a support, where K is."""
+    grown = slope * weights
+    known = np.isfinite(grown)
+    if not known.all():
+        grown[~known] = 0
+    return grown
 
 
 def _settle_edge(pooler, block, keys, t):

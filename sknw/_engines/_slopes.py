@@ -12,7 +12,9 @@ fast pass knows the moments of nearly all queries; the others get them from the 
 import numpy as np
 
 from .._threads import run_blocks
-from ._slope_sums import block_rows, can_sum, can_sum_all_pairs, sum_all_pairs, sum_block, to_moments
+from ._careful import TINY_MASS
+from ._products import has_tail, is_weak
+from ._slope_sums import block_rows, can_sum, can_sum_all_pairs, make_relative, sum_all_pairs, sum_block, to_moments
 
 SLOPE_ERROR = 1e-8
 """What slopes may err by, as a fraction of the range of the values: far less than a search can tell."""
@@ -24,15 +26,14 @@ LEAST_ATTENTION = 1e-280
 """Far above exp(-700), the floor of exponents. What is less matters to no slope: the real weight falls as u² grows."""
 
 
-def dense_slopes(pooler, rows, n_jobs=None):
+def dense_slopes(pooler, rows, n_jobs=None, tol=0.0):
     """Pooled values (m, n_values), log_mass (m,) and slopes (m, n_features, n_values) of a dense pooler."""
     results = empty_slopes(pooler.engine, len(rows))
-    sums = None
-    if can_sum(pooler.kernel) and can_sum_all_pairs(pooler, rows):
-        sums = sum_all_pairs(pooler, n_jobs)
+    sums = sum_all_pairs(pooler, n_jobs) if can_sum_all_pairs(pooler, rows, tol) else None
 
     def slope_rows(part):
-        moments, log_mass = collect_slopes(pooler, pooler.block(None, rows[part]), None if sums is None else sums[part])
+        block = pooler.block(None, rows[part])
+        moments, log_mass = collect_slopes(pooler, block, tol, None if sums is None else sums[part])
         put_slopes(pooler, results, part, moments, log_mass)
 
     run_blocks(slope_rows, len(rows), block_rows(pooler, len(rows)), n_jobs)
@@ -64,7 +65,7 @@ def put_slopes(pooler, results, rows, moments, log_mass):
 
 
 @np.errstate(all="ignore")
-def collect_slopes(pooler, block, sums=None):
+def collect_slopes(pooler, block, tol=0.0, sums=None):
     """Moments (b, (d + 1) n_columns) of a block of queries, D of every feature and then S, and log_mass (b,).
 
     Where log_mass is -inf, D is zero and S as in `DensePooler.collect_sums`. `sums` are those of the fast pass, if they
@@ -72,7 +73,24 @@ def collect_slopes(pooler, block, sums=None):
     """
     if not can_sum(pooler.kernel):
         return careful_moments(pooler, block)
-    moments, trusted = to_moments(pooler, block, sum_block(pooler, block) if sums is None else sums)
+    if sums is None and is_weak(pooler, block, tol):
+        moments, log_mass, trusted = _relative_moments(pooler, block, tol)
+    else:
+        moments, log_mass, trusted = _plain_moments(
+            pooler, block, sum_block(pooler, block) if sums is None else sums, tol
+        )
+        weak = np.flatnonzero(~(moments[:, -1] >= TINY_MASS))
+        if len(weak) and has_tail(pooler.kernel) and tol > 0:
+            moments[weak], log_mass[weak], trusted[weak] = _relative_moments(pooler, block.take(weak), tol)
+    others = np.flatnonzero(~trusted)
+    if len(others):
+        moments[others], log_mass[others] = careful_moments(pooler, block.take(others))
+    return moments, log_mass
+
+
+def _plain_moments(pooler, block, sums, tol):
+    """Moments and log_mass from the sums of a block, and which rows are to be trusted (b,)."""
+    moments, trusted = to_moments(pooler, block, sums, tol)
     log_mass = np.log(moments[:, -1]) + np.log(pooler.engine.largest_weight)
     if pooler.kernel.compact:
         empty = np.flatnonzero(np.isneginf(log_mass))
@@ -80,10 +98,15 @@ def collect_slopes(pooler, block, sums=None):
             n_columns = pooler.engine.columns.shape[1]
             moments[empty, -n_columns:], log_mass[empty] = pooler.collect_sums(block.take(empty))
         trusted |= np.isneginf(log_mass)
-    others = np.flatnonzero(~trusted)
-    if len(others):
-        moments[others], log_mass[others] = careful_moments(pooler, block.take(others))
-    return moments, log_mass
+    return moments, log_mass, trusted
+
+
+def _relative_moments(pooler, block, tol):
+    """The same from relative weights."""
+    relative = make_relative(pooler, block, tol)
+    moments, trusted = to_moments(pooler, block, sum_block(pooler, block, relative), tol, relative)
+    log_mass = np.log(moments[:, -1]) + relative.shift + np.log(pooler.engine.largest_weight)
+    return moments, log_mass, trusted
 
 
 def careful_moments(pooler, block):
