@@ -27,6 +27,7 @@ from ._engines import ENGINES, check_algorithm, make_engines, prepare
 from ._inputs import check_queries, in_dense_blocks
 from ._kernels import KERNELS, Kernel, name_hint
 from ._loo import make_losses
+from ._one_hot import OneHot
 from ._progress import CallbackSupportMixin, Task
 from ._search import N_DRAWS, Search
 from ._threads import single_threaded_blas
@@ -146,9 +147,8 @@ class NadarayaWatson(CallbackSupportMixin, BaseEstimator):
 
     def _keep(self, keys, values, weights, kernel, engines):
         """A function: the bandwidth (n_features,) -> the attributes of an estimator that is fitted with it."""
-        counted = values if weights.all() else values[weights > 0]
-        data = {"keys_": keys, "values_": values, "_weights": weights, "_kernel": kernel}
-        data["_range"] = counted.min(axis=0), counted.max(axis=0)
+        data = {"keys_": keys, "_values": values, "_weights": weights, "_kernel": kernel}
+        data["_range"] = _range_of(values, weights > 0)
 
         def fitted_with(bandwidth):
             name, pooler = prepare(self.algorithm, engines, kernel, bandwidth, self.tol)
@@ -199,7 +199,7 @@ class NadarayaWatson(CallbackSupportMixin, BaseEstimator):
     def __setstate__(self, state):
         super().__setstate__(state)
         if "keys_" in state:
-            engines = make_engines(self.keys_, self.values_, self._weights, kept_fraction(self._weights))
+            engines = make_engines(self.keys_, self._values, self._weights, kept_fraction(self._weights))
             _, self._pooler = prepare(self.algorithm_, engines, self._kernel, self.bandwidth_, self.tol)
 
     @property
@@ -209,6 +209,12 @@ class NadarayaWatson(CallbackSupportMixin, BaseEstimator):
         fitted = object.__new__(type(self))
         vars(fitted).update(vars(self))  # what a later fit of the estimator does not change
         return AttentionView(partial(fitted._attend, fitted.keys_), len(fitted.keys_))
+
+    @property
+    def values_(self):
+        """The training targets, (n, n_outputs), for a classifier one-hot."""
+        check_is_fitted(self, "keys_")
+        return self._values[:]
 
     @property
     def feature_importances_(self):
@@ -321,6 +327,14 @@ class NadarayaWatson(CallbackSupportMixin, BaseEstimator):
                 'increase bandwidth, take a kernel of unbounded support, or set empty="nearest"'
             )
         result[empty] = np.nan if self.empty == "nan" else means(empty)
+
+
+def _range_of(values, rows):
+    """The least and the greatest of the values (n, n_values) in some rows, (n_values,) each."""
+    if isinstance(values, OneHot):
+        return values.range_of(rows)
+    counted = values if rows.all() else values[rows]
+    return counted.min(axis=0), counted.max(axis=0)
 
 
 def _check_weights(sample_weight, n):

@@ -23,7 +23,7 @@ class Sample(NamedTuple):
     Parameters
     ----------
     keys : (n, n_features) float ndarray
-    values : (n, n_values) float ndarray
+    values : (n, n_values) float ndarray or OneHot
     weights : (n,) float ndarray
         Counts or importances, as sample weights are: of the latter all of a row is left out.
     rows : (n_training,) int ndarray
@@ -61,7 +61,7 @@ def make_sample(keys, targets, values, weights):
     rows = np.full(len(keys), -1)
     rows[order] = np.cumsum(new) - 1
     first, sums = order[new], np.bincount(rows[order], weights[order])
-    return Sample(keys[first], values[first], sums / sums.sum() if copies else sums, rows)
+    return Sample(keys[first], values.take(first, axis=0), sums / sums.sum() if copies else sums, rows)
 
 
 def _has_ties(column):

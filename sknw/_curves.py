@@ -7,6 +7,7 @@ from sklearn.base import is_classifier
 from sklearn.utils import check_array, check_consistent_length, column_or_1d
 
 from ._drawing import add_legend, import_pyplot, line_colours, make_axes, plot_line
+from ._inputs import to_dense
 from ._pipelines import feature_names, find_scalers, inverse_transform, split_steps, transform, unnamed_columns
 
 MOST_CLASSES = 10
@@ -267,9 +268,9 @@ def _points_and_values(transformers, last, X, y):
     scalers = find_scalers(transformers)
     if X is None:
         return inverse_transform(scalers, last.keys_), last.values_
-    points = last._check_queries(transform(transformers, X))
+    points = to_dense(last._check_queries(transform(transformers, X)))
     if scalers:
-        points = check_array(X, dtype=np.float64)
+        points = to_dense(check_array(X, accept_sparse=True, dtype=np.float64))
     check_consistent_length(points, y)
     if not is_classifier(last):
         return points, _as_columns(y, (len(points), last.values_.shape[1]), "y")

@@ -119,7 +119,7 @@ class AttentionDisplay:
         keys = last.keys_
         sides = [keys if queries is None else queries, keys]
         if order == "given":
-            orders, sorted_by = [np.arange(len(points)) for points in sides], None
+            orders, sorted_by = [np.arange(points.shape[0]) for points in sides], None
         else:
             direction = _leading_direction(keys, last.bandwidth_)
             orders = [np.argsort(points @ direction, kind="stable") for points in sides]

@@ -6,6 +6,7 @@ from sklearn.utils.multiclass import check_classification_targets
 
 from ._base import NadarayaWatson
 from ._inputs import check_training
+from ._one_hot import OneHot
 
 
 class NadarayaWatsonRegressor(RegressorMixin, NadarayaWatson):
@@ -277,7 +278,7 @@ class NadarayaWatsonClassifier(ClassifierMixin, NadarayaWatson):
 
     def _encode_y(self, y):
         self.classes_, positions = np.unique(y, return_inverse=True)
-        return np.eye(len(self.classes_))[positions]
+        return OneHot(positions.reshape(-1), len(self.classes_))
 
     def predict_proba(self, X):
         """The probability of each class at each query.

@@ -8,6 +8,7 @@ by the mean of the others: to drop such rows would make ever smaller bandwidths 
 
 import numpy as np
 
+from ._one_hot import OneHot
 from ._weights import means_of_others
 
 SEARCH_PAIRS, FINAL_PAIRS = 10**7, 10**8
@@ -45,10 +46,9 @@ class LeaveOneOutLoss:
     def __init__(self, prepare, sample, rows, mean_where_empty, tol, n_jobs):
         self.prepare, self.sample, self.rows, self.mean_where_empty = prepare, sample, rows, mean_where_empty
         self.values, self.tol, self.n_jobs = sample.values, tol, n_jobs
-        self.others = means_of_others(sample.values, sample.weights) if mean_where_empty else None
+        self.others = means_of_others(sample.values[:], sample.weights) if mean_where_empty else None
         self.shares, self.known = _shares(sample.weights[rows]), {}
-        largest = np.abs(sample.values).max(where=sample.weights[:, None] > 0, initial=0)
-        self.exponent = int(np.clip(np.frexp(largest)[1], -1000, 1000))
+        self.exponent = _exponent(sample)
         self.unit = 2.0**-self.exponent
 
     @property
@@ -125,6 +125,14 @@ class LeaveOneOutLoss:
             empty = np.isneginf(log_mass)
             pooled[empty] = self.others[rows[empty]]
         return pooled * self.unit - self.values[rows] * self.unit
+
+
+def _exponent(sample):
+    """The exponent of the power of two above the largest value that counts."""
+    if isinstance(sample.values, OneHot):
+        return 1
+    largest = np.abs(sample.values).max(where=sample.weights[:, None] > 0, initial=0)
+    return int(np.clip(np.frexp(largest)[1], -1000, 1000))
 
 
 def _shares(weights):

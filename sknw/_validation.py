@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ._one_hot import OneHot
 from ._weights import sample_size
 
 SIGNIFICANT = 2
@@ -59,7 +60,8 @@ class CrossValidation:
 
     def __init__(self, loss, final_loss, random_state, n_draws):
         self.rows, self.final_loss, self.n_draws, self.positions = loss.rows, final_loss, n_draws, []
-        order = np.lexsort([*loss.values[loss.rows].T, *loss.sample.keys[loss.rows].T])
+        values = loss.values.labels if isinstance(loss.values, OneHot) else loss.values
+        order = np.lexsort([*values[loss.rows].reshape(len(loss.rows), -1).T, *loss.sample.keys[loss.rows].T])
         for _ in range(n_draws):
             one, other = map(np.sort, np.array_split(random_state.permutation(order), 2))
             self.positions += [(one, other), (other, one)]

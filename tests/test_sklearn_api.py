@@ -57,7 +57,7 @@ def expected_failed_checks(estimator):
     if KERNELS[estimator.kernel].compact and (
         estimator.empty == "raise" or (estimator.empty == "nan" and not regressor)
     ):
-        checks = ["check_sample_weight_equivalence_on_dense_data"]
+        checks = [f"check_sample_weight_equivalence_on_{kind}_data" for kind in ("dense", "sparse")]
         if not regressor:
             checks += ["check_classifiers_one_label", "check_classifiers_one_label_sample_weights"]
         return dict.fromkeys(checks, "predicts at queries without a neighbour, which this policy refuses")

@@ -21,7 +21,7 @@ class AveragePooler:
     @cached_property
     def total(self):
         """Sums of the columns over all keys, (1, n_columns)."""
-        return np.ascontiguousarray(self.engine.columns.T).sum(axis=1)[None]
+        return np.ascontiguousarray(np.asarray(self.engine.columns).T).sum(axis=1)[None]
 
     @cached_property
     def others(self):
@@ -29,7 +29,7 @@ class AveragePooler:
 
         From the sums before and after a row, since taking a large weight away from a total would cancel.
         """
-        columns, active = self.engine.columns, self.engine.active
+        columns, active = np.asarray(self.engine.columns), self.engine.active
         nothing = np.zeros((1, columns.shape[1]))
         before = np.cumsum(np.vstack([nothing, columns[:-1]]), axis=0)
         after = np.cumsum(np.vstack([nothing, columns[:0:-1]]), axis=0)[::-1]

@@ -34,6 +34,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.spatial.distance import cdist
 
+from .._one_hot import OneHotColumns
 from .._threads import run_blocks
 from ._average import is_flat
 from ._leaves import SLACK, Leaves, kd_order
@@ -159,8 +160,8 @@ class BlocksPooler:
         order, size = kd_order(distances.raw / distances.mantissa, LEAF_KEYS)
         self.place = np.empty(len(order) + 1, dtype=np.intp)
         self.place[order], self.place[-1] = np.arange(len(order)), -1
-        raw, columns = distances.raw[order], columns[order]
-        self.leaves = Leaves(raw, columns[:, -1], size, distances.mantissa)
+        raw, columns = distances.raw[order], columns.take(order, axis=0)
+        self.leaves = Leaves(raw, dense.engine.weights[order], size, distances.mantissa)
         self.raw, self.columns = _cut(raw, size), _cut(columns, size)
 
     @cached_property
@@ -253,7 +254,8 @@ class BlocksPooler:
 
     def _fits(self, kept):
         """Whether a copy of the keys of the leaves `kept` is not too large."""
-        numbers = 2 * self.raw.shape[2] + 2 + self.columns.shape[2]
+        n_columns = 2 if isinstance(self.columns, OneHotColumns) else self.columns.shape[2]
+        numbers = 2 * self.raw.shape[2] + 2 + n_columns
         return self.leaves.counts[kept].sum() * numbers <= GATHERED_NUMBERS
 
     def _nearest_sums(self, block, wanted):
@@ -276,7 +278,7 @@ class BlocksPooler:
 
     def _gather(self, leaves, kept):
         """The rows of the leaves `kept` out of all leaves (n_leaves, size, k)."""
-        return leaves[kept].reshape(-1, leaves.shape[2])[: self.leaves.counts[kept].sum()]
+        return leaves[kept].reshape((-1, leaves.shape[2]))[: self.leaves.counts[kept].sum()]
 
     def _own_among(self, kept, place):
         """Positions in kd order as positions among the keys of the leaves `kept`, -1 where absent."""
@@ -323,7 +325,10 @@ def expected_share(kernel, keys, bandwidth, tol, n_queries=16, n_sample=512):
 
 def _cut(rows, size):
     """Rows (n, k) as leaves (n_leaves, size, k), the last filled up with zeros."""
-    leaves = np.zeros((-(-len(rows) // size), size, rows.shape[1]))
+    shape = -(-len(rows) // size), size, rows.shape[1]
+    if isinstance(rows, OneHotColumns):
+        return rows.padded(shape[0] * size).reshape(shape)
+    leaves = np.zeros(shape)
     leaves.reshape(-1, rows.shape[1])[: len(rows)] = rows
     return leaves
 

@@ -16,6 +16,7 @@ from functools import cached_property, partial
 
 import numpy as np
 
+from .._one_hot import OneHot, OneHotColumns
 from .._threads import run_blocks
 from ._average import AveragePooler, is_flat
 from ._careful import LOWEST_EXPONENT, TINY_MASS, collect_nearby, raise_exponents, slack, survey
@@ -36,6 +37,10 @@ MAX_KEY_BLOCKS = 1024
 """The largest number of blocks that the keys are cut into."""
 
 
+FEW_CLASSES = 16
+"""Classes up to which products with an array of columns are as fast as with labels."""
+
+
 class DenseEngine:
     """Keys of positive weight, and their values moved to [0, 2]: sums neither cancel nor overflow."""
 
@@ -48,14 +53,11 @@ class DenseEngine:
         self.rows, self.kept = keys, kept
         self.active = np.flatnonzero(weights)
         if len(self.active) < len(keys):
-            keys, values, weights = keys[self.active], values[self.active], weights[self.active]
-        self.keys = keys
-        self.exponents = np.frexp(np.abs(values).max(axis=0))[1]
-        scaled = np.ldexp(values, -self.exponents)
-        self.lowest = scaled.min(axis=0)
-        self.largest_weight = weights.max()
+            keys, weights = keys[self.active], weights[self.active]
+            values = values.take(self.active, axis=0)
+        self.keys, self.largest_weight = keys, weights.max()
         self.weights = weights / self.largest_weight
-        self.columns = np.column_stack([(scaled - self.lowest) * self.weights[:, None], self.weights])
+        self.exponents, self.lowest, self.columns = _make_columns(values, self.weights)
 
     @cached_property
     def extent(self):
@@ -72,8 +74,10 @@ class DenseEngine:
     @cached_property
     def gone(self):
         """What goes with each row in leave-one-out, (n_rows, n_columns)."""
-        gone = np.take(self.columns, self.own, axis=0)
-        gone *= np.where(self.own >= 0, 1 - self.kept, 0.0)[:, None]
+        gone, share = self.columns.take(self.own, axis=0), np.where(self.own >= 0, 1 - self.kept, 0.0)
+        if isinstance(gone, OneHotColumns):
+            return gone.scaled(share)
+        gone *= share[:, None]
         return gone
 
     def prepare(self, kernel, bandwidth):
@@ -88,12 +92,23 @@ class DenseEngine:
     def among(self, columns):
         """The same engine with other keys, given by their rows of `columns` alone: enough to collect weights."""
         few = copy(self)
-        few.columns, few.weights = columns, columns[:, -1]
+        few.columns, few.weights = columns, columns.T[-1]
         return few
 
     def mean(self, sums):
         """Means of the values (b, n_values) from sums of `columns` (b, n_values + 1)."""
         return np.ldexp(sums[:, :-1] / sums[:, -1:] + self.lowest, self.exponents)
+
+
+def _make_columns(values, weights):
+    """Exponents (n_values,), lowest values (n_values,) and columns of values as `DenseEngine` has them."""
+    if isinstance(values, OneHot):
+        columns = OneHotColumns(values.labels, weights, values.shape[1])
+        return 0, 0.0, columns if values.shape[1] > FEW_CLASSES else np.asarray(columns)
+    exponents = np.frexp(np.abs(values).max(axis=0))[1]
+    scaled = np.ldexp(values, -exponents)
+    lowest = scaled.min(axis=0)
+    return exponents, lowest, np.column_stack([(scaled - lowest) * weights[:, None], weights])
 
 
 def _width(keys):

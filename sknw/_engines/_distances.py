@@ -25,8 +25,9 @@ SAFE_NORM = 1e-13 / np.finfo(float).eps
 CENTRE_KEYS = 1000
 """Keys, or up to twice as many, that the centre is the median of: it is but a centre."""
 
-FAR = 2.0**500
-"""Powers of two of the bandwidth, along a feature, beyond which only the direction of a query matters."""
+FAR = 2.0**502
+"""Powers of two of the bandwidth, along a feature, beyond which only the direction of a query matters: more than there
+are between two keys."""
 
 
 class Block(NamedTuple):

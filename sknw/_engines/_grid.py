@@ -40,6 +40,9 @@ CELL_PAIRS = 50_000
 MOMENT_VALUES = 3 * 2**23
 """Numbers that moments may take: 192 MiB."""
 
+FEW_COLUMNS = 16
+"""Columns from which on moments may take no more numbers than the columns of the keys."""
+
 SORTED_ROWS = 2**20
 """Queries sorted together."""
 
@@ -72,7 +75,8 @@ class GridEngine:
         if np.isfinite(bandwidth).all():
             grid = Grid(self._cells_for(bandwidth), kernel, bandwidth)
             n_cells, n_keys = len(grid.cells.occupied), len(self.dense.keys)
-            if n_cells and n_cells * CELL_PAIRS <= n_keys**2 and n_cells * grid.cell_values <= MOMENT_VALUES:
+            largest = MOMENT_VALUES if grid.n_columns <= FEW_COLUMNS else min(MOMENT_VALUES, n_keys * grid.n_columns)
+            if n_cells and n_cells * CELL_PAIRS <= n_keys**2 and n_cells * grid.cell_values <= largest:
                 grid.prepare()
                 return GridPooler(self, kernel, bandwidth, grid)
         return self.blocks.prepare(kernel, bandwidth)
@@ -151,7 +155,7 @@ class GridPooler:
 
     def _leave_out(self, rows, sums, error):
         """Take what goes with each row off its sums: own weights are K(0) = 1, and add nothing to those with u²."""
-        gone = np.take(self.engine.dense.gone, rows, axis=0)
+        gone = np.asarray(self.engine.dense.gone[rows])
         sums[:, 0] -= gone
         error += np.finfo(float).eps * gone[:, -1]
 

@@ -62,6 +62,6 @@ class NearestTree:
             kept = np.where(keys == block.own[:, None], block.kept[:, None], 1.0)
             t[kept == 0] = np.inf
         edge = t.min(axis=1) * (1 + EDGE)
-        sums = np.einsum("bk,bkc->bc", (t <= edge[:, None]) * kept, self.columns[keys])
+        sums = np.einsum("bk,bkc->bc", (t <= edge[:, None]) * kept, np.asarray(self.columns[keys]))
         rounding = 16 * np.finfo(float).eps * (self.largest + np.sqrt(block.norms))
         return sums, (n_found == self.tree.n) | (distance[:, -1] - rounding > np.sqrt(edge))

@@ -63,15 +63,15 @@ def bounds_of(cell):
     return np.flatnonzero(np.concatenate([[len(cell) > 0], cell[1:] != cell[:-1], [True]]))
 
 
-def moments_of(points, bounds, n_terms):
-    """Moments (n_cells, n_terms, n_columns) of the points bounds[c] ... bounds[c + 1] of each cell."""
-    n, columns = len(points.position), points.columns
-    moments = np.zeros((len(bounds) - 1, n_terms, len(columns)))
-    for begin in range(0, n, BLOCK_ROWS):
-        end = min(begin + BLOCK_ROWS, n)
+def moments_of(points, bounds, n_terms, cells=slice(None)):
+    """Moments (n_cells, n_terms, n_columns) of the points bounds[c] ... bounds[c + 1] of some cells."""
+    starts, stops, columns = bounds[:-1][cells], bounds[1:][cells], points.columns
+    moments = np.zeros((len(starts), n_terms, len(columns)))
+    for begin in range(0, len(points.position), BLOCK_ROWS):
+        end = min(begin + BLOCK_ROWS, len(points.position))
         basis = polynomials(points.position[begin:end], n_terms)
-        for c in range(np.searchsorted(bounds, begin, side="right") - 1, np.searchsorted(bounds, end)):
-            first, last = max(bounds[c], begin), min(bounds[c + 1], end)
+        for c in range(np.searchsorted(stops, begin, side="right"), np.searchsorted(starts, end)):
+            first, last = max(starts[c], begin), min(stops[c], end)
             moments[c] += basis[:, first - begin : last - begin] @ columns[:, first:last].T
     return moments
 
@@ -88,9 +88,8 @@ def condense(windows, n_terms):
     if not full.any():
         return points
     is_full = np.repeat(full, sizes)
-    sources = points.take(is_full)
     nodes, to_coefficients = interpolation(n_terms)
-    moments = moments_of(sources, bounds_of(sources.cell), n_terms)
+    moments = moments_of(points, bounds, n_terms, np.flatnonzero(full))
     weights = np.einsum("kj,ckv->vcj", to_coefficients, moments).reshape(len(points.columns), -1)
     few = np.where(full, n_terms, sizes)
     is_node = np.repeat(full, few)

@@ -114,7 +114,7 @@ def careful_moments(pooler, block):
 
     D are the covariances of g u² with the values, and with the mass zero, which does not cancel.
     """
-    columns = pooler.engine.columns
+    columns = np.asarray(pooler.engine.columns)
     values, (d, n_columns) = columns[:, :-1] / columns[:, -1:], (block.raw.shape[1], columns.shape[1])
     moments, log_mass = np.zeros((block.n_rows, d + 1, n_columns)), np.empty(block.n_rows)
     step = max(1, CAREFUL_PAIRS // len(values))

@@ -55,7 +55,7 @@ class SortedEngine:
         dense, order = self.dense, self.windows.sorted_rows
         if len(order) < len(dense.rows):
             order = argsort(dense.rows[:, 0])
-        gone = np.ascontiguousarray(np.take(dense.gone, order, axis=0).T)
+        gone = dense.gone.T.take(order, axis=1)
         return _rank(order), np.take(dense.rows[:, 0], order), gone
 
     @cached_property
@@ -164,7 +164,7 @@ class SortedPooler:
             return
         dense = self.engine.dense
         x = (dense.rows if queries is None else queries)[rows, 0]
-        gone = dense.gone[rows] if queries is None else None
+        gone = np.asarray(dense.gone[rows]) if queries is None else None
         for start in range(0, len(x), SORTED_ROWS):
             chunk = slice(start, start + SORTED_ROWS)
             q = self._scaled(x[chunk])

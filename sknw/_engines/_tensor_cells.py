@@ -120,7 +120,7 @@ class Cells:
     @cached_property
     def mass(self):
         """The mass of each cell, and 0, (n_cells + 1,)."""
-        return np.append(np.add.reduceat(np.take(self.columns[:, -1], self._order), self._bounds[:-1]), 0.0)
+        return np.append(np.add.reduceat(np.take(self.columns.T[-1], self._order), self._bounds[:-1]), 0.0)
 
     def moments(self, n_terms):
         """Moments (n_cells + 1, n_x, n_columns * n_y) for (n_x, n_y) terms, kept until others are asked for.
@@ -135,7 +135,7 @@ class Cells:
         return kept[1]
 
     def _make_moments(self, n_x, n_y):
-        columns = np.take(self.columns.T, self._order, axis=1)
+        columns = self.columns.T.take(self._order, axis=1)
         moments = np.zeros((len(self._bounds), n_x, len(columns) * n_y))
         for rows, parts in _pieces(self._bounds):
             x, y = _polynomials(self._positions[:, rows], n_x, n_y)
@@ -199,7 +199,7 @@ class Grid:
     def prepare(self):
         """Have the moments made."""
         self.moments = self.cells.moments(self.n_terms)
-        self.far_mass = self.cells.columns[:, -1].sum() * max(one.far_weight for one in self.along)
+        self.far_mass = self.cells.columns.T[-1].sum() * max(one.far_weight for one in self.along)
 
     def sums(self, cells, positions, powers=SUMS):
         """Sums (b, n_expansions, n_columns) for queries in ascending cells, an expansion for each of the `powers`.

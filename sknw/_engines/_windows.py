@@ -54,7 +54,7 @@ class Windows:
 
     def __init__(self, keys, columns):
         self.sorted_rows = order = argsort(keys)
-        self.keys, self.columns = np.take(keys, order), np.take(columns, order, axis=1)
+        self.keys, self.columns = np.take(keys, order), columns.take(order, axis=1)
         new = np.append(True, self.keys[1:] > self.keys[:-1])
         self.collapsed = None
         if not new.all():

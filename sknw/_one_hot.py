@@ -1,0 +1,113 @@
+"""Classes as value columns: labels are kept, and columns of zeros and ones are made where they are asked for."""
+
+import numpy as np
+from scipy.sparse import csc_array
+
+
+class OneHot:
+    """One-hot values (n, n_classes) of a classifier, which are made of labels (n,) by indexing."""
+
+    def __init__(self, labels, n_classes):
+        self.labels, self.shape = labels, (len(labels), n_classes)
+
+    def __len__(self):
+        return len(self.labels)
+
+    def __getitem__(self, rows):
+        labels = self.labels[rows]
+        values = np.zeros((len(labels), self.shape[1]))
+        values[np.arange(len(labels)), labels] = 1.0
+        return values
+
+    def take(self, rows, axis=0):
+        """Some of the rows, as `OneHot` again."""
+        return OneHot(self.labels[rows], self.shape[1])
+
+    def range_of(self, rows):
+        """The least and the greatest value of each class among some rows, (n_classes,) each."""
+        counts = np.bincount(self.labels[rows], minlength=self.shape[1])
+        return (counts == counts.sum()).astype(float), (counts > 0).astype(float)
+
+
+class OneHotColumns:
+    """One-hot values times weights, and the weights, as columns (..., n_classes + 1) for labels and weights (...).
+
+    They are indexed by rows, and multiply an array from the right, at a cost that does not grow with the number of
+    classes. `np.asarray` makes an array of them.
+    """
+
+    __array_ufunc__ = None  # ndarray @ columns is then left to __rmatmul__
+
+    def __init__(self, labels, weights, n_classes):
+        self.labels, self.weights, self.n_classes = labels, weights, n_classes
+        self.shape = (*labels.shape, n_classes + 1)
+
+    def __len__(self):
+        return len(self.labels)
+
+    def __getitem__(self, rows):
+        return OneHotColumns(self.labels[rows], self.weights[rows], self.n_classes)
+
+    def __array__(self, dtype=None, copy=None):
+        columns = np.zeros(self.shape)
+        np.put_along_axis(columns, self.labels[..., None], self.weights[..., None], axis=-1)
+        columns[..., -1] = self.weights
+        return columns
+
+    def __rmatmul__(self, left):
+        one_hot = csc_array((self.weights, self.labels, np.arange(len(self) + 1)), shape=(self.n_classes, len(self)))
+        products = np.empty((len(left), self.n_classes + 1))
+        products[:, :-1], products[:, -1] = (one_hot @ left.T).T, left @ self.weights
+        return products
+
+    @property
+    def T(self):
+        return _Transposed(self)
+
+    def take(self, rows, axis=0):
+        """Some of the rows."""
+        return self[rows]
+
+    def scaled(self, factors):
+        """The rows times factors (n,)."""
+        return OneHotColumns(self.labels, self.weights * factors, self.n_classes)
+
+    def reshape(self, shape):
+        """The rows (n, ...) in another shape, of which the last axis is that of the columns."""
+        return OneHotColumns(self.labels.reshape(shape[:-1]), self.weights.reshape(shape[:-1]), self.n_classes)
+
+    def padded(self, n):
+        """With rows of zeros at the end, n in all."""
+        labels, weights = np.zeros(n, dtype=np.intp), np.zeros(n)
+        labels[: len(self)], weights[: len(self)] = self.labels, self.weights
+        return OneHotColumns(labels, weights, self.n_classes)
+
+
+class _Transposed:
+    """The columns one below the other, (n_classes + 1, n)."""
+
+    __array_ufunc__ = None
+
+    def __init__(self, columns):
+        self.columns = columns
+
+    def __array__(self, dtype=None, copy=None):
+        return self.take(slice(None))
+
+    def __getitem__(self, column):
+        labels, weights, n_classes = self.columns.labels, self.columns.weights, self.columns.n_classes
+        return weights if column in (-1, n_classes) else np.where(labels == column, weights, 0.0)
+
+    def __rmatmul__(self, left):
+        products = left[:, self.columns.labels]
+        products += left[:, -1:]
+        products *= self.columns.weights
+        return products
+
+    def take(self, order, axis=1):
+        """Some of the n, in an order, as an array."""
+        labels, weights = self.columns.labels[order], self.columns.weights[order]
+        rows = np.zeros((self.columns.shape[1], len(labels)))
+        rows[labels, np.arange(len(labels))] = weights
+        rows[-1] = weights
+        return rows
