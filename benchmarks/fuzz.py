@@ -114,8 +114,8 @@ def make_weights(rng, n):
 
 
 def make_problem(rng):
-    """A problem of few keys, in up to three features."""
-    n, d = int(rng.integers(2, 25)), int(rng.choice([1, 1, 2, 3]))
+    """A problem of few keys, most often in up to three features."""
+    n, d = int(rng.integers(2, 25)), int(rng.choice([1, 1, 2, 3, 30], p=[0.3, 0.2, 0.25, 0.2, 0.05]))
     scale = 10.0 ** rng.choice([0, 0, 0, rng.uniform(-300, 299)])
     keys = (make_keys(rng, n, d) + rng.choice([0, 0, 1, 1e6])) * scale
     bandwidth = scale * 10.0 ** rng.uniform(-3, 2) * (rng.choice([1.0, 0.5, 3.0], size=d))

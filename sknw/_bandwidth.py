@@ -17,6 +17,10 @@ FAR = 100
 """Interquartile ranges from the quartiles beyond which a value says nothing of the scale of the others."""
 
 
+BLOCK_NUMBERS = 2**17
+"""Values of features that are looked at together: a MiB."""
+
+
 def choose_bandwidth(bandwidth, keys, weights, kernel):
     """The bandwidth vector (n_features,): given, or chosen by a rule of thumb.
 
@@ -70,41 +74,54 @@ def rule_of_thumb(rule, keys, weights, kernel):
 
 
 def robust_scales(keys, weights):
-    """The scale of each feature (n_features,), as rules of thumb use it; inf for a constant feature."""
+    """The scale of each feature (n_features,), as rules of thumb use it; inf for a constant feature.
+
+    The smaller of the standard deviation and the interquartile range / 1.349. An interquartile range that is no more
+    than rounding, as of a column with many ties, is left out. Where there is one, values many times as far from the
+    quartiles, which are fill values, are left out of the standard deviation.
+    """
     positive = weights > 0
     if not positive.all():
         keys, weights = keys[positive], weights[positive]
     weights = None if np.all(weights == 1) else weights
-    return np.array([_robust_scale(column, weights) for column in np.ascontiguousarray(keys.T)])
+    step = max(1, BLOCK_NUMBERS // len(keys))
+    blocks = (np.array(keys[:, start : start + step].T, order="C") for start in range(0, keys.shape[1], step))
+    return np.concatenate([_scales(columns, weights) for columns in blocks])
 
 
-def _robust_scale(column, weights):
-    """The smaller of the standard deviation and the interquartile range / 1.349; inf for a constant column.
-
-    An interquartile range that is no more than rounding, as of a column with many ties, is left out. Where there is
-    one, values many times as far from the quartiles, which are fill values, are left out of the standard deviation.
-    """
-    lowest, highest = column.min(), column.max()
-    exponent = np.clip(np.frexp(max(-lowest, highest))[1], -1000, 1000)
-    unit = 2.0**-exponent  # a product with it is exact, and differences do not overflow
-    column, lowest, highest = column * unit, lowest * unit, highest * unit
-    if highest - lowest <= ROUNDING * max(-lowest, highest):
-        return np.inf
-    lower, upper = quantiles(column, weights, (0.25, 0.75))
+def _scales(columns, weights):
+    """Robust scales (b,) of columns (b, n), which are overwritten."""
+    lowest, highest = columns.min(axis=1), columns.max(axis=1)
+    exponents = np.clip(np.frexp(np.maximum(-lowest, highest))[1], -1000, 1000)
+    units = np.ldexp(1.0, -exponents)  # a product with them is exact, and differences do not overflow
+    columns *= units[:, None]
+    lowest, highest = lowest * units, highest * units
+    lower, upper = np.array([quantiles(column, weights, (0.25, 0.75)) for column in columns]).T
     spread = upper - lower
-    if spread <= ROUNDING * max(abs(lower), abs(upper)):
-        return np.ldexp(_standard_deviation(column, weights), exponent)
+    has_spread = spread > ROUNDING * np.maximum(np.abs(lower), np.abs(upper))
     first, last = lower - FAR * spread, upper + FAR * spread
-    if lowest < first or highest > last:
-        near = (column >= first) & (column <= last)
-        column, weights = column[near], None if weights is None else weights[near]
-        shift = np.frexp(np.abs(column).max())[1]  # squares must not underflow
-        column, spread, exponent = np.ldexp(column, -shift), np.ldexp(spread, -shift), exponent + shift
-    return np.ldexp(min(_standard_deviation(column, weights), spread / 1.349), exponent)
+    wild = np.flatnonzero(has_spread & ((lowest < first) | (highest > last)))
+    tame = [_deviation_within(columns[i], weights, first[i], last[i]) for i in wild]
+    scales = _standard_deviations(columns, weights)
+    scales[wild] = tame
+    np.minimum(scales, spread / 1.349, out=scales, where=has_spread)
+    varies = highest - lowest > ROUNDING * np.maximum(-lowest, highest)
+    return np.where(varies, np.ldexp(scales, exponents), np.inf)
 
 
-def _standard_deviation(column, weights):
-    return np.sqrt(np.average(np.square(column - np.average(column, weights=weights)), weights=weights))
+def _deviation_within(column, weights, first, last):
+    """The standard deviation of the values from `first` to `last`."""
+    near = (column >= first) & (column <= last)
+    column, weights = column[near], None if weights is None else weights[near]
+    exponent = np.frexp(np.abs(column).max())[1]  # squares must not underflow
+    return np.ldexp(_standard_deviations(np.ldexp(column, -exponent)[None], weights)[0], exponent)
+
+
+def _standard_deviations(columns, weights):
+    """Standard deviations (b,) of columns (b, n), which are overwritten."""
+    columns -= np.average(columns, axis=1, weights=weights)[:, None]
+    columns *= columns
+    return np.sqrt(np.average(columns, axis=1, weights=weights))
 
 
 def quantiles(values, weights, probabilities):
@@ -113,9 +130,7 @@ def quantiles(values, weights, probabilities):
     Definition 2 of Hyndman & Fan (1996), "Sample quantiles in statistical packages".
     """
     if weights is None:
-        target = np.multiply(probabilities, len(values))
-        below, above = np.ceil(target).astype(int) - 1, np.minimum(target.astype(int), len(values) - 1)
-        return order_statistics(values, np.stack([below, above]).ravel()).reshape(2, -1).sum(axis=0) / 2
+        return order_statistics(values, _ranks(len(values), probabilities)).reshape(2, -1).sum(axis=0) / 2
     order = np.argsort(values)
     values, mass = values[order], np.cumsum(weights[order])
     target = np.multiply(probabilities, mass[-1])
@@ -123,6 +138,13 @@ def quantiles(values, weights, probabilities):
     below = np.searchsorted(mass, target - slack)
     above = np.minimum(np.searchsorted(mass, target + slack, side="right"), len(values) - 1)
     return (values[below] + values[above]) / 2
+
+
+@lru_cache(maxsize=256)
+def _ranks(n, probabilities):
+    """The positions among n sorted values, first of the lower and then of the upper ones, whose means are quantiles."""
+    target = np.multiply(probabilities, n)
+    return np.concatenate([np.ceil(target) - 1, np.minimum(np.floor(target), n - 1)]).astype(np.intp)
 
 
 @lru_cache(maxsize=256)

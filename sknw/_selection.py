@@ -19,9 +19,11 @@ def order_statistics(values, ranks):
         return np.partition(values, ranks)[ranks]
     counts = np.bincount(bucket, minlength=BUCKETS)
     bucket_of_rank = np.searchsorted(np.cumsum(counts), ranks, side="right")
-    asked = np.unique(bucket_of_rank)
-    inside = values[np.logical_or.reduce([bucket == b for b in asked])]
-    counts[asked] = 0
+    is_inside = np.zeros(len(values), dtype=bool)
+    for b in set(bucket_of_rank.tolist()):
+        is_inside |= bucket == b
+        counts[b] = 0
+    inside = values[is_inside]
     positions = ranks - np.cumsum(counts)[bucket_of_rank]  # among the values inside
     return np.partition(inside, positions)[positions]
 
