@@ -94,8 +94,8 @@ class NadarayaWatson(CallbackSupportMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like (n, n_features)
-            Training inputs, the keys.
+        X : array-like or sparse matrix (n, n_features)
+            Training inputs, the keys. A sparse matrix (csr, csc, coo) is made dense.
         y : array-like (n,), for the regressor also (n, n_outputs)
             Training targets, the values: numbers for the regressor, labels of any type for the classifier.
         sample_weight : array-like (n,), default=None
@@ -110,7 +110,8 @@ class NadarayaWatson(CallbackSupportMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If an input or a parameter is not valid; the estimator then stays as it was.
+            If an input or a parameter is not valid, or if a sparse X would not fit into memory as dense; the estimator
+            then stays as it was.
 
         Notes
         -----
@@ -231,7 +232,7 @@ class NadarayaWatson(CallbackSupportMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like (n_queries, n_features), default=None
+        X : array-like or sparse matrix (n_queries, n_features), default=None
             Queries. None asks for the training points, each of which attends to the others but not to itself.
         sparse_output : bool, default=False
             Whether to leave out zeros, and for kernels of unbounded support the smallest weights of each row

@@ -39,8 +39,9 @@ class NadarayaWatsonRegressor(RegressorMixin, NadarayaWatson):
         training points; "dense" for up to 800 training points and where `tol` is 0. `algorithm_` tells which. "blocks"
         with up to 50,000 training points does as "dense" for less than 4,000 queries, or if most pairs matter.
     tol : float, default=1e-10
-        The largest error that a fast algorithm may make in a prediction, as a fraction of the range of y.
-        "dense" is exact up to rounding whatever `tol` is.
+        The largest error of a prediction, as a fraction of the range of y. "dense" uses it only where training points
+        or queries are many bandwidths from the centre of the training points, as in many features; with 0 all is exact
+        up to rounding, and takes several times as long there.
     n_jobs : int, default=None
         Threads over blocks of queries, as joblib understands it. Results do not depend on it.
     random_state : int, RandomState or None, default=0
@@ -114,7 +115,9 @@ class NadarayaWatsonRegressor(RegressorMixin, NadarayaWatson):
     1.02 times as much in the median, and 0.98 to 1.19 times but for the tenth of them at either end. With 10,000 rows
     in 3 or 10 features, validated on 1,000 of them, it was off by up to 7 %, and the bandwidths lost up to 0.4 % by
     looking at so few. (`python benchmarks/run.py trust learning`.) Rows in groups, or in time, are beyond it: there,
-    cross-validate by groups.
+    cross-validate by groups. `score(None, y)` after learning is measured on the very rows that the bandwidth was
+    learned from, each without itself: it is what the search made as good as it could, and tells less than `loo_loss_`
+    about other rows.
 
     References
     ----------
@@ -152,8 +155,8 @@ class NadarayaWatsonRegressor(RegressorMixin, NadarayaWatson):
 
         Parameters
         ----------
-        X : array-like (n_queries, n_features) or None
-            Queries. None predicts each training point from all others.
+        X : array-like or sparse matrix (n_queries, n_features), or None
+            Queries; sparse ones are made dense, some at a time. None predicts each training point from all others.
 
         Returns
         -------
@@ -210,8 +213,9 @@ class NadarayaWatsonClassifier(ClassifierMixin, NadarayaWatson):
         training points; "dense" for up to 800 training points and where `tol` is 0. `algorithm_` tells which. "blocks"
         with up to 50,000 training points does as "dense" for less than 4,000 queries, or if most pairs matter.
     tol : float, default=1e-10
-        The largest error that a fast algorithm may make in a probability. "dense" is exact up to rounding
-        whatever `tol` is.
+        The largest error of a probability. "dense" uses it only where training points or queries are many bandwidths
+        from the centre of the training points, as in many features; with 0 all is exact up to rounding, and takes
+        several times as long there.
     n_jobs : int, default=None
         Threads over blocks of queries, as joblib understands it. Results do not depend on it.
     random_state : int, RandomState or None, default=0
@@ -231,7 +235,7 @@ class NadarayaWatsonClassifier(ClassifierMixin, NadarayaWatson):
     keys_ : (n, n_features) float ndarray
         The training inputs.
     values_ : (n, n_classes) float ndarray
-        The training labels, one-hot.
+        The training labels, one-hot; made of the labels, which are stored, each time it is asked for.
     algorithm_ : str
         The algorithm in use.
     feature_importances_ : (n_features,) float ndarray
@@ -285,8 +289,8 @@ class NadarayaWatsonClassifier(ClassifierMixin, NadarayaWatson):
 
         Parameters
         ----------
-        X : array-like (n_queries, n_features) or None
-            Queries. None predicts each training point from all others.
+        X : array-like or sparse matrix (n_queries, n_features), or None
+            Queries; sparse ones are made dense, some at a time. None predicts each training point from all others.
 
         Returns
         -------
@@ -311,8 +315,8 @@ class NadarayaWatsonClassifier(ClassifierMixin, NadarayaWatson):
 
         Parameters
         ----------
-        X : array-like (n_queries, n_features) or None
-            Queries. None predicts each training point from all others.
+        X : array-like or sparse matrix (n_queries, n_features), or None
+            Queries; sparse ones are made dense, some at a time. None predicts each training point from all others.
 
         Returns
         -------
