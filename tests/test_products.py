@@ -104,6 +104,19 @@ def test_products_that_round_all_to_one_side_keep_tol(kernel, d, tol):
         assert error.max() <= tol * np.ptp(values)
 
 
+@pytest.mark.parametrize("kernel", ["exponential", "logistic"])
+def test_rows_with_some_keys_close_to_them(kernel):
+    """Pairs of keys 3e3 bandwidths apart, where all others are 2e4 apart, and only a few keys are sampled."""
+    rng = np.random.default_rng(0)
+    keys = np.repeat(5e3 * rng.normal(size=(3000, 20)), 2, axis=0)
+    keys[1::2] += rng.uniform(500, 900, size=(3000, 20))
+    pooler = prepare(kernel, keys, rng.normal(size=(6000, 1)), np.ones(6000), 1.0)
+    rows = np.arange(0, 6000, 40)
+    assert _products.takes_products(pooler, pooler.block(None, rows), 1e-10).all()
+    for expected, found in zip(pooler.pool(None, rows, tol=0.0), pooler.pool(None, rows, tol=1e-10), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
+
+
 @every_tail
 def test_pulled_slopes_of_rows_without_mass(kernel, only_products):
     rng = np.random.default_rng(0)

@@ -26,6 +26,9 @@ SHARE = 0.9
 CLOSE = 1e-3
 """sqrt(t) / (1 + |q|²) from which on sqrt(t) from products is right to 3e-13."""
 
+FARTHEST = np.sqrt(-2 * np.log(TINY_MASS))
+"""The least distance, at most, of a row of the Gaussian that has some mass."""
+
 ROOM = 50.0
 """How far the logarithm of a relative weight may rise before the shift follows."""
 
@@ -43,13 +46,15 @@ def takes_products(pooler, block, tol):
     kernel = pooler.kernel
     if not (kernel.smooth or kernel.exponential):
         return np.zeros(block.n_rows, dtype=bool)
-    safe = block.norms <= (largest_norm(pooler, tol) if kernel.gaussian else SAFE_NORM)
-    if has_tail(kernel) and not kernel.gaussian and tol > 0 and not safe.all():
-        few = block.take(np.flatnonzero(~safe)[:SAMPLE_ROWS])
-        few = few._replace(kept=np.zeros(few.n_rows))  # own keys have their place without distances
-        rarely_close = np.mean(_least_of_sample(pooler, few) < 4 * _closest(pooler, few, tol)) < 0.1
-        return safe | rarely_close
-    return safe
+    safe = block.norms <= SAFE_NORM
+    if tol == 0 or not has_tail(kernel) or safe.all():
+        return safe
+    if kernel.gaussian:
+        return safe | (np.square(np.sqrt(block.norms) + FARTHEST / 2) <= largest_norm(pooler, tol))
+    few = block.take(np.flatnonzero(~safe)[:SAMPLE_ROWS])
+    few = few._replace(kept=np.zeros(few.n_rows))  # own keys have their place without distances
+    rarely_close = np.mean(_least_of_sample(pooler, few) < 4 * _closest(pooler, few, tol)) < 0.1
+    return safe | rarely_close
 
 
 def collect_products(pooler, block, key_blocks, reduce, tol):
@@ -109,9 +114,9 @@ def _plain_weights(pooler, block, key_blocks, tol):
             yield slice(None), keys, weights
         return
     weight, closest = pooler.kernel.plain, _closest(pooler, block, tol)
+    may_magnify = pooler.kernel.exponential or (pooler.kernel.logistic and block.norms.max() > SAFE_NORM)
     for keys, t in pooler.distance_blocks(block, key_blocks, by_product=True):
-        if pooler.kernel.exponential or (pooler.kernel.logistic and tol > 0):
-            pooler.settle_own(block, keys, t)
+        if may_magnify:
             _mend(pooler, block, keys, t, closest)
         yield slice(None), keys, pooler.leave_out(block, slice(None), keys, weight(t))
 
@@ -127,9 +132,11 @@ def gaussian_weights(pooler, block, key_blocks):
 
 def _mend(pooler, block, keys, t, closest):
     """Take rows with a small t from differences: its square root would magnify the rounding of a product."""
+    pooler.settle_own(block, keys, t)
     close = np.flatnonzero(t.min(axis=1) < closest)
     if len(close):
         t[close] = pooler.distances.differences(block.raw[close], keys)
+        pooler.settle_own(block, keys, t)
 
 
 def _is_deep(pooler, block):
@@ -171,9 +178,10 @@ class RelativeWeights:
         """
         factor = -0.5 if self.kernel.gaussian else 1.0
         for keys, t in self.pooler.distance_blocks(self.block, key_blocks, True, factor):
-            self.pooler.settle_own(self.block, keys, t, np.sign(factor) * np.inf)
             slope = None
-            if not self.kernel.gaussian:
+            if self.kernel.gaussian:
+                self.pooler.settle_own(self.block, keys, t, -np.inf)
+            else:
                 _mend(self.pooler, self.block, keys, t, self.closest)
                 slope = self.kernel.log_slope(t) if slopes else None
                 np.negative(np.sqrt(t, out=t), out=t)
