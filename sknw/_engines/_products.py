@@ -50,7 +50,7 @@ def takes_products(pooler, block, tol):
     if tol == 0 or not has_tail(kernel) or safe.all():
         return safe
     if kernel.gaussian:
-        return safe | (np.square(np.sqrt(block.norms) + FARTHEST / 2) <= largest_norm(pooler, tol))
+        return safe | (_norms(pooler, block, FARTHEST) <= largest_norm(pooler, tol))
     few = block.take(np.flatnonzero(~safe)[:SAMPLE_ROWS])
     few = few._replace(kept=np.zeros(few.n_rows))  # own keys have their place without distances
     rarely_close = np.mean(_least_of_sample(pooler, few) < 4 * _closest(pooler, few, tol)) < 0.1
@@ -78,6 +78,12 @@ def t_error(n_features):
 def largest_norm(pooler, tol):
     """|q|² up to which products are precise enough for the Gaussian and keys near by."""
     return max(SAFE_NORM, SHARE * tol / t_error(len(pooler.distances.features)))
+
+
+def _norms(pooler, block, distance):
+    """(|q| + |x|)² / 4, at most, for keys x at a distance from the queries of a block, in bandwidths."""
+    query = np.sqrt(block.norms)
+    return np.square((query + np.minimum(query + distance, np.sqrt(pooler.distances.largest_norm))) / 2)
 
 
 def _closest(pooler, block, tol):
@@ -207,10 +213,8 @@ class RelativeWeights:
 
     def are_precise(self):
         """Which rows (b,) err by no more than they may, judged by their least t or somewhat more."""
-        query, least = np.sqrt(self.block.norms), -self.shift
-        distance = np.sqrt(2 * least) if self.kernel.gaussian else least
-        key = np.minimum(query + distance, np.sqrt(self.pooler.distances.largest_norm))
-        norms = np.square((query + key) / 2)
+        least = -self.shift
         if self.kernel.gaussian:
-            return norms <= self.largest_norm
+            return _norms(self.pooler, self.block, np.sqrt(2 * least)) <= self.largest_norm
+        norms = _norms(self.pooler, self.block, least)
         return (np.square(least) < self.closest) | (1 + norms <= self.largest_norm * least)
