@@ -2,6 +2,7 @@
 
 import os
 from contextlib import contextmanager
+from datetime import date, time, timedelta
 
 import numpy as np
 from scipy.sparse import issparse
@@ -43,15 +44,18 @@ def check_queries(X, estimator):
 @contextmanager
 def _explained(X):
     """Validation of X by scikit-learn; an error that a column of dates or text causes names the column."""
-    _refuse(_time_columns(X), "dates or times", "days since the first of them")
+    _refuse_times(_time_columns(X))
     try:
-        with np.errstate(
-            invalid="ignore"
-        ):  # to see whether all numbers are finite it sums them, and 1e308 - 1e308 is nan
+        with np.errstate(invalid="ignore"):  # to see whether all are finite it sums them, and 1e308 - 1e308 is nan
             yield
     except (TypeError, ValueError):
-        _refuse(_text_columns(X), "text", "the columns that OneHotEncoder or TargetEncoder makes of it")
+        _refuse_times(_columns_with(X, _is_time))
+        _refuse(_columns_with(X, _is_text), "text", "the columns that OneHotEncoder or TargetEncoder makes of it")
         raise
+
+
+def _refuse_times(names):
+    _refuse(names, "dates or times", "days since the first of them")
 
 
 def _refuse(names, what, numbers):
@@ -63,15 +67,15 @@ def _refuse(names, what, numbers):
 
 
 def _time_columns(X):
-    """The names, or positions, of columns of dates, times or durations."""
+    """The names, or positions, of columns of a type for dates, times or durations."""
     if not hasattr(X, "columns"):
         return [0] if str(getattr(X, "dtype", "")).startswith(TIMES) else []
     types = getattr(X, "dtypes", ())
     return [name for name, kind in zip(X.columns, types, strict=False) if str(kind).lower().startswith(TIMES)]
 
 
-def _text_columns(X):
-    """The names, or positions, of columns with text that is no number."""
+def _columns_with(X, is_kind):
+    """The names, or positions, of columns that hold a value of some kind."""
     if issparse(X):
         return []
     if hasattr(X, "columns"):
@@ -79,10 +83,15 @@ def _text_columns(X):
     else:
         X = np.asarray(X, dtype=object)
         columns = dict(enumerate(X.T)) if X.ndim == 2 else {}
-    return [name for name, values in columns.items() if any(map(_is_text, values))]
+    return [name for name, values in columns.items() if any(map(is_kind, values))]
+
+
+def _is_time(value):
+    return isinstance(value, (date, time, timedelta, np.datetime64, np.timedelta64))
 
 
 def _is_text(value):
+    """Whether a value is a text that is no number."""
     if not isinstance(value, str):
         return False
     try:

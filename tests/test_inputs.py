@@ -76,6 +76,9 @@ def frames():
     yield pd.DataFrame({"size": [1.0, 2, 3, 4], "city": list("abca")}), "'city'", "text"
     yield pd.DataFrame({"size": [1.0, 2, 3, 4], "city": pd.Categorical(list("abca"))}), "'city'", "text"
     yield [[1, "a"], [2, "b"], [3, "c"], [4, "a"]], "1", "text"
+    yield [[1, day] for day in days], "1", "dates or times"
+    yield [[1, day.date()] for day in days], "1", "dates or times"
+    yield [[day - days[0], 1] for day in days], "0", "dates or times"
     yield np.array([[1, "a"], [2, "b"], [3, "c"], [4, "a"]], dtype=object), "1", "text"
 
 
