@@ -1,7 +1,18 @@
 import numpy as np
 import pytest
 
-from sknw._weights import are_counts, has_one_unit, kept_fraction, means_of_others, sample_size
+from sknw import NadarayaWatsonRegressor
+from sknw._engines import ENGINES
+from sknw._kernels import KERNELS
+from sknw._weights import (
+    are_counts,
+    has_one_unit,
+    kept_fraction,
+    means_of_others,
+    sample_size,
+    scale_importances,
+    weighted_mean,
+)
 
 
 @pytest.mark.parametrize(
@@ -34,3 +45,44 @@ def test_means_of_others(weights):
         left = weights.copy()
         left[i] *= kept_fraction(weights)[i]
         np.testing.assert_allclose(mean, left @ values / left.sum(), rtol=1e-12)
+
+
+@pytest.mark.parametrize("weights", [[3.0, 0, 1.5], [1e308, 1e308, 1e-300], [5e-324, 1e-320, 0], [2.0**60, 1, 0.5]])
+def test_importances_are_scaled(weights):
+    weights = np.array(weights)
+    scaled = scale_importances(weights)
+    assert 0.5 <= scaled.max() < 1
+    assert not are_counts(scaled)
+    np.testing.assert_array_equal(scaled > 0, weights > 0)
+    with np.errstate(over="ignore"):
+        ratios = weights / weights.max()
+    np.testing.assert_allclose(
+        scaled / scaled.max(), np.where(weights > 0, np.maximum(ratios, 1e-250), 0), rtol=1e-12, atol=2e-250
+    )
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("algorithm", ENGINES)
+@pytest.mark.parametrize("d", [1, 2])
+def test_weights_that_differ_by_any_factor(kernel, algorithm, d):
+    """Predictions, attention and slopes are finite, and attention sums to one."""
+    if not ENGINES[algorithm].supports(KERNELS[kernel], d):
+        pytest.skip("the engine cannot do the kernel")
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(20, d)), rng.normal(size=20)
+    weights = np.r_[1.7e308, 1e300, 5e-324, 1e-300, 10.0 ** rng.uniform(-300, 300, size=16)]
+    for bandwidth in (0.01, 1.0, 100.0):
+        model = NadarayaWatsonRegressor(bandwidth, kernel=kernel, algorithm=algorithm).fit(X, y, weights)
+        for queries in (X, None, 1e3 * X):
+            assert np.isfinite(model.predict(queries)).all()
+            attention = model.attention_weights(queries)
+            assert (attention >= 0).all()
+            np.testing.assert_allclose(attention.sum(axis=1), 1, rtol=1e-12)
+        if KERNELS[kernel].log_slope is not None:
+            assert np.isfinite(model._pooler.slopes(tol=1e-10)[2]).all()
+
+
+def test_means_do_not_overflow():
+    values, weights = np.array([[1.7e308], [1.7e308], [-1.7e308]]), np.array([0.5, 0.25, 0.75])
+    assert weighted_mean(values, weights) == 0
+    np.testing.assert_allclose(means_of_others(values, weights)[:, 0], 1.7e308 * np.array([-0.5, -0.2, 1]), rtol=1e-12)

@@ -3,8 +3,9 @@
 A fast pass over all pairs is right for nearly every query. The few that it may have got wrong are known by
 their mass, the sum of their weights, and are done again with more care:
 
-* A kernel without an edge is pooled without a look at the largest weight of a row. Rows whose mass nearly
-  underflows get their exact softmax, with exponents log K(t_i) - log K(t_0) relative to the nearest key.
+* A kernel without an edge is pooled without a look at the largest weight of a row. Rows whose mass nearly underflows
+  are pooled relative to it, from products as far as `tol` allows, see `_products`; else they get their exact softmax,
+  with exponents log K(t_i) - log K(t_0) relative to the nearest key.
 * A compact kernel whose window holds little mass is sensitive to rounding at its edge. Such rows take their
   distances from differences.
 
