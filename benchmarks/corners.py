@@ -6,6 +6,7 @@ from functools import partial
 import mpmath
 import numpy as np
 from bars import print_bar
+from fuzz import LOGS
 from problems import PROBLEMS, make_problem
 from timing import cut_queries, ratio, time_call, time_interleaved, time_prediction
 
@@ -22,14 +23,10 @@ KERNELS_IN_ONE_FEATURE = ("gaussian", "logistic")
 
 def exact_gaps(kernel, keys, values, queries, h):
     """The definition in 60 digits, from the keys that have weight."""
-    log = {
-        "gaussian": lambda u: -(u**2) / 2,
-        "logistic": lambda u: -u - 2 * mpmath.log1p(mpmath.exp(-u)),
-    }[kernel]
     pooled = []
     with mpmath.workdps(60):
         for q in queries.tolist():
-            logs = [log(abs(mpmath.mpf(q) - mpmath.mpf(x)) / mpmath.mpf(h)) for x in keys.tolist()]
+            logs = [LOGS[kernel](((mpmath.mpf(q) - mpmath.mpf(x)) / mpmath.mpf(h)) ** 2) for x in keys.tolist()]
             most = max(logs)
             weights = [mpmath.exp(value - most) for value in logs]
             pooled.append(float(mpmath.fdot(weights, map(mpmath.mpf, values.tolist())) / mpmath.fsum(weights)))

@@ -16,7 +16,6 @@ ROUNDING = 10 * np.finfo(float).eps
 FAR = 100
 """Interquartile ranges from the quartiles beyond which a value says nothing of the scale of the others."""
 
-
 BLOCK_NUMBERS = 2**17
 """Values of features that are looked at together: a MiB."""
 

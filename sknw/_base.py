@@ -40,7 +40,6 @@ STAGES = {"loo": 2, "loo_ard": 3 + 2 * N_DRAWS}
 RECORD = ("loo_loss_", "loo_path_", "loo_rows_", "n_iter_", "_start")
 """What is known only of learned bandwidths."""
 
-
 LATER = {
     "empty": [StrOptions({"nearest", "mean", "nan", "raise"})],
     "tol": [Interval(Real, 0, None, closed="left")],

@@ -75,15 +75,19 @@ def _time_columns(X):
 
 
 def _columns_with(X, is_kind):
-    """The names, or positions, of columns that hold a value of some kind."""
-    if issparse(X):
+    """The names, or positions, of columns that hold a value of some kind, numbers by type aside."""
+    if issparse(X) or _are_numbers(X):
         return []
     if hasattr(X, "columns"):
-        columns = {name: np.asarray(X[name], dtype=object) for name in X.columns}
+        columns = {name: np.asarray(X[name]) for name in getattr(X, "column_names", X.columns)}
     else:
         X = np.asarray(X, dtype=object)
         columns = dict(enumerate(X.T)) if X.ndim == 2 else {}
-    return [name for name, values in columns.items() if any(map(is_kind, values))]
+    return [name for name, values in columns.items() if not _are_numbers(values) and any(map(is_kind, values))]
+
+
+def _are_numbers(values):
+    return getattr(getattr(values, "dtype", None), "kind", None) in tuple("biufc")
 
 
 def _is_time(value):

@@ -48,11 +48,11 @@ def has_one_unit(weights):
 
 def weighted_mean(values, weights):
     """The weighted mean (k,) of `values` (n, k)."""
-    scaled, exponents = _scale(values)
+    scaled, exponents = scale_values(values)
     return np.ldexp(np.average(scaled, weights=weights, axis=0), exponents)
 
 
-def _scale(values):
+def scale_values(values):
     """`values` (n, k) in units of powers of two that keep their sums within floats, and the exponents (k,) of these."""
     exponents = np.frexp(np.abs(values).max(axis=0))[1]
     return np.ldexp(values, -exponents), exponents
@@ -63,7 +63,7 @@ def means_of_others(values, weights):
 
     From sums of the rows before and after, since taking a large weight away from a total would cancel.
     """
-    values, exponents = _scale(values)
+    values, exponents = scale_values(values)
     lowest, kept = values.min(axis=0), kept_fraction(weights)
     weights = weights / weights.max()
     columns = np.column_stack([(values - lowest) * weights[:, None], weights])

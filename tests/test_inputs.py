@@ -89,6 +89,15 @@ def test_columns_that_hold_no_numbers_are_named(Estimator, X, column, what):
         Estimator().fit(X, [0, 1, 1, 0])
 
 
+def test_numbers_are_not_looked_through(monkeypatch):
+    """An error in a large array, or about y, costs no array of objects."""
+    monkeypatch.setattr(_inputs, "_is_text", None)
+    X = np.array([[1.0, np.nan], [2.0, 3.0]])
+    for inputs in (X, pd.DataFrame(X)):
+        with pytest.raises(ValueError, match="contains NaN"):
+            NadarayaWatsonRegressor().fit(inputs, [0, 1])
+
+
 def test_queries_that_hold_no_numbers_are_named():
     X = pd.DataFrame({"size": [1.0, 2, 3], "floor": [1, 2, 2]})
     model = NadarayaWatsonRegressor().fit(X, [0, 1, 1])

@@ -19,12 +19,13 @@ import numpy as np
 
 from .._one_hot import OneHot, OneHotColumns
 from .._threads import run_blocks
+from .._weights import scale_values
 from ._average import AveragePooler, is_flat
 from ._careful import LOWEST_EXPONENT, TINY_MASS, collect_nearby, raise_exponents, slack, survey
 from ._distances import SAFE_NORM, Distances, extent_of
 from ._multiples import pool_multiples
 from ._nearest import Nearest
-from ._products import collect_products, takes_products
+from ._products import collect_by_products, takes_products
 from ._pulled_slopes import does_pull, pull_slopes
 from ._slopes import dense_slopes
 
@@ -106,8 +107,7 @@ def _make_columns(values, weights):
     if isinstance(values, OneHot):
         columns = OneHotColumns(values.labels, weights, values.shape[1])
         return 0, 0.0, columns if values.shape[1] > FEW_CLASSES else np.asarray(columns)
-    exponents = np.frexp(np.abs(values).max(axis=0))[1]
-    scaled = np.ldexp(values, -exponents)
+    scaled, exponents = scale_values(values)
     lowest = scaled.min(axis=0)
     return exponents, lowest, np.column_stack([(scaled - lowest) * weights[:, None], weights])
 
@@ -245,7 +245,7 @@ class DensePooler:
         """`_collect` for queries that all take products, or all take differences."""
         key_blocks, nearest = self._key_blocks(block.n_rows), None
         if by_product and not self.kernel.compact:
-            result, log_mass = collect_products(self, block, key_blocks, reduce, tol)
+            result, log_mass = collect_by_products(self, block, key_blocks, reduce, tol)
         else:
             if self._is_crowded(block, key_blocks[0]):
                 stream = self._crowded_weights(block, key_blocks, by_product)

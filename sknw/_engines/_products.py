@@ -41,13 +41,18 @@ def has_tail(kernel):
     return kernel.gaussian or kernel.exponential or kernel.logistic
 
 
+def may_be_relative(pooler, tol):
+    """Whether rows may take relative weights at all."""
+    return tol > 0 and has_tail(pooler.kernel)
+
+
 def takes_products(pooler, block, tol):
     """Which rows of a block (b,) take their distances from products."""
     kernel = pooler.kernel
     if not (kernel.smooth or kernel.exponential):
         return np.zeros(block.n_rows, dtype=bool)
     safe = block.norms <= SAFE_NORM
-    if tol == 0 or not has_tail(kernel) or safe.all():
+    if safe.all() or not may_be_relative(pooler, tol):
         return safe
     if kernel.gaussian:
         return safe | (_norms(pooler, block, FARTHEST) <= largest_norm(pooler, tol))
@@ -57,7 +62,7 @@ def takes_products(pooler, block, tol):
     return safe | rarely_close
 
 
-def collect_products(pooler, block, key_blocks, reduce, tol):
+def collect_by_products(pooler, block, key_blocks, reduce, tol):
     """What `reduce` makes of all weights of a block, and log_mass (b,), NaN for rows that need more care."""
     if is_weak(pooler, block, tol):
         return _collect_relative(pooler, block, key_blocks, reduce, tol)
@@ -65,7 +70,7 @@ def collect_products(pooler, block, key_blocks, reduce, tol):
     log_mass = np.log(mass)
     weak = np.flatnonzero(~(mass >= TINY_MASS))
     log_mass[weak] = np.nan
-    if len(weak) and has_tail(pooler.kernel) and tol > 0:
+    if len(weak) and may_be_relative(pooler, tol):
         result[weak], log_mass[weak] = _collect_relative(pooler, block.take(weak), key_blocks, reduce, tol)
     return result, log_mass
 
@@ -92,11 +97,16 @@ def _closest(pooler, block, tol):
     return np.square(close * (1 + block.norms))
 
 
+def _sample(pooler, block):
+    """The first rows of a block, some of the keys, and t between them."""
+    few, n = block.take(slice(SAMPLE_ROWS)), len(pooler.engine.weights)
+    ((keys, t),) = pooler.distance_blocks(few, [slice(0, n, max(1, n // SAMPLE_KEYS))], by_product=True)
+    return few, keys, t
+
+
 def _least_of_sample(pooler, block):
     """The least t of the first rows of a block among some of the keys."""
-    few, n = block.take(slice(SAMPLE_ROWS)), len(pooler.engine.weights)
-    sample = [slice(0, n, max(1, n // SAMPLE_KEYS))]
-    ((keys, t),) = pooler.distance_blocks(few, sample, by_product=True)
+    few, keys, t = _sample(pooler, block)
     return np.maximum(pooler.hide_own(few, slice(None), keys, t).min(axis=1), 0.0)
 
 
@@ -108,7 +118,7 @@ def _may_underflow(pooler, block):
 
 def is_weak(pooler, block, tol):
     """Whether the masses of most rows nearly underflow, judged by a sample of pairs, and relative weights may do."""
-    if tol == 0 or not has_tail(pooler.kernel) or not _may_underflow(pooler, block):
+    if not may_be_relative(pooler, tol) or not _may_underflow(pooler, block):
         return False
     return np.mean(pooler.kernel.log(_least_of_sample(pooler, block)) < np.log(TINY_MASS)) > 0.5
 
@@ -149,10 +159,8 @@ def _is_deep(pooler, block):
     """Whether, judged by norms and a sample of pairs, exp would often underflow: that costs more than a floor."""
     if not _may_underflow(pooler, block):
         return False
-    n = len(pooler.engine.weights)
-    sample = [slice(0, n, max(1, n // SAMPLE_KEYS))]
-    ((_, exponents),) = pooler.distance_blocks(block.take(slice(SAMPLE_ROWS)), sample, by_product=True, factor=-0.5)
-    return np.mean(exponents < LOWEST_EXPONENT) > 0.01
+    _, _, t = _sample(pooler, block)
+    return np.mean(t > -2 * LOWEST_EXPONENT) > 0.01
 
 
 def _collect_relative(pooler, block, key_blocks, reduce, tol):

@@ -13,7 +13,7 @@ import numpy as np
 
 from .._threads import run_blocks
 from ._careful import TINY_MASS
-from ._products import has_tail, is_weak
+from ._products import is_weak, may_be_relative
 from ._slope_sums import block_rows, can_sum, can_sum_all_pairs, make_relative, sum_all_pairs, sum_block, to_moments
 
 SLOPE_ERROR = 1e-8
@@ -80,7 +80,7 @@ def collect_slopes(pooler, block, tol=0.0, sums=None):
             pooler, block, sum_block(pooler, block) if sums is None else sums, tol
         )
         weak = np.flatnonzero(~(moments[:, -1] >= TINY_MASS))
-        if len(weak) and has_tail(pooler.kernel) and tol > 0:
+        if len(weak) and may_be_relative(pooler, tol):
             moments[weak], log_mass[weak], trusted[weak] = _relative_moments(pooler, block.take(weak), tol)
     others = np.flatnonzero(~trusted)
     if len(others):
