@@ -1,11 +1,11 @@
 """Nadaraya-Watson regression and classification for scikit-learn, as attention pooling."""
 
 from . import datasets
-from ._curves import CurveDisplay
-from ._display import AttentionDisplay
+from ._plots.curves import CurveDisplay
+from ._plots.attention import AttentionDisplay
 from ._estimators import NadarayaWatsonClassifier, NadarayaWatsonRegressor
 from ._kernels import Kernel
-from ._path import BandwidthDisplay
+from ._plots.bandwidth import BandwidthDisplay
 
 __version__ = "0.1.0"
 

@@ -20,18 +20,18 @@ from sklearn.utils._param_validation import (
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from ._attention import BLOCK_WEIGHTS, AttentionView, sparse_attention
-from ._bandwidth import RULES, choose_bandwidth, robust_scales, rule_of_thumb
-from ._copies import make_sample
+from ._learning.rules import RULES, choose_bandwidth, robust_scales, rule_of_thumb
+from ._learning.copies import make_sample
 from ._documentation import page_template
 from ._engines import ENGINES, check_algorithm, make_engines, prepare
 from ._inputs import check_queries, in_dense_blocks
 from ._kernels import KERNELS, Kernel, name_hint
-from ._loo import make_losses
+from ._learning.loss import make_losses
 from ._one_hot import OneHot
-from ._progress import CallbackSupportMixin, Task
-from ._search import N_DRAWS, Search
+from ._learning.progress import CallbackSupportMixin, Task
+from ._learning.search import N_DRAWS, Search
 from ._threads import single_threaded_blas
-from ._validation import CrossValidation
+from ._learning.validation import CrossValidation
 from ._weights import are_counts, has_one_unit, kept_fraction, means_of_others, scale_importances, weighted_mean
 
 STAGES = {"loo": 2, "loo_ard": 3 + 2 * N_DRAWS}

@@ -33,10 +33,10 @@ An engine works in three stages, and every engine keeps this contract:
     Rows of attention, which are the dense engine's.
 """
 
-from ._blocks import BlocksEngine
-from ._dense import DenseEngine
-from ._grid import GridEngine
-from ._sorted import SortedEngine
+from .blocks.engine import BlocksEngine
+from .dense.engine import DenseEngine
+from .grid.engine import GridEngine
+from .sorted.engine import SortedEngine
 
 ENGINES = {"sorted": SortedEngine, "grid": GridEngine, "blocks": BlocksEngine, "dense": DenseEngine}
 

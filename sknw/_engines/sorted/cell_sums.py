@@ -1,0 +1,125 @@
+"""Gaussian and logistic sums over sorted keys: by `Cells` where these are right, else by windows.
+
+Error. The expansions err by at most EXPANSION for each unit of mass, as `_chebyshev` proves, and by rounding. Keys out
+of reach weigh less than NEGLECTED each. Queries for which that is too much (in tails and gaps, and in leave-one-out
+where little else is near) and those with few keys around sum their window key by key: the exact softmax over all keys
+but those that, all together, weigh less than tol / 4 of the nearest. A key at the distance u and the nearest at u0, in
+bandwidths, have log K(u) / K(u0) = (u0² - u²) / 2 for the Gaussian, and for the logistic kernel at most
+log 4 + u0 - u.
+
+Slopes are then off by what these keys have of sum_i (g_i - g_0) w_i K_i / K_0, where g = -d log K / d log u. For the
+Gaussian g - g_0 is u² - u0², for the logistic kernel u - u0 at most, so that with tol = 1e-10 this stays below 1e-8 of
+the range unless weights differ by 1e32.
+"""
+
+from math import log
+
+import numpy as np
+
+from .gauss_transform import GAUSSIAN_REACH, Cells
+from ..error_free import excess
+from .radix import argsort, argsort_coarsely
+from .windows import take_gone
+
+CELL_EXPONENT = -1
+WIDTH = 2.0**CELL_EXPONENT
+"""Width of a cell."""
+
+NEGLECTED = 1e-21
+"""Weight of keys out of reach, at most."""
+
+STEEPEST = GAUSSIAN_REACH**2
+"""-d log K / d log u within reach, and beyond it for each NEGLECTED, at most."""
+
+
+class CellSums:
+    """Sums of the columns of `Windows`, weighted by a Gaussian or logistic kernel, for a bandwidth 0.5 <= h < 1."""
+
+    def __init__(self, windows, kernel, h, points):
+        self.windows, self.h = windows, h
+        self.total, self.lightest = windows.columns[-1].sum(), windows.columns[-1].min()
+        self.cells = Cells(points, kernel, WIDTH / h)
+        self.relative = _Gaussian if kernel.gaussian else _Logistic
+
+    def order(self, q):
+        """An order of queries that puts those of a cell together."""
+        first, last = np.floor(self.windows.keys[[0, -1]] / WIDTH)
+        first, last = first - self.cells.reach, last + self.cells.reach
+        return argsort_coarsely(q, first * WIDTH, WIDTH) if last - first < 65536 else argsort(q)
+
+    def sums(self, q, gone, tol, slopes=False):
+        """Sums (n_columns, b) for ordered queries (b,), up to a factor, and the logarithm of that factor (b,).
+
+        NaN for queries that are left to others. `gone` is as in `Windows`, and so are sums with `slopes`.
+        """
+        log_scale = np.zeros(len(q))
+        if tol == 0:
+            sums, weak = np.empty((len(self.windows.columns), len(q))), np.arange(len(q))
+        else:
+            sums, error = self.cells.sums(q / WIDTH, slopes)
+            error += self.total * NEGLECTED
+            weak = self.windows.leave_out(sums, error, gone, tol, STEEPEST)
+        if len(weak):
+            sums[:, weak], log_scale[weak] = self._window_sums(q[weak], take_gone(gone, weak), tol, slopes)
+        return sums, log_scale
+
+    def _window_sums(self, q, gone, tol, slopes):
+        """Sums by the exact softmax over windows, relative to the weight of the nearest key, and its logarithm."""
+        keys = self.windows.keys
+        anchor = keys[self.windows.nearest(q, gone)]
+        u0 = np.abs(anchor - q) / self.h
+        spread = log(4 * self.total) - log(tol) - log(self.lightest) if tol > 0 else np.inf
+        start, stop = self.windows.within(q, self.relative.reach(u0, max(spread, 0.0)) * self.h)
+
+        def weigh(query, key):
+            more = _further(q[query], keys[key], anchor[query])
+            more = np.maximum(more / self.h, 0.0)  # an own key that goes may be nearer
+            return self.relative.weigh(more, u0[query])
+
+        return self.windows.sums(q, start, stop, weigh, gone, slopes), self.relative.log(u0)
+
+
+def _further(q, x, anchor):
+    """|x - q| - |anchor - q|, as exact as floats can be, since u0 multiplies what it errs by."""
+    further = np.abs(x - anchor)  # right on one side of the query
+    others = np.flatnonzero((x < q) != (anchor < q))
+    low, high = np.minimum(x[others], anchor[others]), np.maximum(x[others], anchor[others])
+    further[others] = excess(q[others], low, high) * np.where(x[others] == low, 1.0, -1.0)
+    return further
+
+
+class _Gaussian:
+    """The kernel relative to its value at u0."""
+
+    @staticmethod
+    def log(u0):
+        return -np.square(u0) / 2
+
+    @staticmethod
+    def reach(u0, spread):
+        """Where it falls below exp(-spread)."""
+        return np.sqrt(np.square(u0) + 2 * spread)
+
+    @staticmethod
+    def weigh(more, u0):
+        """It at u0 + `more`, and how much more than at u0 its logarithm there grows with log h."""
+        growth = more * (more + 2 * u0)
+        return np.exp(-growth / 2), growth
+
+
+class _Logistic:
+    """The same for the logistic kernel; its growth is relative to u0."""
+
+    @staticmethod
+    def log(u0):
+        return log(4.0) - u0 - 2 * np.log1p(np.exp(-u0))
+
+    @staticmethod
+    def reach(u0, spread):
+        return u0 + spread + log(4.0)
+
+    @staticmethod
+    def weigh(more, u0):
+        u = u0 + more
+        e0, e = np.exp(-u0), np.exp(-u)
+        return np.exp(-more) * np.square((1 + e0) / (1 + e)), more - 2 * u * e / (1 + e)

@@ -1,0 +1,121 @@
+"""Sums of the Gaussian or the logistic kernel over sorted keys, by Chebyshev expansions on cells.
+
+A fast Gauss transform (Greengard & Strain 1991) with cells half a bandwidth to one bandwidth wide. The keys of a cell
+enter through their moments in the Chebyshev basis; p x p matrices, one for each distance between cells, turn moments
+into an expansion of the sums over each cell that holds queries; a query evaluates it.
+
+Only cells with many keys within reach are expanded, and only keys that may be within reach of such a cell have moments:
+others cost less one by one. From 2^52 cells on, where neighbours of a cell have no numbers of their own, no two keys
+share a cell, and none has many within reach.
+"""
+
+from functools import cached_property, partial
+from math import ceil
+
+import numpy as np
+
+from ..chebyshev import gaussian_share, logistic_share, n_gaussian_terms, n_logistic_terms, polynomials, translations
+from .points import bounds_of, locate, moments_of
+from .windows import grown
+
+EXPANSION = 1e-14
+"""Error of the expansions for each unit of mass nearby."""
+
+MOST_TERMS = max(n_gaussian_terms(1.0, EXPANSION, slopes=True), n_logistic_terms(1.0, EXPANSION))
+"""Terms of the expansions on the widest cells."""
+
+ROUNDING = 64 * np.finfo(float).eps
+"""Rounding of the sums of up to MOST_TERMS terms, for each unit of mass nearby."""
+
+GAUSSIAN_REACH, LOGISTIC_REACH = 10, 50
+"""Bandwidths on each side within which all keys count: beyond, they weigh less than 1e-21."""
+
+CROWD = 4
+"""Keys for each cell within reach, up to which sums key by key are cheaper."""
+
+GATHER_VALUES = 2**19
+"""Numbers in the moments that are translated together."""
+
+
+class Cells:
+    """Chebyshev moments of `Points` on cells that are as wide as theirs, 1 / 2 to 1 bandwidth."""
+
+    def __init__(self, points, kernel, width):
+        self.kernel, self.width = kernel, width
+        if kernel.gaussian:
+            reach, share, self.n_terms = GAUSSIAN_REACH, gaussian_share, n_gaussian_terms(width, EXPANSION, slopes=True)
+        else:
+            reach, share, self.n_terms = LOGISTIC_REACH, logistic_share, n_logistic_terms(width, EXPANSION)
+        self.reach = ceil(reach / width)
+        self.offsets = np.arange(-self.reach, self.reach + 1)
+        self.shares = share(width * np.maximum(np.abs(self.offsets) - 1, 0))
+        bounds = bounds_of(points.cell)
+        n_before, sources = points.n_before[bounds], points.cell[bounds[:-1]]
+        crowded = self._are_crowded(sources, sources, n_before, 2 * self.reach)
+        if not crowded.all():
+            points = points.take(np.repeat(crowded, np.diff(bounds)))
+            bounds = bounds_of(points.cell)
+        self.sources, self.n_before = sources[crowded], np.cumsum(np.append(0, np.diff(n_before)[crowded]))
+        self.moments = moments_of(points, bounds, self.n_terms)
+
+    def _are_crowded(self, targets, sources, n_before, reach):
+        """Whether cells (n_targets,) have many keys within reach; there are n_before[s] keys before source cell s."""
+        first, last = np.searchsorted(sources, targets - reach), np.searchsorted(sources, targets + reach, side="right")
+        return n_before[last] - n_before[first] > CROWD * len(self.offsets)
+
+    @cached_property
+    def translations(self):
+        """From the moments of all cells within reach to the expansion of the sums."""
+        return self._translations(self.kernel)
+
+    @cached_property
+    def slope_translations(self):
+        """The same, and below it to that of the sums weighted by E."""
+        return np.vstack([self.translations, self._translations(partial(grown, self.kernel))])
+
+    def _translations(self, kernel):
+        return translations(kernel, self.n_terms, self.width, self.offsets)
+
+    def sums(self, x, slopes=False):
+        """Sums of the columns (n_columns, b), with slopes those weighted by E below them, for ordered queries (b,).
+
+        And a bound (b,) on the error of each; inf, and no sums, where few keys are within reach. Queries are given in
+        widths of cells.
+        """
+        cell, position = locate(x)
+        bounds = bounds_of(cell)
+        local, mass = self._expansions(cell[bounds[:-1]], slopes)
+        sums = np.full((local.shape[2], len(x)), np.nan)
+        basis = polynomials(position, self.n_terms)
+        for c in np.flatnonzero(np.isfinite(mass)):
+            part = slice(bounds[c], bounds[c + 1])
+            np.matmul(local[c].T, basis[:, part], out=sums[:, part])
+        return sums, np.repeat((EXPANSION + ROUNDING) * mass, np.diff(bounds))
+
+    def _expansions(self, targets, slopes):
+        """Expansions (n_targets, n_terms, n_sums) of the sums on cells, and the mass nearby (n_targets,).
+
+        Mass counts the less the further it is, as errors do; it is inf for cells that are not expanded.
+        """
+        matrix = self.slope_translations if slopes else self.translations
+        n_columns, n_kernels = self.moments.shape[2], len(matrix) // self.n_terms
+        local, mass = np.empty((len(targets), self.n_terms, n_kernels * n_columns)), np.full(len(targets), np.inf)
+        crowded = np.flatnonzero(self._are_crowded(targets, self.sources, self.n_before, self.reach))
+        step = max(1, GATHER_VALUES // (matrix.shape[1] * n_columns))
+        for begin in range(0, len(crowded), step):
+            part = crowded[begin : begin + step]
+            moments = self._moments_around(targets[part])
+            mass[part] = moments[:, :, 0, -1] @ self.shares
+            found = matrix @ moments.reshape(len(part), -1, n_columns)
+            for k in range(n_kernels):
+                rows = slice(k * self.n_terms, (k + 1) * self.n_terms)
+                local[part, :, k * n_columns : (k + 1) * n_columns] = found[:, rows]
+        return local, mass
+
+    def _moments_around(self, targets):
+        """Moments (n_targets, 2 reach + 1, n_terms, n_columns) of the cells around each target, the last one first."""
+        sources = targets[:, None] - self.offsets
+        at = np.minimum(np.searchsorted(self.sources, sources), len(self.sources) - 1)
+        moments = self.moments[at]
+        moments[self.sources[at] != sources] = 0.0
+        return moments

@@ -1,0 +1,236 @@
+"""Sums over the windows of a compact kernel in one feature, as differences of prefix moments.
+
+Keys are cut into cells one support wide. Where the kernel is a polynomial in the distance, or the cosine, it separates
+about the centre of a cell, K = sum_r A_r(a) B_r(b) with a and b the query and the key in supports from that centre, and
+the sum over some keys of the cell is sum_r A_r(a) M_r, with the moments M_r = sum_i B_r(b_i) v_i as differences of
+prefix sums. A window touches three cells or so. Odd powers of the distance change sign at the query, where the window
+is then cut in two.
+
+Error. Prefix sums of floats lose the digits of long sums, and a difference of two of them more. Here they are integers:
+terms in [-1, 1] are rounded to multiples of 2^-s, with s such that sums over a cell fit 63 bits; sums of integers and
+their differences are exact (modulo 2^64, so the prefix sums may overflow). A sum over k keys of a cell then errs by
+k (2^-(s+1) + rounding of a term) sum_r |A_r(a)| at most, times the largest weight. Values lie in [0, range], so the
+error of a prediction, as a fraction of the range, is at most twice the error of the mass over the mass. Queries for
+which that exceeds `tol` (all keys at the edge, or none but oneself) sum their window directly.
+"""
+
+from itertools import zip_longest
+from math import comb, pi
+
+import numpy as np
+
+from .windows import growth, take_gone
+
+BLOCK_ROWS = 2**14
+"""Keys done together."""
+
+MOST_CELLS = 2.0**40
+"""Cells on each side of the first key, or of the middle one where the first is as far off."""
+
+
+class Polynomial:
+    """sum_j c_j |a - b|^j, separated into A_r(a) (2 b)^r for b in [-1/2, 1/2]."""
+
+    def __init__(self, coefficients):
+        self.coefficients = np.array(coefficients)
+        self.size, self.steepest = len(coefficients), len(coefficients) - 1
+        self.odd = any(coefficients[1::2])
+
+    def of_keys(self, b):
+        """Stream the terms (2 b)^r."""
+        power = np.ones_like(b)
+        for _ in range(self.size):
+            yield power
+            power = power * (2 * b)
+
+    def of_queries(self, a, sign):
+        """Stream the factors A_r(a) for keys on one side: sign = 1 if b <= a, -1 if b > a."""
+        return self._factors(self.coefficients, a, sign)
+
+    def grown_of_queries(self, a, sign):
+        """The same for E = sum_j -j c_j |a - b|^j."""
+        return self._factors(-np.arange(self.size) * self.coefficients, a, sign)
+
+    def _factors(self, coefficients, a, sign):
+        signed = coefficients * np.power(sign, range(self.size))
+        for r in range(self.size):
+            yield _horner([signed[j] * comb(j, r) * (-0.5) ** r for j in range(r, self.size)], a)
+
+    def bound(self, a):
+        """sum_r |A_r(a)|, at most."""
+        return _horner(np.abs(self.coefficients), np.abs(a) + 0.5)
+
+
+class Cosine:
+    """cos(pi (a - b) / 2), separated by the addition theorem, and E = pi / 2 (a - b) sin(pi (a - b) / 2)."""
+
+    size, odd, steepest = 4, False, 4
+
+    def of_keys(self, b):
+        cos, sin = np.cos(pi / 2 * b), np.sin(pi / 2 * b)
+        yield from (cos, sin, b * cos, b * sin)
+
+    def of_queries(self, a, sign):
+        yield from (np.cos(pi / 2 * a), np.sin(pi / 2 * a))
+
+    def grown_of_queries(self, a, sign):
+        cos, sin = pi / 2 * np.cos(pi / 2 * a), pi / 2 * np.sin(pi / 2 * a)
+        yield from (a * sin, -a * cos, -sin, cos)
+
+    def bound(self, a):
+        return 1.5  # |cos| + |sin| <= sqrt(2); for E, pi / 2 (|a| + 1) times as much, with |a| <= 3 / 2
+
+
+def _horner(coefficients, x):
+    value = np.full_like(x, coefficients[-1])
+    for c in coefficients[-2::-1]:
+        value *= x
+        if c:
+            value += c
+    return value
+
+
+def has_basis(kernel):
+    """Whether a kernel is compact and separates."""
+    return kernel.compact and (bool(kernel.coefficients) or kernel.cosine)
+
+
+def _basis(kernel):
+    """How a kernel separates, with distances in supports."""
+    if kernel.cosine:
+        return Cosine()
+    return Polynomial([c * kernel.support**j for j, c in enumerate(kernel.coefficients)])
+
+
+class PrefixSums:
+    """Sums of the columns of `Windows`, weighted by a compact kernel."""
+
+    def __init__(self, windows, kernel, h):
+        self.windows, self.kernel, self.h = windows, kernel, h
+        self.radius, self.basis = kernel.support * h, _basis(kernel)
+        self.keys, columns = windows.keys, windows.columns
+        self.fenced = np.concatenate([[-np.inf], self.keys, [np.inf]])
+        new = self._are_new()
+        self.cell = np.cumsum(new, dtype=np.int32) - 1
+        self.bounds = np.append(np.flatnonzero(new), len(self.keys))
+        self.first = self.keys[self.bounds[:-1]]
+        largest = columns.max(axis=1)
+        largest[largest == 0] = 1.0
+        unit = 2.0 ** -(62 - int(np.diff(self.bounds).max()).bit_length())
+        self.units = largest * unit
+        self.term_error = (unit / 2 + 8 * (self.basis.size + 1) * np.finfo(float).eps) * largest[-1]
+        self.prefix = self._prefix_sums(columns)
+
+    def _are_new(self):
+        """Which keys (n,) begin a cell; far from the others, where floats are too coarse for cells, all do."""
+        if self.basis.size == 1:  # a constant needs no centre
+            return np.arange(len(self.keys)) == 0
+        first, middle = self.keys[0], self.keys[len(self.keys) // 2]
+        cell = np.floor((self.keys - (first if middle - first <= MOST_CELLS * self.radius else middle)) / self.radius)
+        return np.append(True, (cell[1:] != cell[:-1]) | (np.abs(cell[1:]) > MOST_CELLS))
+
+    def _place(self, x, cell):
+        """Where x are, in supports from the centre of cells, which begin at their first key."""
+        place = x - np.take(self.first, cell)
+        place /= self.radius
+        place -= 0.5
+        return place
+
+    def _prefix_sums(self, columns):
+        """Integers (n_columns, n_moments, n + 1), in `units`."""
+        n_columns, n = columns.shape
+        prefix = np.zeros((n_columns, self.basis.size, n + 1), dtype=np.int64)
+        for begin in range(0, n, BLOCK_ROWS):
+            block = slice(begin, min(begin + BLOCK_ROWS, n))
+            b = self._place(self.keys[block], self.cell[block])
+            scaled = columns[:, block] / self.units[:, None]
+            for r, term in enumerate(self.basis.of_keys(b)):
+                for sums, column in zip(prefix[:, r], scaled, strict=True):
+                    moments = np.rint(term * column).astype(np.int64)
+                    moments[:1] += sums[begin : begin + 1]
+                    np.cumsum(moments, out=sums[begin + 1 : block.stop + 1])
+        return prefix
+
+    def order(self, q):
+        """An order of queries in which neighbours are near each other."""
+        return self.windows.order(q)
+
+    def sums(self, q, gone, tol, slopes=False):
+        """Sums (n_columns, b) for ordered queries (b,), NaN where a window is too long, and log of their factor, 0.
+
+        `gone` is as in `Windows`, and so are sums with `slopes`.
+        """
+        start, stop = self._window(q)
+        if tol == 0:
+            sums, weak = np.empty((len(self.windows.columns), len(q))), np.arange(len(q))
+        else:
+            sums, error = self._moment_sums(q, start, stop, slopes)
+            weak = self.windows.leave_out(sums, error, gone, tol, self.basis.steepest)
+        if len(weak):
+            few = q[weak]
+
+            def weigh(query, key):
+                t = np.square((self.keys[key] - few[query]) / self.h)
+                return self.kernel(t), growth(self.kernel, t) if slopes else None
+
+            sums[:, weak] = self.windows.sums(few, start[weak], stop[weak], weigh, take_gone(gone, weak), slopes)
+        return sums, np.zeros(len(q))
+
+    def _window(self, q):
+        """Where the keys inside the support of each query start and stop, by the kernel's own rule at the edge."""
+        start = self._settle(self.windows.search(q - self.radius), q, -1)
+        return start, self._settle(self.windows.search(q + self.radius, side="right"), q, 1)
+
+    def _settle(self, end, q, outward):
+        """Move ends of windows outward over keys that are inside, and inward over keys that are not."""
+        for step in (outward, -outward):
+            rows = self._misplaced(end, q, step, outward)
+            while len(rows):
+                end[rows] += step
+                rows = rows[self._misplaced(end[rows], q[rows], step, outward)]
+        return end
+
+    def _misplaced(self, end, q, step, outward):
+        """The queries whose window end has to move one step."""
+        away = np.take(self.fenced, end + (step + 1) // 2)
+        away -= q
+        if step != outward:
+            away = np.where(away * outward > 0, away, 0.0)
+        away /= self.h
+        inside = self.kernel.inside(np.square(away, out=away))
+        return np.flatnonzero(inside if step == outward else ~inside)
+
+    def _moment_sums(self, q, start, stop, slopes=False):
+        """Sums (n_columns, b) over the keys start ... stop, with `slopes` those of E below them.
+
+        And a bound (b,) on the error of the mass.
+        """
+        sums, error = np.zeros((1 + slopes, len(self.units), len(q))), np.zeros(len(q))
+        halves = [(start, stop, 1)]
+        if self.basis.odd:
+            middle = np.clip(self.windows.search(q, side="right"), start, stop)
+            halves = [(start, middle, 1), (middle, stop, -1)]
+        for begin, end, sign in halves:
+            rows = np.flatnonzero(end > begin)
+            begin, end = begin[rows], end[rows]
+            while len(rows):
+                cell = np.take(self.cell, begin)
+                cut = np.minimum(end, np.take(self.bounds, cell + 1))
+                a = self._place(q[rows], cell)
+                self._add_moments(sums, rows, a, sign, begin, cut)
+                error[rows] += (cut - begin) * self.basis.bound(a)
+                more = np.flatnonzero(cut < end)
+                rows, begin, end = rows[more], cut[more], end[more]
+        return sums.reshape(-1, len(q)), self.term_error * error
+
+    def _add_moments(self, sums, rows, a, sign, begin, end):
+        """Add to `sums` (n_kernels, n_columns, b) of some rows those over the keys begin ... end, of one cell each."""
+        factors = [list(of_queries(a, sign)) for of_queries in (self.basis.of_queries, self.basis.grown_of_queries)]
+        factors = list(zip_longest(*factors[: len(sums)], fillvalue=0.0))
+        for c, (prefix, unit) in enumerate(zip(self.prefix, self.units, strict=True)):
+            found = np.zeros((len(sums), len(rows)))
+            for moments, pair in zip(prefix, factors, strict=False):
+                difference = np.take(moments, end) - np.take(moments, begin)
+                for total, factor in zip(found, pair, strict=True):
+                    total += factor * difference
+            sums[:, c, rows] += found * unit

@@ -1,0 +1,202 @@
+"""Bandwidths from the data: rules of thumb that follow the scale of each feature and the shape of the kernel."""
+
+from functools import cache, lru_cache
+
+import numpy as np
+
+from .._kernels import KERNELS
+from .selection import order_statistics
+from .._weights import are_counts, sample_size
+
+RULES = ("silverman", "scott")
+
+ROUNDING = 10 * np.finfo(float).eps
+"""A range of a column, or of its quartiles, that is no more than rounding, as a fraction of the largest of them."""
+
+FAR = 100
+"""Interquartile ranges from the quartiles beyond which a value says nothing of the scale of the others."""
+
+BLOCK_NUMBERS = 2**17
+"""Values of features that are looked at together: a MiB."""
+
+
+def choose_bandwidth(bandwidth, keys, weights, kernel):
+    """The bandwidth vector (n_features,): given, or chosen by a rule of thumb.
+
+    Parameters
+    ----------
+    bandwidth : float, array-like (n_features,) or {"silverman", "scott"}
+    keys : (n, n_features) float ndarray
+    weights : (n,) float ndarray
+    kernel : Kernel
+
+    Raises
+    ------
+    ValueError
+        If a given bandwidth has the wrong length, or an entry that is not positive.
+    """
+    if isinstance(bandwidth, str):
+        return rule_of_thumb(bandwidth, keys, weights, kernel)
+    n_features = keys.shape[1]
+    try:
+        vector = np.asarray(bandwidth)
+        if vector.dtype == bool:
+            raise TypeError
+        vector = vector.astype(np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(f"bandwidth must hold positive numbers, got {bandwidth!r}") from None
+    if vector.ndim and vector.shape != (n_features,):
+        raise ValueError(
+            f"bandwidth has shape {vector.shape}, but X has {n_features} features: "
+            f"give one number for all features, or {n_features} numbers; got {bandwidth!r}"
+        )
+    if not np.all(vector > 0):
+        raise ValueError(f"bandwidth must be positive, got {bandwidth!r}; use inf to ignore a feature")
+    return np.full(n_features, vector) if vector.ndim == 0 else vector
+
+
+def rule_of_thumb(rule, keys, weights, kernel):
+    """Silverman's or Scott's rule for each feature; a constant feature gets inf, which ignores it.
+
+    h_f = c(K, d) s_f (4 / ((d + 2) n))^(1 / (d + 4)) for "silverman" (Silverman 1986, sections 3.4.2 and 4.3.2),
+    h_f = c(K, d) s_f n^(-1 / (d + 4)) for "scott" (Scott 1992, section 6.3), where s_f is the smaller of the
+    standard deviation and the interquartile range / 1.349, neither of which follows a fill value, d counts the features
+    that are not constant, and c rescales from the Gaussian to the kernel at hand (see `canonical_ratio`).
+    """
+    scales = robust_scales(keys, weights)
+    d = np.count_nonzero(np.isfinite(scales))
+    n = sample_size(weights[weights > 0])
+    factor = n ** (-1 / (d + 4))
+    if rule == "silverman":
+        factor *= (4 / (d + 2)) ** (1 / (d + 4))
+    return canonical_ratio(kernel, d) * factor * scales if d else scales
+
+
+def robust_scales(keys, weights):
+    """The scale of each feature (n_features,), as rules of thumb use it; inf for a constant feature.
+
+    The smaller of the standard deviation and the interquartile range / 1.349. An interquartile range that is no more
+    than rounding, as of a column with many ties, is left out. Where there is one, values many times as far from the
+    quartiles, which are fill values, are left out of the standard deviation.
+    """
+    positive = weights > 0
+    if not positive.all():
+        keys, weights = keys[positive], weights[positive]
+    weights = None if np.all(weights == 1) else weights
+    step = max(1, BLOCK_NUMBERS // len(keys))
+    blocks = (np.array(keys[:, start : start + step].T, order="C") for start in range(0, keys.shape[1], step))
+    return np.concatenate([_scales(columns, weights) for columns in blocks])
+
+
+def _scales(columns, weights):
+    """Robust scales (b,) of columns (b, n), which are overwritten."""
+    lowest, highest = columns.min(axis=1), columns.max(axis=1)
+    exponents = np.clip(np.frexp(np.maximum(-lowest, highest))[1], -1000, 1000)
+    units = np.ldexp(1.0, -exponents)  # a product with them is exact, and differences do not overflow
+    columns *= units[:, None]
+    lowest, highest = lowest * units, highest * units
+    lower, upper = np.array([quantiles(column, weights, (0.25, 0.75)) for column in columns]).T
+    spread = upper - lower
+    has_spread = spread > ROUNDING * np.maximum(np.abs(lower), np.abs(upper))
+    first, last = lower - FAR * spread, upper + FAR * spread
+    wild = np.flatnonzero(has_spread & ((lowest < first) | (highest > last)))
+    tame = [_deviation_within(columns[i], weights, first[i], last[i]) for i in wild]
+    scales = _standard_deviations(columns, weights)
+    scales[wild] = tame
+    np.minimum(scales, spread / 1.349, out=scales, where=has_spread)
+    varies = highest - lowest > ROUNDING * np.maximum(-lowest, highest)
+    return np.where(varies, np.ldexp(scales, exponents), np.inf)
+
+
+def _deviation_within(column, weights, first, last):
+    """The standard deviation of the values from `first` to `last`."""
+    near = (column >= first) & (column <= last)
+    column, weights = column[near], None if weights is None else weights[near]
+    exponent = np.frexp(np.abs(column).max())[1]  # squares must not underflow
+    return np.ldexp(_standard_deviations(np.ldexp(column, -exponent)[None], weights)[0], exponent)
+
+
+def _standard_deviations(columns, weights):
+    """Standard deviations (b,) of columns (b, n), which are overwritten."""
+    columns -= np.average(columns, axis=1, weights=weights)[:, None]
+    columns *= columns
+    return np.sqrt(np.average(columns, axis=1, weights=weights))
+
+
+def quantiles(values, weights, probabilities):
+    """Quantiles by the averaged inverted distribution function: a weight k counts as k equal values; None is all ones.
+
+    Definition 2 of Hyndman & Fan (1996), "Sample quantiles in statistical packages".
+    """
+    if weights is None:
+        return order_statistics(values, _ranks(len(values), probabilities)).reshape(2, -1).sum(axis=0) / 2
+    order = np.argsort(values)
+    values, mass = values[order], np.cumsum(weights[order])
+    target = np.multiply(probabilities, mass[-1])
+    slack = 0 if are_counts(weights) else 1e-12 * mass[-1]
+    below = np.searchsorted(mass, target - slack)
+    above = np.minimum(np.searchsorted(mass, target + slack, side="right"), len(values) - 1)
+    return (values[below] + values[above]) / 2
+
+
+@lru_cache(maxsize=256)
+def _ranks(n, probabilities):
+    """The positions among n sorted values, first of the lower and then of the upper ones, whose means are quantiles."""
+    target = np.multiply(probabilities, n)
+    return np.concatenate([np.ceil(target) - 1, np.minimum(np.floor(target), n - 1)]).astype(np.intp)
+
+
+@lru_cache(maxsize=256)
+def canonical_ratio(kernel, n_features):
+    """The bandwidth of `kernel` that smooths as much as a Gaussian's bandwidth of 1, in n_features dimensions.
+
+    The ratio of canonical bandwidths δ(K) / δ(gaussian), δ(K)^(d+4) = R(K) / μ₂(K)², of the radial kernel in d
+    dimensions (Marron & Nolan 1988, "Canonical kernels for density estimation"). It is 1 for kernels whose
+    second moment is infinite.
+    """
+    if not _has_second_moment(kernel, n_features):
+        return 1.0
+    ours, theirs = _log_canonical(kernel, n_features), _log_canonical(KERNELS["gaussian"], n_features)
+    return float(np.exp(ours - theirs))
+
+
+def _has_second_moment(kernel, n_features):
+    """Whether d log K / d log u falls below -(d + 2) far out; a quadrature would not notice."""
+    if kernel.compact:
+        return True
+    with np.errstate(all="ignore"):
+        outer, inner = kernel.log(1e24 * np.exp(np.array([0.5, -0.5])))
+    # not (>=): nan where both are -inf
+    return not outer - inner >= -(n_features + 2) / 2
+
+
+def _log_canonical(kernel, n_features):
+    """log δ(K), up to a constant that depends on the dimension alone."""
+    d = n_features
+    mass = _log_moment(kernel, d - 1, 1)
+    roughness = _log_moment(kernel, d - 1, 2) - 2 * mass
+    second = _log_moment(kernel, d + 1, 1) - mass
+    return (roughness - 2 * second) / (d + 4)
+
+
+@cache
+def _legendre_rule():
+    return np.polynomial.legendre.leggauss(200)
+
+
+def _log_moment(kernel, power, exponent):
+    """log of the integral of u^power K(u)^exponent over the distance u, by quadrature in s = log u."""
+
+    def log_integrand(s):
+        with np.errstate(all="ignore"):
+            return (power + 1) * s + exponent * kernel.log(np.exp(2 * s))
+
+    end = np.log(kernel.support) if kernel.compact else np.log(1e12)
+    coarse = np.linspace(end - 100, end, 50_001)
+    values = log_integrand(coarse)
+    peak = np.nanmax(values)
+    matters = np.flatnonzero(values > peak - 45)
+    low, high = coarse[max(matters[0] - 1, 0)], coarse[min(matters[-1] + 1, len(coarse) - 1)]
+    nodes, weights = _legendre_rule()
+    s = low + (high - low) * (nodes + 1) / 2
+    return peak + np.log(np.nansum(weights * np.exp(log_integrand(s) - peak)) * (high - low) / 2)

@@ -1,0 +1,207 @@
+"""Attention as a picture: queries x keys, in an order that shows its shape, and small enough to be seen.
+
+Rows are computed a few at a time, and averaged into pixels at once: nothing of size n x n exists.
+"""
+
+import numpy as np
+from scipy.linalg import eigh
+
+from .drawing import import_pyplot, make_axes
+from .pipelines import feature_names, split_steps, transform
+
+MOST_PIXELS = 1000
+"""Pixels along each side, at most."""
+
+
+class AttentionDisplay:
+    """Heatmap of attention weights, queries x keys.
+
+    `from_estimator` makes it from a fitted estimator. All parameters are stored as attributes.
+
+    Parameters
+    ----------
+    attention : (n_rows, n_columns) float ndarray
+        The weights, in the order of the picture; where there are many, the means of blocks of them.
+    query_order : (n_queries,) int ndarray, default=None
+        The queries from top to bottom. None: as given, and all blocks are full.
+    key_order : (n_keys,) int ndarray, default=None
+        The training points from left to right. None: as given, and all blocks are full.
+    block : tuple of two ints, default=(1, 1)
+        How many queries and keys a pixel stands for; the last row and column may stand for fewer.
+    sorted_by : str, default=None
+        What the axes say that queries and keys are sorted by. None: nothing.
+
+    Attributes
+    ----------
+    im_ : matplotlib AxesImage
+        The heatmap.
+    colorbar_ : matplotlib Colorbar or None
+        What its colours mean.
+    ax_ : matplotlib Axes
+        Axes with the heatmap.
+    figure_ : matplotlib Figure
+        Figure with the axes.
+
+    Examples
+    --------
+    >>> from sknw import AttentionDisplay, NadarayaWatsonRegressor
+    >>> from sknw.datasets import make_sine_trend
+    >>> X, y = make_sine_trend(random_state=0)
+    >>> model = NadarayaWatsonRegressor().fit(X, y)
+    >>> display = AttentionDisplay.from_estimator(model, X)
+    >>> display.attention.shape
+    (50, 50)
+    >>> display.ax_.get_xlabel()
+    'keys, sorted by x'
+    """
+
+    def __init__(self, attention, *, query_order=None, key_order=None, block=(1, 1), sorted_by=None):
+        self.attention = attention
+        self.query_order = query_order
+        self.key_order = key_order
+        self.block = block
+        self.sorted_by = sorted_by
+
+    @classmethod
+    def from_estimator(cls, estimator, X=None, *, order="sorted", ax=None, colorbar=True, im_kw=None):
+        """Draw the attention that queries pay to the training points.
+
+        Parameters
+        ----------
+        estimator : estimator object
+            A fitted NadarayaWatsonRegressor or NadarayaWatsonClassifier, a Pipeline whose last step is one, or a search
+            over either, such as GridSearchCV, with `refit=True`.
+        X : array-like (n_queries, n_features), default=None
+            Queries, as `estimator.predict` takes them. None, as everywhere, asks for the training points, each of which
+            attends to the others but not to itself; the training inputs themselves give the attention in sample,
+            `attention_weights_`.
+        order : {"sorted", "given"}, default="sorted"
+            "sorted" puts queries and keys in ascending order of the feature; of several features, of the leading
+            principal component of the keys in units of the bandwidth, the direction along which attention varies most,
+            with its sign such that the feature of largest coefficient ascends. Features are those that the last step of
+            a pipeline sees. "given" leaves both as they are.
+        ax : matplotlib Axes, default=None
+            Axes to draw on; None makes a figure.
+        colorbar : bool, default=True
+            Whether to add a colour bar.
+        im_kw : dict, default=None
+            Keywords for `imshow`.
+
+        Returns
+        -------
+        display : AttentionDisplay
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        NotFittedError
+            If `estimator` is not fitted.
+        TypeError
+            If `estimator` is none of the above.
+        ValueError
+            As `attention_weights`; also if `order` is none of the above.
+
+        Notes
+        -----
+        More than 1000 queries or keys are drawn by the means of blocks of equally many. A block with a row of nan
+        (`empty="nan"`) is left blank. Colours start at zero and end at twice the median of the rows' largest weights,
+        so that a few lone neighbours do not darken all others; where some weights are larger, the colour bar ends in an
+        arrow. `im_kw={"vmax": 1}` or a "norm" changes that.
+
+        Costs O(n_queries n n_features) time, and the memory of the picture.
+        """
+        import_pyplot(f"{cls.__name__}.from_estimator")
+        transformers, last = split_steps(estimator, cls.__name__)
+        if order not in ("sorted", "given"):
+            raise ValueError(f'order must be "sorted" or "given", got {order!r}')
+        queries = last._check_queries(None if X is None else transform(transformers, X))
+        keys = last.keys_
+        sides = [keys if queries is None else queries, keys]
+        if order == "given":
+            orders, sorted_by = [np.arange(points.shape[0]) for points in sides], None
+        else:
+            direction = _leading_direction(keys, last.bandwidth_)
+            orders = [np.argsort(points @ direction, kind="stable") for points in sides]
+            sorted_by = feature_names(transformers, last)[0] if len(direction) == 1 else "leading component"
+        block = tuple(-(-len(side) // MOST_PIXELS) for side in orders)
+        attention = _block_means(last._attention_blocks(queries, orders[0]), *orders, *block)
+        display = cls(attention, query_order=orders[0], key_order=orders[1], block=block, sorted_by=sorted_by)
+        return display.plot(ax=ax, colorbar=colorbar, im_kw=im_kw)
+
+    def plot(self, *, ax=None, colorbar=True, im_kw=None):
+        """Draw the heatmap.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Axes to draw on; None makes a figure.
+        colorbar : bool, default=True
+            Whether to add a colour bar.
+        im_kw : dict, default=None
+            Keywords for `imshow`.
+
+        Returns
+        -------
+        display : AttentionDisplay
+            The display itself.
+        """
+        self.ax_ = ax = make_axes(f"{type(self).__name__}.plot", ax)
+        self.figure_ = ax.figure
+        n_queries, n_keys = bottom, right = np.multiply(self.attention.shape, self.block)
+        if self.query_order is not None:
+            n_queries = len(self.query_order)
+        if self.key_order is not None:
+            n_keys = len(self.key_order)
+        defaults = {
+            "cmap": "viridis",
+            "aspect": "equal" if n_queries == n_keys else "auto",
+            "extent": (-0.5, right - 0.5, bottom - 0.5, -0.5),
+        }
+        im_kw = im_kw or {}
+        if "norm" not in im_kw:
+            defaults |= {"vmin": 0, "vmax": self._brightest()}
+        self.im_ = ax.imshow(self.attention, **(defaults | im_kw))
+        by = "" if self.sorted_by is None else f", sorted by {self.sorted_by}"
+        ax.set(xlim=(-0.5, n_keys - 0.5), ylim=(n_queries - 0.5, -0.5), xlabel=f"keys{by}", ylabel=f"queries{by}")
+        ax.locator_params(integer=True)
+        self.colorbar_ = None
+        if colorbar:
+            rows, columns = self.block
+            label = "attention weight" if rows == columns == 1 else f"attention weight, means of {rows} × {columns}"
+            is_cut = np.any(self.attention > self.im_.norm.vmax)
+            self.colorbar_ = self.figure_.colorbar(self.im_, ax=ax, label=label, extend="max" if is_cut else "neither")
+        return self
+
+    def _brightest(self):
+        """The weight at which colours end."""
+        largest = self.attention.max(axis=1)
+        largest = largest[np.isfinite(largest)]
+        return min(largest.max(), 2 * np.median(largest)) if len(largest) else 1.0
+
+
+def _leading_direction(keys, bandwidth):
+    """The direction (n_features,) along which to sort, its largest coefficient 1; zero if every feature is ignored."""
+    if len(bandwidth) == 1:
+        return np.ones(1)
+    scaled = keys / bandwidth
+    scaled -= scaled.mean(axis=0)
+    scaled /= np.abs(scaled).max() or 1.0
+    last = len(bandwidth) - 1
+    _, components = eigh(scaled.T @ scaled, subset_by_index=[last, last])
+    direction = components[:, 0] / bandwidth
+    return direction / (direction[np.abs(direction).argmax()] or 1.0)
+
+
+def _block_means(rows, query_order, key_order, query_block, key_block):
+    """Means of blocks of attention weights, from blocks of rows that follow one another in their order."""
+    starts = [np.arange(0, len(query_order), query_block), np.arange(0, len(key_order), key_block)]
+    sums, first = np.zeros((len(starts[0]), len(starts[1]))), 0
+    for weights in rows:
+        positions = np.arange(first, first + len(weights)) // query_block
+        np.add.at(sums, positions, np.add.reduceat(weights.take(key_order, axis=1), starts[1], axis=1))
+        first += len(weights)
+    query_counts, key_counts = (
+        np.diff(side, append=len(order)) for side, order in zip(starts, (query_order, key_order), strict=True)
+    )
+    return sums / (query_counts[:, None] * key_counts)

@@ -1,0 +1,291 @@
+"""Predictions along one feature, as lines."""
+
+from numbers import Integral
+
+import numpy as np
+from sklearn.base import is_classifier
+from sklearn.utils import check_array, check_consistent_length, column_or_1d
+
+from .drawing import add_legend, import_pyplot, line_colours, make_axes, plot_line
+from .._inputs import to_dense
+from .pipelines import feature_names, find_scalers, inverse_transform, split_steps, transform, unnamed_columns
+
+MOST_CLASSES = 10
+"""Classes drawn, at most."""
+
+RUG_STEP, RUG_HEIGHT = 0.05, 0.25
+"""The height of a class's row of marks below the probabilities, and of all rows, at most."""
+
+
+class CurveDisplay:
+    """Predictions along one feature, with the training points.
+
+    `from_estimator` makes it from a fitted estimator. All parameters are stored as attributes.
+
+    Parameters
+    ----------
+    grid : (n_grid,) float ndarray
+        Values of the feature.
+    prediction : (n_grid, n_lines) float ndarray
+        Predictions, a column for each output; for a classifier probabilities, a column for each class.
+    x : (n_points,) float ndarray, default=None
+        The feature at the training points.
+    y : (n_points, n_lines) float ndarray, default=None
+        Their targets; for a classifier one-hot.
+    truth : (n_grid, n_lines) float ndarray, default=None
+        What the predictions should be.
+    classes : (n_lines,) ndarray, default=None
+        The names of the classes. None: not a classifier. Of more than 10, `plot` draws the 10 with the largest mean
+        probability over the grid, which the title of the legend says; the attributes hold all.
+    feature_name : str, default="x"
+        The name of the feature.
+    at_medians : bool, default=False
+        Whether there are other features, which are at their medians along the grid.
+
+    Attributes
+    ----------
+    lines_ : list of matplotlib Line2D
+        The predictions, one a column that is drawn.
+    points_ : list of matplotlib Line2D
+        The training points, likewise: targets, or for a class a row of marks below the probabilities.
+    truth_ : list of matplotlib Line2D
+        What the predictions should be, likewise.
+    ax_ : matplotlib Axes
+        Axes with the lines.
+    figure_ : matplotlib Figure
+        Figure with the axes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sknw import CurveDisplay, NadarayaWatsonRegressor
+    >>> from sknw.datasets import make_sine_trend
+    >>> X, y = make_sine_trend(random_state=0)
+    >>> model = NadarayaWatsonRegressor("loo").fit(X, y)
+    >>> display = CurveDisplay.from_estimator(model, truth=lambda X: 2 * np.sin(X[:, 0]) + X[:, 0] ** 0.8)
+    >>> [text.get_text() for text in display.ax_.get_legend().get_texts()]
+    ['data', 'prediction', 'truth']
+    """
+
+    def __init__(
+        self,
+        grid,
+        prediction,
+        *,
+        x=None,
+        y=None,
+        truth=None,
+        classes=None,
+        feature_name="x",
+        at_medians=False,
+    ):
+        self.grid = grid
+        self.prediction = prediction
+        self.x = x
+        self.y = y
+        self.truth = truth
+        self.classes = classes
+        self.feature_name = feature_name
+        self.at_medians = at_medians
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator,
+        *,
+        feature=0,
+        X=None,
+        y=None,
+        truth=None,
+        grid_resolution=500,
+        ax=None,
+        line_kw=None,
+        point_kw=None,
+        truth_kw=None,
+    ):
+        """Draw predictions along a feature.
+
+        Parameters
+        ----------
+        estimator : estimator object
+            A fitted NadarayaWatsonRegressor or NadarayaWatsonClassifier, a Pipeline whose last step is one, or a search
+            over either, such as GridSearchCV, with `refit=True`.
+        feature : int or str, default=0
+            The feature, by its position or its name, among those of the axes (see Notes). All others stay at their
+            medians over X, which the label says.
+        X : array-like (n_points, n_features), default=None
+            Points to draw, whose range the grid covers, as `estimator.predict` takes them. None: the training points.
+        y : array-like (n_points,) or (n_points, n_outputs), default=None
+            Their targets. None, together with X: those of the training points.
+        truth : callable, default=None
+            Points (n_grid, n_features) -> what predictions should be, (n_grid,); of several outputs or classes
+            (n_grid, n_lines). The points are an ndarray of the features of the axes (see Notes).
+        grid_resolution : int, default=500
+            The number of values of the feature to predict at, 2 or more.
+        ax : matplotlib Axes, default=None
+            Axes to draw on; None makes a figure.
+        line_kw, point_kw, truth_kw : dict, default=None
+            Keywords for `Axes.plot`, for predictions, points and truth.
+
+        Returns
+        -------
+        display : CurveDisplay
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        NotFittedError
+            If `estimator` is not fitted.
+        TypeError
+            If `estimator` is none of the above.
+        ValueError
+            If an input or a parameter is not valid; as `predict`.
+
+        Notes
+        -----
+        The features of the axes are the columns of X, in their own units, if every step of a pipeline before the last
+        is one of scikit-learn's scalers of single columns: `MaxAbsScaler`, `MinMaxScaler`, `PowerTransformer`,
+        `QuantileTransformer`, `RobustScaler`, `StandardScaler`. The training points are then transformed back.
+        Otherwise they are the columns that the last step sees, with the names of `get_feature_names_out` if there are
+        any.
+        """
+        import_pyplot(f"{cls.__name__}.from_estimator")
+        transformers, last = split_steps(estimator, cls.__name__)
+        if not isinstance(grid_resolution, Integral) or grid_resolution < 2:
+            raise ValueError(f"grid_resolution must be a whole number, 2 or more, got {grid_resolution!r}")
+        names = feature_names(transformers, last)
+        position = _find_feature(feature, names)
+        points, values = _points_and_values(transformers, last, X, y)
+        grid = np.tile(np.median(points, axis=0), (grid_resolution, 1))
+        grid[:, position] = np.linspace(points[:, position].min(), points[:, position].max(), grid_resolution)
+        shape = grid_resolution, values.shape[1]
+        display = cls(
+            grid[:, position],
+            _predict(find_scalers(transformers), last, grid),
+            x=points[:, position],
+            y=values,
+            truth=None if truth is None else _as_columns(truth(grid), shape, "truth(grid)"),
+            classes=getattr(last, "classes_", None),
+            feature_name=names[position],
+            at_medians=len(names) > 1,
+        )
+        return display.plot(ax=ax, line_kw=line_kw, point_kw=point_kw, truth_kw=truth_kw)
+
+    def plot(self, *, ax=None, line_kw=None, point_kw=None, truth_kw=None):
+        """Draw the lines and the points.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Axes to draw on; None makes a figure.
+        line_kw, point_kw, truth_kw : dict, default=None
+            Keywords for `Axes.plot`, for predictions, points and truth.
+
+        Returns
+        -------
+        display : CurveDisplay
+            The display itself.
+        """
+        self.ax_ = ax = make_axes(f"{type(self).__name__}.plot", ax)
+        self.figure_ = ax.figure
+        drawn = self._drawn_columns()
+        colours = line_colours(len(drawn))
+        self.points_ = [] if self.x is None else self._plot_points(drawn, colours, point_kw)
+        self.lines_ = self._plot_columns(self.prediction[:, drawn], colours, self._labels(drawn), line_kw, linewidth=2)
+        self.truth_ = []
+        if self.truth is not None:
+            labels = ["truth"] + [None] * (len(colours) - 1)
+            colours = ["black"] if len(colours) == 1 else colours
+            style = {"linewidth": 1.2, "linestyle": "--"}
+            self.truth_ = self._plot_columns(self.truth[:, drawn], colours, labels, truth_kw, **style)
+        medians = "\n(other features at their medians)" if self.at_medians else ""
+        ax.set(xlabel=f"{self.feature_name}{medians}", ylabel="y" if self.classes is None else "probability")
+        n_columns = self.prediction.shape[1]
+        add_legend(ax, None if len(drawn) == n_columns else f"the {MOST_CLASSES} most probable of {n_columns} classes")
+        return self
+
+    def _drawn_columns(self):
+        """The columns to draw: all, or of many classes those of the largest mean probability, in their order."""
+        n_columns = self.prediction.shape[1]
+        if self.classes is None or n_columns <= MOST_CLASSES:
+            return np.arange(n_columns)
+        sums = np.nansum(self.prediction, axis=0)  # a prediction is nan in all columns or in none
+        return np.sort(np.argsort(-sums, kind="stable")[:MOST_CLASSES])
+
+    def _labels(self, drawn):
+        if self.classes is not None:
+            return [str(self.classes[k]) for k in drawn]
+        return ["prediction"] if len(drawn) == 1 else [f"prediction of output {k}" for k in drawn]
+
+    def _plot_columns(self, columns, colours, labels, given, **style):
+        return [
+            plot_line(self.ax_, self.grid, column, given, color=colour, label=label, **style)
+            for column, colour, label in zip(columns.T, colours, labels, strict=True)
+        ]
+
+    def _plot_points(self, drawn, colours, given):
+        """Targets, smaller and fainter where there are many, or for each class a row of marks."""
+        density = 1 / np.sqrt(len(self.x))
+        style = {"linestyle": "none", "alpha": np.clip(15 * density, 0.1, 0.6), "zorder": 1}
+        if self.classes is None:
+            points = [(self.x, column) for column in self.y.T[drawn]]
+            style |= {"marker": "o", "markeredgewidth": 0, "markersize": np.clip(90 * density, 2, 5)}
+        else:
+            step = min(RUG_STEP, RUG_HEIGHT / len(colours))
+            members = enumerate(self.y.T[drawn] > 0, start=1)
+            points = [(self.x[is_in], np.full(is_in.sum(), -step * k)) for k, is_in in members]
+            style |= {"marker": "|", "markersize": 120 * step}
+            self.ax_.set_yticks(np.linspace(0, 1, 6))
+        if len(colours) == 1:
+            colours, style["label"] = ["#555555"], "data"
+        return [
+            plot_line(self.ax_, *point, given, color=colour, **style)
+            for point, colour in zip(points, colours, strict=True)
+        ]
+
+
+def _find_feature(feature, names):
+    """The position of a feature that is given by position or name."""
+    if isinstance(feature, str) and feature in names:
+        return names.index(feature)
+    if isinstance(feature, Integral) and 0 <= feature < len(names):
+        return feature
+    raise ValueError(f"feature must be one of {names}, or a position from 0 to {len(names) - 1}, got {feature!r}")
+
+
+def _predict(scalers, last, grid):
+    """Pooled values at points of the axes."""
+    with unnamed_columns():
+        queries = last._check_queries(transform(scalers, grid))
+    return last._pool(queries)
+
+
+def _points_and_values(transformers, last, X, y):
+    """The points to draw, in the space of the axes, and their values, one-hot for classes."""
+    if (X is None) != (y is None):
+        raise ValueError("X and y go together: give both, or neither to draw the training points")
+    scalers = find_scalers(transformers)
+    if X is None:
+        return inverse_transform(scalers, last.keys_), last.values_
+    points = to_dense(last._check_queries(transform(transformers, X)))
+    if scalers:
+        points = to_dense(check_array(X, accept_sparse=True, dtype=np.float64))
+    check_consistent_length(points, y)
+    if not is_classifier(last):
+        return points, _as_columns(y, (len(points), last.values_.shape[1]), "y")
+    labels = column_or_1d(y).astype(object)
+    values = labels[:, None] == last.classes_.astype(object)
+    unknown = set(labels[~values.any(axis=1)])
+    if unknown:
+        raise ValueError(f"y holds labels {unknown} that the estimator was not fitted with: {last.classes_}")
+    return points, values.astype(float)
+
+
+def _as_columns(values, shape, name):
+    """Numbers as an array of columns of this shape."""
+    values = np.asarray(values, dtype=np.float64)
+    if values.shape != shape and (shape[1] > 1 or values.shape != shape[:1]):
+        expected = shape if shape[1] > 1 else shape[:1]
+        raise ValueError(f"{name} has shape {values.shape}, but must have shape {expected}")
+    return values.reshape(shape)
