@@ -5,13 +5,16 @@ Every kernel has K(0) = 1 and never grows with the distance; normalising constan
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
-from math import inf, pi
+from functools import cached_property, partial
+from math import comb, inf, pi
 
 import numpy as np
 
 EDGE = 1e-12
 """Relative width, in t, of the edge of a support: a jump includes it, a continuous kernel is zero on it."""
+
+FORMS = ("", "gaussian", "exponential", "logistic", "cosine")
+"""The closed forms that fast algorithms know."""
 
 
 @dataclass(frozen=True)
@@ -38,21 +41,16 @@ class Kernel:
         K is convex in t.
     smooth : bool, default=False
         dK/dt is bounded inside the support, so that a rounding error in t does no harm near t = 0.
-    gaussian : bool, default=False
-        log K = -t / 2.
-    exponential : bool, default=False
-        log K = -sqrt(t).
-    logistic : bool, default=False
-        K = 1 / cosh²(sqrt(t) / 2).
-    cosine : bool, default=False
-        K = cos(pi sqrt(t) / 2) inside a support of 1.
+    form : {"", "gaussian", "exponential", "logistic", "cosine"}, default=""
+        The closed form of K, if it is one of these: exp(-t / 2), exp(-sqrt(t)), 1 / cosh²(sqrt(t) / 2), or
+        cos(pi sqrt(t) / 2) inside a support of 1. Fast algorithms rely on it.
 
     Raises
     ------
     TypeError
         If `log` cannot be called.
     ValueError
-        If `support` is not positive.
+        If `support` is not positive, or `form` is none of those above.
 
     Examples
     --------
@@ -70,16 +68,15 @@ class Kernel:
     coefficients: tuple = ()
     convex: bool = False
     smooth: bool = False
-    gaussian: bool = False
-    exponential: bool = False
-    logistic: bool = False
-    cosine: bool = False
+    form: str = ""
 
     def __post_init__(self):
         if not callable(self.log):
             raise TypeError(f"log must be a function of t = (distance / bandwidth)², got {self.log!r}")
         if not self.support > 0:
             raise ValueError(f"support must be positive, got {self.support!r}; use inf for a kernel without an edge")
+        if self.form not in FORMS:
+            raise ValueError(f"form must be one of {FORMS}, got {self.form!r}")
 
     def __call__(self, t):
         """K(t) as a new array, zero from the edge of the support on.
@@ -211,74 +208,41 @@ def _boxcar(t):
     return t
 
 
-def _triangular_log(t):
-    return _log_inside(1 - np.sqrt(t))
+def _power(t, p):
+    """u^p for u = sqrt(t); t itself for p = 2."""
+    if p == 1:
+        return np.sqrt(t)
+    s = t
+    for _ in range(p // 2 - 1):
+        s = s * t
+    return s * np.sqrt(t) if p % 2 else s
 
 
-def _triangular(t):
-    return _positive_part(np.subtract(1.0, np.sqrt(t, out=t), out=t))
+def _power_log(t, p, q):
+    return q * _log_inside(1 - _power(t, p))
 
 
-def _triangular_slope(t):
-    u = np.sqrt(t)
-    return -0.5 / (u * (1 - u))
-
-
-def _epanechnikov_log(t):
-    return _log_inside(1 - t)
-
-
-def _epanechnikov(t):
-    return _positive_part(np.subtract(1.0, t, out=t))
-
-
-def _epanechnikov_slope(t):
-    return -1 / (1 - t)
-
-
-def _biweight_log(t):
-    return 2 * _log_inside(1 - t)
-
-
-def _biweight(t):
-    s = _epanechnikov(t)
-    s *= s
+def _power_weight(t, p, q):
+    s = _positive_part(np.subtract(1.0, _power(t, p), out=t))
+    base = s.copy() if q > 2 else s
+    for _ in range(q - 1):
+        s *= base
     return s
 
 
-def _biweight_slope(t):
-    return -2 / (1 - t)
+def _power_slope(t, p, q):
+    if p == 2:
+        return -q / (1 - t)
+    s = _power(t, p)
+    return -q * p / 2 * s / (t * (1 - s))
 
 
-def _cube(s):
-    s *= s * s
-    return s
-
-
-def _triweight_log(t):
-    return 3 * _log_inside(1 - t)
-
-
-def _triweight(t):
-    return _cube(_epanechnikov(t))
-
-
-def _triweight_slope(t):
-    return -3 / (1 - t)
-
-
-def _tricube_log(t):
-    return 3 * _log_inside(1 - t * np.sqrt(t))
-
-
-def _tricube(t):
-    t *= np.sqrt(t)
-    return _cube(_epanechnikov(t))
-
-
-def _tricube_slope(t):
-    u = np.sqrt(t)
-    return -4.5 * u / (1 - u * t)
+def _power_kernel(p, q):
+    """The kernel (1 - u^p)^q inside a support of 1, for whole numbers p and q."""
+    coefficients = np.zeros(p * q + 1)
+    coefficients[::p] = [comb(q, j) * (-1) ** j for j in range(q + 1)]
+    log, weight, slope = (partial(function, p=p, q=q) for function in (_power_log, _power_weight, _power_slope))
+    return Kernel(log, weight, slope, 1.0, tuple(coefficients), convex=p <= 2, smooth=p >= 2)
 
 
 def _cosine_log(t):
@@ -297,37 +261,18 @@ def _cosine_slope(t):
 
 
 KERNELS = {
-    "gaussian": Kernel(_gaussian_log, _gaussian, _gaussian_slope, convex=True, smooth=True, gaussian=True),
-    "exponential": Kernel(_exponential_log, _exponential, _exponential_slope, convex=True, exponential=True),
-    "logistic": Kernel(_logistic_log, _logistic, _logistic_slope, convex=True, smooth=True, logistic=True),
+    "gaussian": Kernel(_gaussian_log, _gaussian, _gaussian_slope, convex=True, smooth=True, form="gaussian"),
+    "exponential": Kernel(_exponential_log, _exponential, _exponential_slope, convex=True, form="exponential"),
+    "logistic": Kernel(_logistic_log, _logistic, _logistic_slope, convex=True, smooth=True, form="logistic"),
     "cauchy": Kernel(_cauchy_log, _cauchy, _cauchy_slope, convex=True, smooth=True),
     "constant": Kernel(_constant_log, _constant, _constant_slope, convex=True, smooth=True),
     "boxcar": Kernel(_boxcar_log, _boxcar, None, 1.0, (1.0,), smooth=True),
-    "triangular": Kernel(_triangular_log, _triangular, _triangular_slope, 1.0, (1.0, -1.0), convex=True),
-    "epanechnikov": Kernel(
-        _epanechnikov_log, _epanechnikov, _epanechnikov_slope, 1.0, (1.0, 0.0, -1.0), convex=True, smooth=True
-    ),
-    "biweight": Kernel(
-        _biweight_log, _biweight, _biweight_slope, 1.0, (1.0, 0.0, -2.0, 0.0, 1.0), convex=True, smooth=True
-    ),
-    "triweight": Kernel(
-        _triweight_log,
-        _triweight,
-        _triweight_slope,
-        1.0,
-        (1.0, 0.0, -3.0, 0.0, 3.0, 0.0, -1.0),
-        convex=True,
-        smooth=True,
-    ),
-    "tricube": Kernel(
-        _tricube_log,
-        _tricube,
-        _tricube_slope,
-        1.0,
-        (1.0, 0.0, 0.0, -3.0, 0.0, 0.0, 3.0, 0.0, 0.0, -1.0),
-        smooth=True,
-    ),
-    "cosine": Kernel(_cosine_log, _cosine, _cosine_slope, 1.0, convex=True, smooth=True, cosine=True),
+    "triangular": _power_kernel(1, 1),
+    "epanechnikov": _power_kernel(2, 1),
+    "biweight": _power_kernel(2, 2),
+    "triweight": _power_kernel(2, 3),
+    "tricube": _power_kernel(3, 3),
+    "cosine": Kernel(_cosine_log, _cosine, _cosine_slope, 1.0, convex=True, smooth=True, form="cosine"),
 }
 """The kernels that have a name."""
 
