@@ -1,11 +1,11 @@
 """Nadaraya-Watson regression and classification for scikit-learn, as attention pooling."""
 
 from . import datasets
-from ._plots.curves import CurveDisplay
-from ._plots.attention import AttentionDisplay
 from ._estimators import NadarayaWatsonClassifier, NadarayaWatsonRegressor
 from ._kernels import Kernel
+from ._plots.attention import AttentionDisplay
 from ._plots.bandwidth import BandwidthDisplay
+from ._plots.curves import CurveDisplay
 
 __version__ = "0.1.0"
 

@@ -2,6 +2,7 @@
 
 import warnings
 from functools import partial
+from importlib.metadata import PackageNotFoundError, metadata
 from numbers import Integral, Real
 from typing import ClassVar
 
@@ -20,19 +21,19 @@ from sklearn.utils._param_validation import (
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from ._attention import BLOCK_WEIGHTS, AttentionView, sparse_attention
-from ._learning.rules import RULES, choose_bandwidth, robust_scales, rule_of_thumb
-from ._learning.copies import make_sample
-from ._documentation import page_template
-from ._engines import ENGINES, check_algorithm, make_engines, prepare
+from ._engines import ENGINES, Poolers, check_algorithm
 from ._inputs import check_queries, in_dense_blocks
 from ._kernels import KERNELS, Kernel, name_hint
+from ._learning.copies import make_sample
 from ._learning.loss import make_losses
-from ._one_hot import OneHot
 from ._learning.progress import CallbackSupportMixin, Task
+from ._learning.rules import RULES, choose_bandwidth, robust_scales, rule_of_thumb
 from ._learning.search import N_DRAWS, Search
-from ._threads import single_threaded_blas
 from ._learning.validation import CrossValidation
-from ._weights import are_counts, has_one_unit, kept_fraction, means_of_others, scale_importances, weighted_mean
+from ._one_hot import OneHot
+from ._problem import Problem
+from ._threads import single_threaded_blas
+from ._weights import are_counts, has_one_unit, scale_importances
 
 STAGES = {"loo": 2, "loo_ard": 3 + 2 * N_DRAWS}
 """How many parts, at most, the search of each learned bandwidth has."""
@@ -47,6 +48,26 @@ LATER = {
 }
 """What the parameters may be that act after `fit` too, where they may have been set."""
 
+API_PAGE = "generated/{estimator_module}.{estimator_name}.html"
+"""The page of an estimator, below the root of the documentation."""
+
+
+def _page_template():
+    """The address of the page of an estimator, which scikit-learn's HTML of an estimator links to.
+
+    The host comes from the metadata of the distribution, where `[project.urls]` of pyproject.toml puts it. Empty while
+    no documentation is published.
+    """
+    try:
+        urls = metadata("scikit-nw").get_all("Project-URL", [])
+    except PackageNotFoundError:  # a checkout that is not installed
+        return ""
+    for url in urls:
+        label, root = url.split(", ", 1)
+        if label.lower() == "documentation":
+            return f"{root.rstrip('/')}/{API_PAGE}"
+    return ""
+
 
 class NadarayaWatson(CallbackSupportMixin, BaseEstimator):
     """The estimator without a meaning of y."""
@@ -60,7 +81,7 @@ class NadarayaWatson(CallbackSupportMixin, BaseEstimator):
     }
 
     _doc_link_module = "sknw"
-    _doc_link_template = page_template()
+    _doc_link_template = _page_template()
 
     def __init__(
         self,
@@ -128,8 +149,8 @@ class NadarayaWatson(CallbackSupportMixin, BaseEstimator):
             )
         validate_data(self, X, skip_check_array=True)  # sets the number and the names of the features
         values = self._encode_y(targets)
-        engines = make_engines(keys, values, weights, kept_fraction(weights))
-        fitted_with = self._keep(keys, values, weights, kernel, engines)
+        poolers = Poolers(Problem(keys, values, weights), self.algorithm, kernel, self.tol)
+        fitted_with = self._keep(keys, values, weights, poolers)
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
         data = {"estimator": self, "X": X, "y": y, "metadata": metadata}
         task = Task(self._init_callback_context(max_subtasks=n_stages), data, fitted_with)
@@ -137,37 +158,34 @@ class NadarayaWatson(CallbackSupportMixin, BaseEstimator):
         if n_stages:
             sample = make_sample(keys, targets, values, weights)
             if sample.keys is not keys:
-                engines = make_engines(sample.keys, sample.values, sample.weights, kept_fraction(sample.weights))
-            learned = self._learn(sample, engines, kernel, task)
+                problem = Problem(sample.keys, sample.values, sample.weights)
+                poolers = Poolers(problem, self.algorithm, kernel, self.tol)
+            learned = self._learn(sample, poolers, task)
         for name in RECORD:
             vars(self).pop(name, None)
         vars(self).update(fitted_with(learned["bandwidth_"]) | learned)
         task.end(self.bandwidth_)
         return self
 
-    def _keep(self, keys, values, weights, kernel, engines):
+    def _keep(self, keys, values, weights, poolers):
         """A function: the bandwidth (n_features,) -> the attributes of an estimator that is fitted with it."""
-        data = {"keys_": keys, "_values": values, "_weights": weights, "_kernel": kernel}
+        data = {"keys_": keys, "_values": values, "_weights": weights, "_kernel": poolers.kernel}
         data["_range"] = _range_of(values, weights > 0)
 
         def fitted_with(bandwidth):
-            name, pooler = prepare(self.algorithm, engines, kernel, bandwidth, self.tol)
-            return data | {"bandwidth_": bandwidth, "algorithm_": name, "_pooler": pooler}
+            pooler = poolers(bandwidth)
+            return data | {"bandwidth_": bandwidth, "algorithm_": pooler.algorithm, "_pooler": pooler}
 
         return fitted_with
 
-    def _learn(self, sample, engines, kernel, task):
+    def _learn(self, sample, poolers, task):
         """A learned bandwidth, and the record of the search."""
-        start = rule_of_thumb("silverman", sample.keys, sample.weights, kernel)
+        start = rule_of_thumb("silverman", sample.keys, sample.weights, poolers.kernel)
         random_state = check_random_state(self.random_state)
-
-        def pooler_with(bandwidth):
-            return prepare(self.algorithm, engines, kernel, bandwidth, self.tol)[1]
-
         first_loss, final_loss = make_losses(
-            pooler_with,
+            poolers,
             sample,
-            linear=pooler_with(start).linear,
+            is_linear=poolers(start).cost == "linear",
             random_state=random_state,
             mean_where_empty=self.empty == "mean",
             tol=self.tol,
@@ -176,7 +194,7 @@ class NadarayaWatson(CallbackSupportMixin, BaseEstimator):
         with single_threaded_blas():  # once for many evaluations
             make_halves = partial(CrossValidation, first_loss, final_loss, random_state)
             search = Search(start, first_loss, final_loss, make_halves, task)
-            by_gradient = kernel.log_slope is not None
+            by_gradient = poolers.kernel.log_slope is not None
             learned = search.each(by_gradient) if self.bandwidth == "loo_ard" else search.factor()
         if learned.warning:
             warnings.warn(learned.warning, ConvergenceWarning, stacklevel=4)
@@ -199,8 +217,8 @@ class NadarayaWatson(CallbackSupportMixin, BaseEstimator):
     def __setstate__(self, state):
         super().__setstate__(state)
         if "keys_" in state:
-            engines = make_engines(self.keys_, self._values, self._weights, kept_fraction(self._weights))
-            _, self._pooler = prepare(self.algorithm_, engines, self._kernel, self.bandwidth_, self.tol)
+            problem = Problem(self.keys_, self._values, self._weights)
+            self._pooler = Poolers(problem, self.algorithm_, self._kernel, self.tol)(self.bandwidth_)
 
     @property
     def attention_weights_(self):
@@ -287,46 +305,32 @@ class NadarayaWatson(CallbackSupportMixin, BaseEstimator):
 
     def _pool(self, queries):
         """Pooled values (n_queries, n_values), each inside the range of its column."""
-
-        def means(rows):
-            if queries is None:
-                return means_of_others(self.values_, self._weights)[rows]
-            return weighted_mean(self.values_, self._weights)
-
-        pool = partial(self._pooler.pool, n_jobs=self.n_jobs, tol=self.tol)
-        pooled, log_mass = in_dense_blocks(pool, queries)
-        self._fill_empty(pooled, log_mass, means)
-        return np.clip(pooled, *self._range, out=pooled)
+        values = self._answer(lambda pooler, *which: pooler.pool(*which, self.n_jobs, self.tol)[:2], queries)
+        return np.clip(values, *self._range, out=values)
 
     def _attend(self, queries, rows=slice(None)):
         """Attention weights of some rows of the queries."""
+        return self._answer(lambda pooler, *which: pooler.attention(*which, self.n_jobs), queries, rows)
 
-        def means(empty):
-            weights = np.tile(self._weights, (len(empty), 1))
-            if queries is None:
-                own = np.arange(len(self.keys_))[rows][empty]
-                weights[np.arange(len(empty)), own] *= kept_fraction(self._weights)[own]
-            weights /= weights.max(axis=1, keepdims=True)
-            return weights / weights.sum(axis=1, keepdims=True)
-
+    def _answer(self, answer, queries, rows=slice(None)):
+        """The result of `answer(pooler, queries, rows)`, which gives log_mass too; rows without weight follow `empty`."""
         if issparse(queries):
             queries, rows = queries.tocsr()[rows], slice(None)
-        attend = partial(self._pooler.attention, rows=rows, n_jobs=self.n_jobs)
-        attention, log_mass = in_dense_blocks(attend, queries)
-        self._fill_empty(attention, log_mass, means)
-        return attention
-
-    def _fill_empty(self, result, log_mass, means):
-        """Apply `empty` to the rows without any weight, which engines answer by the nearest keys."""
+        result, log_mass = in_dense_blocks(lambda queries: answer(self._pooler, queries, rows), queries)
         empty = np.flatnonzero(np.isneginf(log_mass))
         if len(empty) == 0 or self.empty == "nearest":
-            return
+            return result
         if self.empty == "raise":
             raise ValueError(
                 f"{len(empty)} of {len(result)} queries have no training point within the support of the kernel; "
                 'increase bandwidth, take a kernel of unbounded support, or set empty="nearest"'
             )
-        result[empty] = np.nan if self.empty == "nan" else means(empty)
+        result[empty] = np.nan
+        if self.empty == "mean":
+            average = self._pooler.at(np.full(len(self.bandwidth_), np.inf))
+            left_out = None, np.arange(len(self.keys_))[rows][empty]
+            result[empty], _ = answer(average, *(left_out if queries is None else (self.keys_[:1], slice(None))))
+        return result
 
 
 def _range_of(values, rows):

@@ -104,6 +104,11 @@ class Kernel:
         """Whether the support is bounded."""
         return self.support < inf
 
+    @property
+    def is_even(self):
+        """Whether K is a smooth function of t around 0, so that a t below 0, by rounding, does no harm."""
+        return self.form == "gaussian" or (bool(self.coefficients) and not any(self.coefficients[1::2]))
+
     @cached_property
     def flat(self):
         """Whether K is the same at any distance."""

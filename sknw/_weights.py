@@ -31,10 +31,10 @@ def sample_size(weights):
     return float(ratios.sum() ** 2 / np.square(ratios).sum())
 
 
-def kept_fraction(weights):
-    """What fraction of its own weight each row keeps when one observation of it is left out.
+def retained_share(weights):
+    """The share of its own weight that each row retains when one observation of it is left out.
 
-    A count k keeps (k - 1) / k: one unit goes. An importance keeps nothing: the row goes.
+    A count k retains (k - 1) / k, without one unit. An importance retains nothing, as the whole row is left out.
     """
     if not are_counts(weights):
         return np.zeros_like(weights)
@@ -43,32 +43,10 @@ def kept_fraction(weights):
 
 def has_one_unit(weights):
     """Whether leaving one observation out leaves nothing."""
-    return np.count_nonzero(weights) == 1 and not kept_fraction(weights).any()
-
-
-def weighted_mean(values, weights):
-    """The weighted mean (k,) of `values` (n, k)."""
-    scaled, exponents = scale_values(values)
-    return np.ldexp(np.average(scaled, weights=weights, axis=0), exponents)
+    return np.count_nonzero(weights) == 1 and not retained_share(weights).any()
 
 
 def scale_values(values):
     """`values` (n, k) in units of powers of two that keep their sums within floats, and the exponents (k,) of these."""
     exponents = np.frexp(np.abs(values).max(axis=0))[1]
     return np.ldexp(values, -exponents), exponents
-
-
-def means_of_others(values, weights):
-    """The weighted mean of `values` (n, k) without one observation of each row, (n, k).
-
-    From sums of the rows before and after, since taking a large weight away from a total would cancel.
-    """
-    values, exponents = scale_values(values)
-    lowest, kept = values.min(axis=0), kept_fraction(weights)
-    weights = weights / weights.max()
-    columns = np.column_stack([(values - lowest) * weights[:, None], weights])
-    nothing = np.zeros((1, columns.shape[1]))
-    before = np.cumsum(np.vstack([nothing, columns[:-1]]), axis=0)
-    after = np.cumsum(np.vstack([nothing, columns[:0:-1]]), axis=0)[::-1]
-    sums = before + after + kept[:, None] * columns
-    return np.ldexp(lowest + sums[:, :-1] / sums[:, -1:], exponents)

@@ -1,47 +1,20 @@
 """Engines: how the sums over keys are done. They know kernels by their facts and nothing of estimators.
 
-An engine works in three stages, and every engine keeps this contract:
-
-`Engine.supports(kernel, n_features)`
-    Whether it can do the job.
-`Engine(dense)`
-    What all bandwidths share, from a `DenseEngine(keys, values, weights, kept)`. `kept` (n,) is the fraction of its
-    own weight that each key keeps as its own query in leave-one-out. Keys of weight zero have no attention, but are
-    queries in leave-one-out.
-`engine.prepare(kernel, bandwidth) -> pooler`
-    What one bandwidth needs. A single query then costs no second preparation.
-`engine.offer(kernel, bandwidth, tol) -> pooler or None`
-    The same, if the engine expects to be faster than the dense one for as many queries as keys.
-`pooler.linear`
-    Whether the cost of pooling all keys grows with their number, and not with its square.
-`pooler.pool(queries=None, rows=slice(None), n_jobs=None, tol=0.0) -> pooled (m, n_values), log_mass (m,)`
-    For some rows of the queries, the attention-weighted means of the values, off by at most `tol` times the range
-    of each, and log_mass = log sum_i w_i K(t_i). Where log_mass is -inf no key has weight, and pooled is the limit
-    of a shrinking Gaussian: the mean of the nearest keys, ties (t <= t_min (1 + 1e-12)) sharing by weight.
-    queries=None is leave-one-out on the keys.
-`pooler.slopes(rows=slice(None), n_jobs=None, tol=0.0) -> pooled (m, n_values), log_mass (m,), slopes`
-    Leave-one-out for some rows, and slopes (m, n_features, n_values), the derivatives of `pooled` by log h_f: zero
-    where h_f is inf, and where log_mass is -inf; right to about 1e-8 of the range of a value. For kernels with a
-    `log_slope`.
-`pooler.pull(pulls_of, rows, n_jobs=None, tol=0.0) -> pooled (m, n_values), log_mass (m,), (n_features,)`
-    Leave-one-out for some rows, and the sum over rows and values of slopes times `pulls_of(pooled, log_mass, part)`,
-    which is asked for parts of the rows. None where it would save no time.
-`pooler.multiples(octaves, rows=slice(None), n_jobs=None) -> iterator`
-    Leave-one-out for some rows with 2^octave times the bandwidth: yields `pooled`, off by at most 1e-6 of the range of
-    each value, and log_mass, for one of the octaves (k,) after the other. None where it would save no time.
-`pooler.attention(queries=None, rows=slice(None), n_jobs=None) -> weights (m, n), log_mass (m,)`
-    Rows of attention, which are the dense engine's.
+`summation` has the contract that every engine keeps, `pooler` all that is common to them, and `ENGINES` their list.
 """
 
+from .average import AverageEngine
 from .blocks.engine import BlocksEngine
 from .dense.engine import DenseEngine
 from .grid.engine import GridEngine
+from .pooler import Pooler
 from .sorted.engine import SortedEngine
 
 ENGINES = {"sorted": SortedEngine, "grid": GridEngine, "blocks": BlocksEngine, "dense": DenseEngine}
+"""In the order in which "auto" asks them."""
 
-FEW_KEYS = 800
-"""Up to here the dense engine is as fast as any, and exact."""
+FALLBACK = ("blocks", "dense")
+"""What an engine leaves unresolved, or cannot do at all, goes to those of these that come after it."""
 
 
 def check_algorithm(algorithm, kernel, n_features):
@@ -55,39 +28,70 @@ def check_algorithm(algorithm, kernel, n_features):
     able = [name for name, engine in ENGINES.items() if engine.supports(kernel, n_features)]
     if algorithm not in ("auto", *able):
         raise ValueError(
-            f"algorithm={algorithm!r} cannot do this kernel with {n_features} features; use 'auto', or one of {able}"
+            f"algorithm={algorithm!r} does not support this kernel with {n_features} features; use 'auto', or one of "
+            f"{able}"
         )
 
 
-def make_engines(keys, values, weights, kept):
-    """All engines for one problem, by name; they do their work when it is first wanted."""
-    dense = DenseEngine(keys, values, weights, kept)
-    return {name: dense if engine is DenseEngine else engine(dense) for name, engine in ENGINES.items()}
+class Poolers:
+    """The engines of one problem with one kernel: called with a bandwidth, they make its `Pooler`.
 
-
-def prepare(algorithm, engines, kernel, bandwidth, tol):
-    """The name of one of the engines that `make_engines` made, and its pooler.
-
-    "auto" takes the first of these that applies:
-
-    1. "dense", if there are up to 800 keys, or if `tol` is 0;
-    2. "sorted", for one feature, if the kernel has a short cut (all named ones but cauchy and constant);
-    3. "grid", from 2501 keys on, for the Gaussian of two features, if its cells hold keys enough;
-    4. "blocks", from 4001 keys on, if far less than all pairs of a query and a key matter at `tol`, judged by some of
-       the keys as queries;
-    5. "dense".
+    Parameters
+    ----------
+    problem : Problem
+    algorithm : str
+        The name of an engine that supports the kernel, or "auto".
+    kernel : Kernel
+    tol : float
+        What errors of means are allowed to be, as a fraction of the range of the values.
     """
-    keys = engines["dense"].rows
-    if algorithm == "auto" and (len(keys) <= FEW_KEYS or tol == 0):
-        algorithm = "dense"
-    if algorithm != "auto":
-        return algorithm, engines[algorithm].prepare(kernel, bandwidth)
-    for name, engine in engines.items():
-        if engine.supports(kernel, keys.shape[1]):
-            pooler = engine.offer(kernel, bandwidth, tol)
-            if pooler is not None:
-                return name, pooler
-    raise AssertionError("the dense engine always offers")
+
+    def __init__(self, problem, algorithm, kernel, tol):
+        self.problem, self.kernel, self.tol = problem, kernel, tol
+        self.average = AverageEngine(problem)
+        self.engines = {name: engine(problem) for name, engine in ENGINES.items()}
+        self.candidates = self._fastest_first() if algorithm == "auto" else self._chain(algorithm)
+
+    def __call__(self, bandwidth):
+        """The pooler of a bandwidth vector (n_features,), by the first engine that takes it.
+
+        Where all keys weigh the same that is average pooling, which counts as "dense". Else it is the engine that was
+        asked for, or one of its fallback. "auto" takes the first of these that applies:
+
+        1. "dense", if there are up to 800 keys, or if `tol` is 0;
+        2. "sorted", for one feature, if the kernel has a short cut (all named ones but cauchy and constant);
+        3. "grid", from 2501 keys on, for the Gaussian of two features, if its cells hold keys enough;
+        4. "blocks", from 4001 keys on, if far less than all pairs of a query and a key matter at `tol`, judged by some
+           of the keys as queries;
+        5. "dense".
+        """
+        average = self.average.prepare(self.kernel, bandwidth, self.tol)
+        if average is not None:
+            return self._pooler("dense", [self.average, self.engines["dense"]], average, bandwidth)
+        for name in self.candidates:
+            summation = self.engines[name].prepare(self.kernel, bandwidth, self.tol)
+            if summation is not None:
+                chain = [self.engines[other] for other in self._chain(name)]
+                return self._pooler(name, chain, summation, bandwidth)
+        raise AssertionError("the dense engine takes everything")
+
+    def _pooler(self, name, chain, first, bandwidth):
+        return Pooler(self.problem, chain, first, name, self.kernel, bandwidth, self.tol, at=self)
+
+    def _chain(self, name):
+        """The names of an engine and of its fallback."""
+        after = FALLBACK[FALLBACK.index(name) + 1 :] if name in FALLBACK else FALLBACK
+        return [name, *(other for other in after if self._supports(other))]
+
+    def _fastest_first(self):
+        """The names of the engines that may be faster than the dense one, and of that."""
+        if self.tol == 0:
+            return ["dense"]
+        n_keys = len(self.problem.keys)
+        return [name for name in self.engines if self._supports(name) and n_keys >= self.engines[name].fewest_keys]
+
+    def _supports(self, name):
+        return self.engines[name].supports(self.kernel, self.problem.rows.shape[1])
 
 
-__all__ = ["ENGINES", "check_algorithm", "make_engines", "prepare"]
+__all__ = ["ENGINES", "Poolers", "check_algorithm"]

@@ -4,49 +4,65 @@ from functools import cached_property
 
 import numpy as np
 
+from .summation import Engine, Located, Summation, Sums
+
 
 def is_flat(kernel, bandwidth):
     """Whether all keys weigh the same, however far away."""
     return kernel.flat or not np.isfinite(bandwidth).any()
 
 
-class AveragePooler:
-    """A dense pooler whose weights are all the same, which leaves little to do."""
+class AverageEngine(Engine):
+    """Sums over all keys, whatever the query."""
 
-    linear, multiples, pull = True, None, None
+    @staticmethod
+    def supports(kernel, n_features):
+        """Every kernel, as an infinite bandwidth makes it flat."""
+        return True
 
-    def __init__(self, dense):
-        self.engine, self.kernel, self.attention = dense.engine, dense.kernel, dense.attention
+    def prepare(self, kernel, bandwidth, tol):
+        """The sums, if all keys weigh the same."""
+        return AverageSummation(self.problem, kernel) if is_flat(kernel, bandwidth) else None
+
+
+class AverageSummation(Summation):
+    """All keys with the same weight."""
+
+    def __init__(self, problem, kernel):
+        self.problem, self.log_weight = problem, kernel.log(np.zeros(1))
 
     @cached_property
     def total(self):
         """Sums of the columns over all keys, (1, n_columns)."""
-        return np.ascontiguousarray(np.asarray(self.engine.columns).T).sum(axis=1)[None]
+        return np.ascontiguousarray(np.asarray(self.problem.columns).T).sum(axis=1)[None]
 
     @cached_property
     def others(self):
-        """Sums over all keys but what goes with each row in leave-one-out, (n_rows, n_columns).
+        """Sums over all keys without what leave-one-out takes away, for each row, (n_rows, n_columns).
 
         From the sums before and after a row, since taking a large weight away from a total would cancel.
         """
-        columns, active = np.asarray(self.engine.columns), self.engine.active
-        nothing = np.zeros((1, columns.shape[1]))
-        before = np.cumsum(np.vstack([nothing, columns[:-1]]), axis=0)
-        after = np.cumsum(np.vstack([nothing, columns[:0:-1]]), axis=0)[::-1]
-        others = np.tile(self.total, (len(self.engine.rows), 1))
-        others[active] = before + after + self.engine.kept[active, None] * columns
+        problem, columns = self.problem, np.asarray(self.problem.columns)
+        zero = np.zeros((1, columns.shape[1]))
+        before = np.cumsum(np.vstack([zero, columns[:-1]]), axis=0)
+        after = np.cumsum(np.vstack([zero, columns[:0:-1]]), axis=0)[::-1]
+        others = np.tile(self.total, (len(problem.rows), 1))
+        others[problem.key_rows] = before + after + problem.retained[problem.key_rows, None] * columns
         return others
 
-    def pool(self, queries=None, rows=slice(None), n_jobs=None, tol=0.0):
-        """Pooled values (m, n_values) and log_mass (m,), as every engine gives them."""
-        if queries is None:
-            sums = self.others[rows]
-        else:
-            sums = np.broadcast_to(self.total, (len(queries), self.total.shape[1]))[rows]
-        log_weight = self.kernel.log(np.zeros(1)) + np.log(self.engine.largest_weight)
-        return self.engine.mean(sums), np.log(sums[:, -1]) + log_weight
+    def locate(self, points, left_out):
+        """The sums themselves, which do not depend on the points."""
+        m = len(points)
+        sums = np.broadcast_to(self.total, (m, self.total.shape[1])) if left_out is None else self.others[left_out.rows]
+        return Located([sums.T], np.arange(m), m, None)
 
-    def slopes(self, rows=slice(None), n_jobs=None, tol=0.0):
-        """Pooled values, log_mass and slopes, which are zero, in leave-one-out, as every engine gives them."""
-        pooled, log_mass = self.pool(rows=rows)
-        return pooled, log_mass, np.zeros((len(pooled), self.engine.rows.shape[1], pooled.shape[1]))
+    def sums(self, queries, tol, derivatives=False):
+        """The sums, and derivatives of zero."""
+        columns = queries[0].T
+        return Sums(columns, np.log(columns[:, -1]) + self.log_weight)
+
+    def gradient(self, queries, tol, cotangents):
+        """Zero: nothing depends on the bandwidth."""
+        sums = self.sums(queries, tol)
+        cotangents(sums, slice(None))
+        return sums.is_unresolved(), 0.0

@@ -8,17 +8,12 @@ most (1 + the Lebesgue constant of p nodes), which is below 2 + (2 / pi) log(p +
   4 M rho^(1 - p) / (rho - 1), with the Bernstein ellipse of parameter rho, b = w (rho - 1 / rho) / 4 (Trefethen 2013,
   "Approximation theory and approximation practice", theorem 8.2).
 
-Slopes also take E(u) = -u dK / du, which is how K grows with log h. Its terms serve K as well, and are hardly more:
+On cells r bandwidths apart both err less: by exp(-r² / 4) for the Gaussian. For the logistic kernel K = 1 / cosh², with
+u / 2 = x + iy, |cosh|² = cosh² x - sin² y >= cosh² x cos² y, so that M = 1 / cos²(b / 2). The ellipse begins at r - b
+or further, where 1 / cosh² x <= 4 exp(b - r): it errs less by 45 exp(-r), where that is below 1.
 
-* the Gaussian has E = u² K = K'' + K, so that |E^(p)| <= 1.09 sqrt(p!) (1 + sqrt((p + 1) (p + 2))) exp(-u² / 4), which
-  is at most p + 2.5 times the bound for K;
-* the logistic kernel, with u / 2 = x + iy, has K = 1 / cosh² and E = 2 (x + iy) sinh / cosh³, all of x + iy. There
-  |sinh| <= cosh x and |cosh|² = cosh² x - sin² y >= cosh² x cos² y, so E is at most
-  2 (|x| + |y|) / (cosh² x cos³ y) <= M = (0.9 + b) / cos³(b / 2), and K at most 1 / cos²(b / 2) < M.
-
-On cells r bandwidths apart both err less: by exp(-r² / 4) for the Gaussian; for the logistic kernel by
-14 r exp(-r), where that is below 1, as the ellipse begins at r - b or further, and there
-2 (|x| + b / 2) / cosh² x <= 4 r exp(b - r) <= 14 (0.9 + b) r exp(-r).
+Derivatives by log h of the Gaussian take E(u) = -u dK / du = u² K = K'' + K too. |E^(p)| <= 1.09 sqrt(p!)
+(1 + sqrt((p + 1) (p + 2))) exp(-u² / 4), so E errs by at most p + 2.5 times the bound for K.
 """
 
 from itertools import count
@@ -31,19 +26,14 @@ STRIP = 2.4
 """The imaginary part b up to which the logistic kernel is bounded: near the best for cells of any width up to 1."""
 
 
-def n_gaussian_terms(width, error, slopes=False):
-    """How many terms bring the interpolation of the Gaussian, and of E if wanted, on cells of a width under `error`."""
-
-    def bound(p):
-        largest = 1 + sqrt((p + 1) * (p + 2)) if slopes else 1
-        return 2.18 * largest * exp(p * log(width / 4) - gammaln(p + 1) / 2)
-
-    return _first(bound, error)
+def n_gaussian_terms(width, error):
+    """The number of terms that brings the interpolation of the Gaussian on cells of a width below `error`."""
+    return _first(lambda p: 2.18 * exp(p * log(width / 4) - gammaln(p + 1) / 2), error)
 
 
 def n_logistic_terms(width, error):
-    """How many terms bring the interpolation of the logistic kernel and of E on cells of a width under `error`."""
-    largest, half = (0.9 + STRIP) / cos(STRIP / 2) ** 3, 2 * STRIP / width
+    """The number of terms that brings the interpolation of the logistic kernel on cells of a width below `error`."""
+    largest, half = 1 / cos(STRIP / 2) ** 2, 2 * STRIP / width
     rho = half + sqrt(half**2 + 1)
     return _first(lambda p: 4 * largest * rho ** (1 - p) / (rho - 1), error)
 
@@ -55,7 +45,7 @@ def gaussian_share(distance):
 
 def logistic_share(distance):
     """By how much the logistic kernel errs less on cells some bandwidths apart."""
-    return np.where(distance > 5, 14 * distance * np.exp(-distance), 1.0)
+    return np.minimum(45 * np.exp(-distance), 1.0)
 
 
 def _first(bound, error):

@@ -9,7 +9,6 @@ by the mean of the others: to drop such rows would make ever smaller bandwidths 
 import numpy as np
 
 from .._one_hot import OneHot
-from .._weights import means_of_others
 
 SEARCH_PAIRS, FINAL_PAIRS = 10**7, 10**8
 """Pairs of a row and a key in one evaluation, during a search and at its end, where the cost grows with them."""
@@ -20,9 +19,6 @@ SEARCH_ROWS = 5000
 FEWEST_ROWS = 1000
 """Rows in an evaluation, at least: with fewer its noise would be larger than what there is to gain."""
 
-SLOPE_NUMBERS = 2**22
-"""Slopes, or pooled values of several bandwidths, held at once."""
-
 KNOWN = 4
 """Bandwidths of just before whose squared errors are kept, as the best of a few is compared and evaluated again."""
 
@@ -32,8 +28,8 @@ class LeaveOneOutLoss:
 
     Parameters
     ----------
-    prepare : callable
-        bandwidth (n_features,) -> pooler of the sample.
+    pooler_of : callable
+        bandwidth (n_features,) -> `Pooler` of the sample.
     sample : Sample
     rows : (n_rows,) int ndarray
         The rows of the sample that the loss is a mean over.
@@ -43,10 +39,10 @@ class LeaveOneOutLoss:
     n_jobs : int or None
     """
 
-    def __init__(self, prepare, sample, rows, mean_where_empty, tol, n_jobs):
-        self.prepare, self.sample, self.rows, self.mean_where_empty = prepare, sample, rows, mean_where_empty
+    def __init__(self, pooler_of, sample, rows, mean_where_empty, tol, n_jobs):
+        self.pooler_of, self.sample, self.rows, self.mean_where_empty = pooler_of, sample, rows, mean_where_empty
         self.values, self.tol, self.n_jobs = sample.values, tol, n_jobs
-        self.others = means_of_others(sample.values[:], sample.weights) if mean_where_empty else None
+        self.average = pooler_of(np.full(sample.keys.shape[1], np.inf)) if mean_where_empty else None
         self.shares, self.known = _shares(sample.weights[rows]), {}
         self.exponent = _exponent(sample)
         self.unit = 2.0**-self.exponent
@@ -59,7 +55,7 @@ class LeaveOneOutLoss:
     def on(self, positions):
         """The loss on some of its rows."""
         rows = self.rows[positions]
-        return LeaveOneOutLoss(self.prepare, self.sample, rows, self.mean_where_empty, self.tol, self.n_jobs)
+        return LeaveOneOutLoss(self.pooler_of, self.sample, rows, self.mean_where_empty, self.tol, self.n_jobs)
 
     def __call__(self, bandwidth):
         """The loss."""
@@ -67,64 +63,38 @@ class LeaveOneOutLoss:
 
     def along(self, bandwidth, octaves):
         """Yield the losses of 2^octave times the bandwidth, one after the other."""
-        pooler = self.prepare(bandwidth)
-        if pooler.multiples is None:
-            yield from (self(2.0**octave * bandwidth) for octave in octaves)
-            return
-        losses = np.zeros(len(octaves))
-        for part in self._parts(len(octaves)):
-            for k, result in enumerate(pooler.multiples(octaves, self.rows[part], self.n_jobs)):
-                losses[k] += self._share_of_loss(*result, part)[0]
-        yield from losses
+        for pooled in self.pooler_of(bandwidth).sweep(octaves, self.rows, self.n_jobs, self.tol):
+            yield self.shares @ self._squares(pooled)
 
     def with_gradient(self, bandwidth):
         """The loss, and its derivatives (n_features,) by log bandwidths."""
-        pooler = self.prepare(bandwidth)
-        if pooler.pull is not None:
-            pooled, log_mass, gradient = pooler.pull(self._pulls_of, self.rows, self.n_jobs, self.tol)
-            return self._share_of_loss(pooled, log_mass, slice(None))[0], gradient
-        loss, gradient = 0.0, np.zeros(len(bandwidth))
-        for part in self._parts(len(bandwidth)):
-            pooled, log_mass, slopes = pooler.slopes(self.rows[part], self.n_jobs, self.tol)
-            share, errors = self._share_of_loss(pooled, log_mass, part)
-            loss += share
-            gradient += np.einsum("qv,qfv->f", self._pulls(errors, part), slopes)
-        return loss, gradient
+        pooled, gradient = self.pooler_of(bandwidth).gradient(self._cotangents, self.rows, self.n_jobs, self.tol)
+        return self.shares @ self._squares(pooled), gradient
 
     def squares(self, bandwidth):
         """Squared errors (n_rows,), not evaluated again for a bandwidth of just before."""
         key = bandwidth.tobytes()
         if key not in self.known:
-            pooled, log_mass = self.prepare(bandwidth).pool(None, self.rows, self.n_jobs, self.tol)
-            self.known[key] = np.square(self._errors(pooled, log_mass, self.rows)).sum(axis=1)
+            self.known[key] = self._squares(self.pooler_of(bandwidth).pool(None, self.rows, self.n_jobs, self.tol))
             if len(self.known) > KNOWN:
                 del self.known[next(iter(self.known))]
         return self.known[key]
 
-    def _parts(self, n_numbers):
-        """Cut the rows into slices, where there are so many numbers for each of their values."""
-        step = max(1, SLOPE_NUMBERS // (n_numbers * self.values.shape[1]))
-        return [slice(start, start + step) for start in range(0, len(self.rows), step)]
+    def _squares(self, pooled):
+        """Squared errors (n_rows,) of the `Pooled` values of all rows."""
+        return np.square(self._errors(pooled, self.rows)).sum(axis=1)
 
-    def _share_of_loss(self, pooled, log_mass, part):
-        """What some of the rows contribute to the loss, and their errors (b, n_values)."""
-        errors = self._errors(pooled, log_mass, self.rows[part])
-        return self.shares[part] @ np.square(errors).sum(axis=1), errors
+    def _cotangents(self, pooled, places):
+        """The derivatives (b, n_values) of the loss by the `Pooled` values of rows[places]."""
+        return 2 * self.unit * self.shares[places, None] * self._errors(pooled, self.rows[places])
 
-    def _pulls_of(self, pooled, log_mass, part):
-        """The derivatives of the loss by what some of the rows pooled."""
-        return self._pulls(self._errors(pooled, log_mass, self.rows[part]), part)
-
-    def _pulls(self, errors, part):
-        """The derivatives of the loss by errors (b, n_values)."""
-        return 2 * self.unit * self.shares[part, None] * errors
-
-    def _errors(self, pooled, log_mass, rows):
-        """What predictions of some rows (b, n_values) are off by, in units of 2^exponent."""
-        if self.others is not None:
-            empty = np.isneginf(log_mass)
-            pooled[empty] = self.others[rows[empty]]
-        return pooled * self.unit - self.values[rows] * self.unit
+    def _errors(self, pooled, rows):
+        """The errors (b, n_values) of the `Pooled` values of some rows of the sample, in units of 2^exponent."""
+        predictions = pooled.values
+        if self.average is not None:
+            empty = np.flatnonzero(np.isneginf(pooled.log_mass))
+            predictions[empty] = self.average.pool(None, rows[empty]).values
+        return predictions * self.unit - self.values[rows] * self.unit
 
 
 def _exponent(sample):
@@ -140,22 +110,22 @@ def _shares(weights):
     return shares / shares.sum()
 
 
-def make_losses(prepare, sample, linear, random_state, **parameters):
+def make_losses(pooler_of, sample, is_linear, random_state, **parameters):
     """The loss of a search, and that of its end; the same if all rows fit into both.
 
-    `linear` says whether the cost of an evaluation grows with n, not with n². Rows are drawn at random, without
+    `is_linear` says whether the cost of an evaluation grows with n, not with n². Rows are drawn at random, without
     replacement, from those of positive weight.
     """
     n, rows = len(sample.keys), np.flatnonzero(sample.weights)
-    final, first = (n, SEARCH_ROWS) if linear else (FINAL_PAIRS // n, SEARCH_PAIRS // n)
+    final, first = (n, SEARCH_ROWS) if is_linear else (FINAL_PAIRS // n, SEARCH_PAIRS // n)
 
     def draw(rows, n_rows):
         n_rows = max(n_rows, FEWEST_ROWS)
         return rows if len(rows) <= n_rows else np.sort(random_state.choice(rows, n_rows, replace=False))
 
     chosen = draw(rows, final)
-    final_loss = LeaveOneOutLoss(prepare, sample, chosen, **parameters)
+    final_loss = LeaveOneOutLoss(pooler_of, sample, chosen, **parameters)
     few = draw(chosen, first)
     if len(few) == len(chosen):
         return final_loss, final_loss
-    return LeaveOneOutLoss(prepare, sample, few, **parameters), final_loss
+    return LeaveOneOutLoss(pooler_of, sample, few, **parameters), final_loss

@@ -5,8 +5,8 @@ from functools import cache, lru_cache
 import numpy as np
 
 from .._kernels import KERNELS
-from .selection import order_statistics
 from .._weights import are_counts, sample_size
+from .selection import order_statistics
 
 RULES = ("silverman", "scott")
 

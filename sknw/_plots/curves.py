@@ -6,8 +6,8 @@ import numpy as np
 from sklearn.base import is_classifier
 from sklearn.utils import check_array, check_consistent_length, column_or_1d
 
-from .drawing import add_legend, import_pyplot, line_colours, make_axes, plot_line
 from .._inputs import to_dense
+from .drawing import add_legend, import_pyplot, line_colours, make_axes, plot_line
 from .pipelines import feature_names, find_scalers, inverse_transform, split_steps, transform, unnamed_columns
 
 MOST_CLASSES = 10

@@ -16,8 +16,16 @@ below SLACK times the squares they are made of, and these are added.
 
 import numpy as np
 
+from ..._one_hot import OneHotColumns
+
 SLACK = 1e-12
 """Relative widening of the bounds, far above their rounding."""
+
+LEAF_KEYS = 64
+"""The most keys in a leaf."""
+
+GATHERED_NUMBERS = 2**21
+"""The largest copy of keys that matter."""
 
 BOUND_LEAVES = 128
 """Leaves whose masses make the lower bound."""
@@ -123,3 +131,53 @@ class Leaves:
         pairs = rows, column[leaf]
         t[pairs] *= np.where(rest > 0, self.mass[leaf] / rest, 1.0)
         log_mass[pairs] = np.log(np.maximum(rest, 0.0))
+
+
+class KeyTree:
+    """Keys in the order of a k-d tree, cut into leaves.
+
+    Attributes
+    ----------
+    leaves : Leaves
+        What is known of them.
+    place : (n_keys + 1,) int ndarray
+        The place of each key in this order, and -1 at the end.
+    raw, columns : (n_leaves, size, d) and (n_leaves, size, n_columns) float ndarrays
+        The keys as in `Distances.raw`, and their columns; the last leaf is filled up with zeros.
+    """
+
+    def __init__(self, keys):
+        raw, mantissa = keys.distances.raw, keys.distances.mantissa
+        order, size = kd_order(raw / mantissa, LEAF_KEYS)
+        self.place = np.full(len(order) + 1, -1)
+        self.place[order] = np.arange(len(order))
+        raw = raw[order]
+        self.leaves = Leaves(raw, keys.weights[order], size, mantissa)
+        self.raw, self.columns = _cut(raw, size), _cut(keys.columns.take(order, axis=0), size)
+
+    def gather(self, kept):
+        """The keys and the columns of the leaves `kept`."""
+        n_keys = self.leaves.counts[kept].sum()
+        return [array[kept].reshape((-1, array.shape[2]))[:n_keys] for array in (self.raw, self.columns)]
+
+    def fits(self, kept):
+        """Whether a copy of these is not too large."""
+        n_columns = 2 if isinstance(self.columns, OneHotColumns) else self.columns.shape[2]
+        numbers = 2 * self.raw.shape[2] + 2 + n_columns
+        return self.leaves.counts[kept].sum() * numbers <= GATHERED_NUMBERS
+
+    def index_among(self, kept, place):
+        """Places in the order as positions among the keys of the leaves `kept`, -1 where absent."""
+        leaf, offset = np.divmod(place, self.leaves.size)
+        at = np.minimum(np.searchsorted(kept, leaf), len(kept) - 1)
+        return np.where(kept[at] == leaf, at * self.leaves.size + offset, -1)
+
+
+def _cut(rows, size):
+    """Rows (n, k) as leaves (n_leaves, size, k), the last filled up with zeros."""
+    shape = -(-len(rows) // size), size, rows.shape[1]
+    if isinstance(rows, OneHotColumns):
+        return rows.padded(shape[0] * size).reshape(shape)
+    leaves = np.zeros(shape)
+    leaves.reshape(-1, rows.shape[1])[: len(rows)] = rows
+    return leaves

@@ -12,7 +12,6 @@ There are three ways, since no one of them is right everywhere:
 
 from copy import copy
 from functools import cached_property
-from typing import NamedTuple
 
 import numpy as np
 from scipy.spatial.distance import cdist
@@ -22,53 +21,15 @@ from ..error_free import inverse_square, two_product, two_sum
 SAFE_NORM = 1e-13 / np.finfo(float).eps
 """|q|², in bandwidths from the centre, up to which `by_product` gives t to about 1e-13."""
 
-CENTRE_KEYS = 1000
-"""Keys, or up to twice as many, that the centre is the median of: it is but a centre."""
-
 FAR = 2.0**502
 """Powers of two of the bandwidth, along a feature, beyond which only the direction of a query matters: more than there
 are between two keys."""
 
 
-class Block(NamedTuple):
-    """Some queries, (b, d) in powers of two of the bandwidth (`raw`) and in bandwidths from the centre.
-
-    In leave-one-out, `own` (b,) is the position of the query's own row among the keys, -1 without one, and
-    `kept` (b,) is the fraction of its weight that the own row keeps.
-    """
-
-    raw: np.ndarray
-    centred: np.ndarray
-    norms: np.ndarray
-    own: np.ndarray | None
-    kept: np.ndarray | None
-
-    @property
-    def n_rows(self):
-        return len(self.raw)
-
-    def take(self, rows):
-        return Block(*(None if field is None else field[rows] for field in self))
-
-    def own_pairs(self, rows, keys):
-        """Among some rows of the block, those whose own key is in the slice `keys`; its column; what it keeps."""
-        own, step = self.own[rows], keys.step or 1
-        here = (own >= keys.start) & (own < keys.stop)
-        here = np.flatnonzero(here if step == 1 else here & ((own - keys.start) % step == 0))
-        return here, (own[here] - keys.start) // step, self.kept[rows][here]
-
-
-def extent_of(keys):
-    """The least and the greatest of each feature of the keys (n, d), and half the median of some of them, (3, d)."""
-    some = np.ascontiguousarray(keys[:: max(1, len(keys) // CENTRE_KEYS)].T)
-    middle = some.shape[1] // 2
-    return np.stack([keys.min(axis=0), keys.max(axis=0), np.partition(some, middle, axis=1)[:, middle] / 2])
-
-
 class Distances:
     """Keys (n, d) prepared for one bandwidth vector (d,); an infinite bandwidth ignores its feature.
 
-    `extent` (3, d) is what `extent_of` the keys is.
+    `extent` (3, d) is that of `Problem`.
     """
 
     def __init__(self, keys, extent, bandwidth):
@@ -84,9 +45,9 @@ class Distances:
         self.mantissa, self._exponents = np.frexp(bandwidth)
         self._squares = 1 / np.square(self.mantissa)
         columns = np.ldexp(columns, -self._exponents[:, None])  # a power of two loses no digit
-        self._put(np.ascontiguousarray(columns.T), np.ldexp(centre, 1 - self._exponents))
+        self._set_keys(np.ascontiguousarray(columns.T), np.ldexp(centre, 1 - self._exponents))
 
-    def _put(self, raw, centre):
+    def _set_keys(self, raw, centre):
         """Take the keys (n, d), in powers of two of the bandwidth, around a centre (d,) in the same."""
         self.raw, self._centre = raw, centre
         n, d = raw.shape
@@ -96,11 +57,11 @@ class Distances:
         np.square(centred).sum(axis=0, out=self._augmented[d])
         self._augmented[d + 1] = 1.0
 
-    def among(self, raw, centre):
-        """The same distances from other keys, around another centre (d,), both as in `raw`."""
-        few = copy(self)
-        few._put(raw, centre)
-        return few
+    def subset(self, raw, centre):
+        """The same distances from some of the keys, around another centre (d,), both as in `raw`."""
+        distances = copy(self)
+        distances._set_keys(raw, centre)
+        return distances
 
     @cached_property
     def _is_uniform(self):
@@ -143,30 +104,29 @@ class Distances:
         largest = exponents.max(axis=1, keepdims=True, where=steps != 0, initial=-(2**20))
         return np.ldexp(steps * FAR, exponents - largest)
 
-    def block(self, raw, own=None, kept=None):
-        """A `Block` of queries as `to_raw` gives them."""
+    def centre(self, raw):
+        """Queries (b, d) as `to_raw` gives them, in bandwidths from the centre, and their squared norms (b,)."""
         centred = (raw - self._centre) / self.mantissa
-        return Block(raw, centred, np.einsum("ij,ij->i", centred, centred), own, kept)
+        return centred, np.einsum("ij,ij->i", centred, centred)
 
-    def own_block(self, own, kept):
-        """A `Block` of keys as their own queries."""
-        return Block(self.raw[own], self.centred[:, own].T, self._augmented[-2, own], own, kept)
+    def at_keys(self, index):
+        """Keys (b,) as queries: what `to_raw` and `centre` give for them, without computing it again."""
+        return self.raw[index], self.centred[:, index].T, self._augmented[-2, index]
 
-    def by_product(self, block, factor=1.0):
-        """A function (keys, out) that writes factor * t into out, (b, n_keys)."""
-        ones = np.ones(block.n_rows)
-        augmented = factor * np.column_stack([-2 * block.centred, ones, block.norms])
+    def by_product(self, centred, norms, factor=1.0):
+        """A function (keys, out) that writes factor * t into out, (b, n_keys), for queries as `centre` gives them."""
+        augmented = factor * np.column_stack([-2 * centred, np.ones(len(norms)), norms])
 
         def write(keys, out):
             np.matmul(augmented, self._augmented[:, keys], out=out)
 
         return write
 
-    def by_difference(self, block, factor=1.0):
-        """A function (keys, out) that writes factor * t into out, (b, n_keys)."""
+    def by_difference(self, raw, factor=1.0):
+        """A function (keys, out) that writes factor * t into out, (b, n_keys), for queries as `to_raw` gives them."""
 
         def write(keys, out):
-            self._write_differences(block.raw, keys, out)
+            self._write_differences(raw, keys, out)
             if factor != 1.0:
                 out *= factor
 
@@ -180,17 +140,17 @@ class Distances:
             cdist(raw, self.raw[keys], "sqeuclidean", out=out, w=self._squares)
 
     def differences(self, raw, keys):
-        """t, (b, n_keys) as a new array, for queries as they are in `Block.raw` (b, d)."""
+        """t, (b, n_keys) as a new array, for queries as `to_raw` gives them (b, d)."""
         t = np.empty((len(raw), keys.stop - keys.start))
         self._write_differences(raw, keys, t)
         return t
 
     def to_key(self, raw, key):
-        """t, (b,) between each query, as in `Block.raw` (b, d), and one key each (b,)."""
+        """t, (b,) between each query, as `to_raw` gives it (b, d), and one key each (b,)."""
         return np.square(raw - self.raw[key]) @ self._squares
 
     def relative(self, raw, anchor, key):
-        """t - t_0, (p,) for p queries, as in `Block.raw` (p, d), each with a key (p,) and an anchor key (p,)."""
+        """t - t_0, (p,) for p queries, as `to_raw` gives them (p, d), each with a key (p,) and an anchor key (p,)."""
         total, error = np.zeros((2, len(raw)))
         for f, (square, square_error) in enumerate(zip(*self._exact_squares, strict=True)):
             q, x, x0 = raw[:, f], self.raw[key, f], self.raw[anchor, f]

@@ -1,141 +1,296 @@
-"""How pooled values change with the bandwidth: their derivatives by log h_f, in leave-one-out.
+"""How pooled values change with the bandwidth: derivatives by log h_f, and the gradient of a loss, in leave-one-out.
 
 With attention a_i, and u_if the distance along feature f in bandwidths, d log K(t_i) / d log h_f = g(t_i) u_if² where
 g = -2 d log K / dt. The pooled value is a mean over a, so its derivative is a covariance under the attention,
 
-    d pooled_k / d log h_f = sum_i a_i (g(t_i) u_if² - mean) (v_ik - pooled_k) = (D_fk - pooled_k D_f,mass) / S_mass,
+    d pooled_k / d log h_f = sum_i a_i (g(t_i) u_if² - mean) (v_ik - pooled_k) = (D_fk - pooled_k D_f,mass) / S_mass.
 
-with moments D and S, sums over keys of g u_f² a and a times the engine's columns, up to a factor for each query. A
-fast pass knows the moments of nearly all queries; the others get them from the attention itself.
+With x in bandwidths from the centre of the distances, G(t) = -2 dK/dt, and C_ic the columns of the problem,
+
+    S_c = sum_i K(t_i) C_ic,    D_fc = sum_i G(t_i) (q_f - x_if)² C_ic = (q_f² A_0 - 2 q_f A_1f + A_2f)_c
+
+where A_0, A_1f and A_2f are sums of G times C, x_f C and x_f² C: one product of weights and `expanded` columns. G = K
+for the Gaussian. The gradient of a loss takes derivatives times cotangents p_qk, summed over queries and values. Where
+there are many values and features, the sum over values comes first (a vector-Jacobian product), with one column of sums
+for each feature instead of two for each feature and value:
+
+    sum_k p_qk d pooled_qk / d log h_f = sum_i P_qi (q_f - x_if)² / S_mass,
+    P_qi = G(t_i) w_i sum_k p_qk (v_ik - pooled_qk).
+
+Error. Let g be the mean of G / K under the attention of a query. Rounding of t, by some eps (1 + |q|²), changes weights
+and pooled values by g eps (1 + |q|²) of themselves. The three terms of D_f / S are of the order g (1 + |q|²) for the
+keys that matter, so that is what their sum errs by, in units of eps. A derivative is a covariance, and errs by that
+times the range of the values. Queries are resolved where max(g, 1) (1 + |q|²) is below a bound: about 1e-12 / eps if t
+comes from products, since pooled values have to be as good as elsewhere; 1e-11 / eps if t comes from differences, since
+only derivatives suffer then; or what `products` allows for `tol`. Of relative weights, whose own error is known,
+g (1 + |q|²) is to be as small. Near the edge of a support g grows beyond any bound, so windows with little mass are not
+resolved. Nor is a mass near underflow, or one so small that the least weights, times the largest x², would show. All
+these take their derivatives from the attention itself.
 """
 
 import numpy as np
 
-from ..._threads import run_blocks
-from .stable import TINY_MASS
-from .products import is_weak, may_be_relative
-from .slope_sums import block_rows, can_sum, can_sum_all_pairs, make_relative, sum_all_pairs, sum_block, to_moments
+from ..summation import Sums
+from .collect import collect_sums, collect_weights
+from .pairs import slices
+from .products import RelativeWeights, gaussian_weights, has_tail, largest_norm, may_be_relative, underflows
+from .stable import TINY_MASS, t_slack
 
-SLOPE_ERROR = 1e-8
-"""What slopes may err by, as a fraction of the range of the values: far less than a search can tell."""
+BLOCK_PAIRS = 2**16
+"""Pairs of queries and keys in a block of weights."""
 
-CAREFUL_PAIRS = 2**18
-"""Pairs done together from the attention."""
+BLOCK_NUMBERS = 2**19
+"""The most sums of a block of queries, and the most expanded columns at a time."""
+
+MANY_COLUMNS = 150
+"""Number of expanded columns from which on the vector-Jacobian product is faster."""
+
+VJP_PAIRS, VJP_QUERIES = 2**17, 16
+"""Pairs of which weights are kept until cotangents are known; and queries, at least."""
+
+ATTENTION_PAIRS = 2**18
+"""Pairs whose derivatives are taken from the attention together."""
+
+PRODUCT_BOUND = 1e-12 / np.finfo(float).eps
+"""max(g, 1) (1 + |q|²) up to which t may come from products."""
+
+DIFFERENCE_BOUND = 1e-11 / np.finfo(float).eps
+"""The same where t comes from differences."""
+
+LARGEST_TOL = 1e-9
+"""An upper bound on `tol` for products, as derivatives are to be right to 1e-8 of the range."""
+
+LEAST_MASS = 1e-280
+"""Times 1 + x², mass to which n weights of exp(-700), the floor of exponents, are nothing."""
 
 LEAST_ATTENTION = 1e-280
-"""Far above exp(-700), the floor of exponents. What is less matters to no slope: the real weight falls as u² grows."""
+"""Far above exp(-700). What is less matters to no derivative: the real weight falls as u² grows."""
+
+NEGLIGIBLE = 1e-16
+"""A fraction of the largest cotangent that is less than rounding."""
+
+LIFT = 300
+"""The largest cotangent becomes 2^300: products with the least weights would be denormal, and slow."""
 
 
-def dense_slopes(pooler, rows, n_jobs=None, tol=0.0):
-    """Pooled values (m, n_values), log_mass (m,) and slopes (m, n_features, n_values) of a dense pooler."""
-    results = empty_slopes(pooler.engine, len(rows))
-    sums = sum_all_pairs(pooler, n_jobs) if can_sum_all_pairs(pooler, rows, tol) else None
-
-    def slope_rows(part):
-        block = pooler.block(None, rows[part])
-        moments, log_mass = collect_slopes(pooler, block, tol, None if sums is None else sums[part])
-        put_slopes(pooler, results, part, moments, log_mass)
-
-    run_blocks(slope_rows, len(rows), block_rows(pooler, len(rows)), n_jobs)
-    return results
-
-
-def empty_slopes(engine, n_rows):
-    """Pooled values and log_mass to be filled in, and slopes of zero."""
-    n_values = engine.columns.shape[1] - 1
-    return np.empty((n_rows, n_values)), np.empty(n_rows), np.zeros((n_rows, engine.rows.shape[1], n_values))
-
-
-def n_moments(pooler):
-    """The number of moments that `collect_slopes` gives for each query."""
-    return (1 + pooler.distances.raw.shape[1]) * pooler.engine.columns.shape[1]
-
-
-def put_slopes(pooler, results, rows, moments, log_mass):
-    """Write what moments as `collect_slopes` gives them say of some rows into the results of `empty_slopes`."""
-    pooled, log_masses, slopes = results
-    moments = moments.reshape(len(moments), -1, pooler.engine.columns.shape[1])
-    changes, sums = moments[:, :-1], moments[:, -1]
-    means = sums[:, :-1] / sums[:, -1:]
-    covariances = changes[:, :, :-1] - means[:, None] * changes[:, :, -1:]
-    covariances /= sums[:, None, -1:]
-    found = np.zeros((len(moments), *slopes.shape[1:]))
-    found[:, pooler.distances.features] = np.ldexp(covariances, pooler.engine.exponents)
-    pooled[rows], log_masses[rows], slopes[rows] = pooler.engine.mean(sums), log_mass, found
+def can_sum(kernel):
+    """Whether sums of G are of use for the kernel."""
+    return not kernel.jumps
 
 
 @np.errstate(all="ignore")
-def collect_slopes(pooler, block, tol=0.0, sums=None):
-    """Moments (b, (d + 1) n_columns) of a block of queries, D of every feature and then S, and log_mass (b,).
+def derivative_sums(pairs, tol=0.0):
+    """`Sums` for some pairs, with derivatives."""
+    if not can_sum(pairs.kernel):
+        return _attention_sums(pairs)
+    relative = RelativeWeights(pairs, min(tol, LARGEST_TOL)) if underflows(pairs, tol) else None
+    sums, resolved = _expanded_sums(pairs, tol, relative)
+    if relative is None and may_be_relative(pairs.kernel, tol):
+        weak = np.flatnonzero(~(sums.columns[:, -1] >= TINY_MASS))
+        if len(weak):
+            rest = pairs.take(weak)
+            found, resolved[weak] = _expanded_sums(rest, tol, RelativeWeights(rest, min(tol, LARGEST_TOL)))
+            _put(sums, weak, found)
+    unresolved = np.flatnonzero(~resolved)
+    if len(unresolved):
+        _put(sums, unresolved, _attention_sums(pairs.take(unresolved)))
+    return sums
 
-    Where log_mass is -inf, D is zero and S as in `DensePooler.collect_sums`. `sums` are those of the fast pass, if they
-    have been done.
-    """
-    if not can_sum(pooler.kernel):
-        return careful_moments(pooler, block)
-    if sums is None and is_weak(pooler, block, tol):
-        moments, log_mass, trusted = _relative_moments(pooler, block, tol)
+
+def _put(sums, rows, found):
+    for field, found_field in zip(sums, found, strict=True):
+        field[rows] = found_field
+
+
+def _expanded_sums(pairs, tol, relative):
+    """`Sums` by expanded columns, of weights as they are or relative ones, and which queries are resolved (b,)."""
+    totals = np.ascontiguousarray(_sum_expanded(pairs, relative).T)  # numpy is slow along a last axis that is short
+    n_columns, (n_queries, d) = pairs.keys.columns.shape[1], pairs.centred.shape
+    is_gaussian = pairs.kernel.form == "gaussian"
+    expanded = totals[: n_expanded(pairs)].reshape(-1, n_columns, n_queries)
+    if not is_gaussian:
+        expanded = -2 * expanded
+    q = np.ascontiguousarray(pairs.centred.T)[:, None]
+    derivatives = q * expanded[0]
+    derivatives -= 2 * expanded[1 : 1 + d]
+    derivatives *= q
+    derivatives += expanded[1 + d :]
+    columns = expanded[0] if is_gaussian else totals[-n_columns:]
+    resolved = _are_resolved(pairs, expanded[0, -1], columns[-1], tol, relative)
+    log_mass = np.log(columns[-1]) + (0.0 if relative is None else relative.shift)
+    sums = Sums(columns.T, log_mass, np.full(n_queries, np.nan), derivatives.transpose(2, 0, 1))
+    empty = np.flatnonzero(np.isneginf(log_mass)) if pairs.kernel.compact else []
+    if len(empty):
+        found = collect_sums(pairs.take(empty))
+        _put(sums, empty, found._replace(derivatives=sums.derivatives[empty]))
+        resolved |= np.isneginf(log_mass)
+    return sums, resolved
+
+
+def _are_resolved(pairs, growth, mass, tol, relative):
+    """Which queries (b,) have sums to rely on, by those of G (b,) and of K (b,) times the weights of keys."""
+    bound = PRODUCT_BOUND if pairs.kernel.smooth else DIFFERENCE_BOUND
+    if has_tail(pairs.kernel):
+        bound = max(bound, largest_norm(pairs, min(tol, LARGEST_TOL)))
+    growth = growth / mass
+    resolved = mass >= LEAST_MASS * (1 + pairs.keys.distances.largest_norm)
+    if relative is None:
+        return resolved & (np.maximum(growth, 1) * (1 + pairs.norms) <= bound)
+    return resolved & (growth * (1 + pairs.norms) <= bound) & relative.are_precise()
+
+
+def n_expanded(pairs):
+    """The number of expanded columns."""
+    return (1 + 2 * pairs.raw.shape[1]) * pairs.keys.columns.shape[1]
+
+
+def _n_sums(pairs):
+    """The number of sums for each query: of G times expanded columns; then of K times columns, if K is not G."""
+    return n_expanded(pairs) + (0 if pairs.kernel.form == "gaussian" else pairs.keys.columns.shape[1])
+
+
+def _sum_expanded(pairs, relative):
+    """Those sums (b, k)."""
+    columns, sums = pairs.keys.columns, np.zeros((len(pairs), _n_sums(pairs)))
+    step, k = max(1, BLOCK_PAIRS // len(pairs)), n_expanded(pairs)
+    for panel in slices(len(pairs.keys.weights), max(1, BLOCK_NUMBERS // k)):
+        expanded = _expand(pairs.keys, panel)
+        for block, decay, weights, derivatives in _stream(pairs, slices(panel.stop, step, panel.start), relative):
+            if decay is not None:
+                sums *= decay
+            sums[:, :k] += derivatives @ expanded[block.start - panel.start : block.stop - panel.start]
+            if derivatives is not weights:
+                sums[:, k:] += weights @ columns[block]
+    return sums
+
+
+def _expand(keys, block):
+    """[1, x_f, x_f²] times the columns of a block of keys, (n_block, k)."""
+    x, columns = keys.distances.centred[:, block][:, None], np.ascontiguousarray(keys.columns[block].T)
+    d, n_block = len(x), columns.shape[1]
+    expanded = np.empty((1 + 2 * d, *columns.shape))
+    expanded[0] = columns
+    np.multiply(x, columns, out=expanded[1 : 1 + d])
+    np.multiply(x, expanded[1 : 1 + d], out=expanded[1 + d :])
+    return np.ascontiguousarray(expanded.reshape(-1, n_block).T)
+
+
+def _stream(pairs, blocks, relative):
+    """Stream (block of keys, decay as of `RelativeWeights`, K, and dK / dt; for the Gaussian G, which is K)."""
+    kernel = pairs.kernel
+    if relative is not None:
+        for block, decay, weights, log_slope in relative.blocks(blocks, log_slopes=True):
+            yield block, decay, weights, weights if log_slope is None else _differentiate(log_slope, weights)
+    elif kernel.form == "gaussian":
+        for block, weights in gaussian_weights(pairs, blocks):
+            yield block, None, weights, weights
     else:
-        moments, log_mass, trusted = _plain_moments(
-            pooler, block, sum_block(pooler, block) if sums is None else sums, tol
-        )
-        weak = np.flatnonzero(~(moments[:, -1] >= TINY_MASS))
-        if len(weak) and may_be_relative(pooler, tol):
-            moments[weak], log_mass[weak], trusted[weak] = _relative_moments(pooler, block.take(weak), tol)
-    others = np.flatnonzero(~trusted)
-    if len(others):
-        moments[others], log_mass[others] = careful_moments(pooler, block.take(others))
-    return moments, log_mass
+        for block, t in pairs.stream_t(kernel.smooth, blocks=blocks):
+            if kernel.compact:
+                _decide_edge(pairs, block, t)
+            log_slope = kernel.log_slope(t)
+            weights = pairs.retain(kernel.plain(t), block)
+            yield block, None, weights, _differentiate(log_slope, weights)
 
 
-def _plain_moments(pooler, block, sums, tol):
-    """Moments and log_mass from the sums of a block, and which rows are to be trusted (b,)."""
-    moments, trusted = to_moments(pooler, block, sums, tol)
-    log_mass = np.log(moments[:, -1]) + np.log(pooler.engine.largest_weight)
-    if pooler.kernel.compact:
-        empty = np.flatnonzero(np.isneginf(log_mass))
-        if len(empty):
-            n_columns = pooler.engine.columns.shape[1]
-            moments[empty, -n_columns:], log_mass[empty] = pooler.collect_sums(block.take(empty))
-        trusted |= np.isneginf(log_mass)
-    return moments, log_mass, trusted
+def _differentiate(log_slope, weights):
+    """dK / dt; zero at t = 0, where u is 0, and at the edge of a support, where K is."""
+    derivatives = log_slope * weights
+    known = np.isfinite(derivatives)
+    if not known.all():
+        derivatives[~known] = 0
+    return derivatives
 
 
-def _relative_moments(pooler, block, tol):
-    """The same from relative weights."""
-    relative = make_relative(pooler, block, tol)
-    moments, trusted = to_moments(pooler, block, sum_block(pooler, block, relative), tol, relative)
-    log_mass = np.log(moments[:, -1]) + relative.shift + np.log(pooler.engine.largest_weight)
-    return moments, log_mass, trusted
+def _decide_edge(pairs, block, t):
+    """Decide by differences which of the pairs at the edge of the support are inside: G may jump there."""
+    edge = pairs.keys.edge
+    inside, clearly_inside = t < edge + t_slack(edge), t < edge - t_slack(edge)
+    if np.count_nonzero(inside) > np.count_nonzero(clearly_inside):
+        i, j = np.nonzero(inside != clearly_inside)
+        exact = pairs.to_key(block.start + j, i)
+        t[i, j] = np.where(pairs.kernel.inside(exact), exact, 2 * edge)
 
 
-def careful_moments(pooler, block):
-    """The same from the attention itself, so they are right wherever it is; several times slower than pooling.
+# From the attention itself: right wherever attention is, and several times slower than pooling.
 
-    D are the covariances of g u² with the values, and with the mass zero, which does not cancel.
-    """
-    columns = np.asarray(pooler.engine.columns)
-    values, (d, n_columns) = columns[:, :-1] / columns[:, -1:], (block.raw.shape[1], columns.shape[1])
-    moments, log_mass = np.zeros((block.n_rows, d + 1, n_columns)), np.empty(block.n_rows)
-    step = max(1, CAREFUL_PAIRS // len(values))
-    for rows in (slice(start, start + step) for start in range(0, block.n_rows, step)):
-        part = block.take(rows)
-        attention, log_mass[rows] = pooler.collect_products(part, careful=True)
+
+def _attention_sums(pairs):
+    """`Sums` of which the derivatives are the covariances of g u² with the values; with the mass they are zero."""
+    columns, n_keys = np.asarray(pairs.keys.columns), len(pairs.keys.weights)
+    values, shape = columns[:, :-1] / columns[:, -1:], (len(pairs), pairs.raw.shape[1], columns.shape[1])
+    sums = Sums(np.empty((len(pairs), shape[2])), *np.empty((2, len(pairs))), np.zeros(shape))
+    for rows in slices(len(pairs), max(1, ATTENTION_PAIRS // n_keys)):
+        block = pairs.take(rows)
+        attention, sums.log_mass[rows], sums.nearest_t[rows] = collect_weights(block, by_difference=True)
         total = attention.sum(axis=1, keepdims=True)
         np.divide(attention, total, out=attention, where=total > 0)
-        moments[rows, d, :-1], moments[rows, d, -1] = attention @ values, total[:, 0] > 0
-        growth = _growth(pooler, part, (attention > LEAST_ATTENTION) & ~np.isneginf(log_mass[rows])[:, None])
-        for f, change in enumerate(growth):
-            change -= np.einsum("bn,bn->b", attention, change)[:, None]
-            change *= attention
-            moments[rows, f, :-1] = change @ values - moments[rows, d, :-1] * change.sum(axis=1, keepdims=True)
-    return moments.reshape(block.n_rows, -1), log_mass
+        means = attention @ values
+        sums.columns[rows, :-1], sums.columns[rows, -1] = means, total[:, 0] > 0
+        matters = (attention > LEAST_ATTENTION) & ~np.isneginf(sums.log_mass[rows])[:, None]
+        for f, growth in enumerate(_stream_growth(block, matters)):
+            growth -= np.einsum("bn,bn->b", attention, growth)[:, None]
+            growth *= attention
+            sums.derivatives[rows, f, :-1] = growth @ values - means * growth.sum(axis=1, keepdims=True)
+    return sums
 
 
-def _growth(pooler, block, where):
-    """Stream g(t) u_f² (b, n), one feature after the other; zero but `where`."""
-    distances, kernel = pooler.distances, pooler.kernel
-    t = distances.differences(block.raw, slice(0, len(distances.raw)))
-    factor = np.where(where & (t > 0), -2 * kernel.log_slope(t), 0.0)
-    for query, key, mantissa in zip(block.raw.T, distances.raw.T, distances.mantissa, strict=True):
+def _stream_growth(pairs, matters):
+    """Stream g(t) u_f² (b, n_keys), one feature after the other; zero for pairs that do not matter."""
+    distances = pairs.keys.distances
+    t = pairs.differences(slice(0, len(distances.raw)))
+    factor = np.where(matters & (t > 0), -2 * pairs.kernel.log_slope(t), 0.0)
+    for query, key, mantissa in zip(pairs.raw.T, distances.raw.T, distances.mantissa, strict=True):
         yield factor * np.square(np.subtract.outer(query, key) / mantissa)
+
+
+# The vector-Jacobian product.
+
+
+@np.errstate(all="ignore")
+def vjp(pairs, tol, cotangents):
+    """The sum of derivatives times cotangents (n_used,), which are as in `Summation.gradient`."""
+    if can_sum(pairs.kernel) and n_expanded(pairs) > MANY_COLUMNS:
+        step = max(VJP_QUERIES, VJP_PAIRS // len(pairs.keys.weights))
+        return sum(_vjp_by_products(pairs, rows, tol, cotangents) for rows in slices(len(pairs), step))
+    return _vjp_by_derivatives(pairs, np.arange(len(pairs)), tol, cotangents)
+
+
+def _vjp_by_derivatives(pairs, rows, tol, cotangents):
+    """The same for some queries (p,), from the derivative of each value."""
+    gradient = 0.0
+    for block in slices(len(rows), max(1, BLOCK_NUMBERS // _n_sums(pairs))):
+        sums = derivative_sums(pairs.take(rows[block]), tol)
+        gradient = gradient + sums.contract(cotangents(sums, rows[block]))
+    return gradient
+
+
+def _vjp_by_products(pairs, rows, tol, cotangents):
+    """The same for a slice of the queries, from weights that are kept until the cotangents are known."""
+    queries, keys = pairs.take(rows), pairs.keys
+    relative = RelativeWeights(queries, min(tol, LARGEST_TOL)) if underflows(queries, tol) else None
+    ((_, _, weights, derivatives),) = _stream(queries, [slice(0, len(keys.weights))], relative)
+    sums, growth = weights @ keys.columns, derivatives @ keys.weights
+    log_mass = np.log(sums[:, -1]) + (0.0 if relative is None else relative.shift)
+    growth = growth if pairs.kernel.form == "gaussian" else -2 * growth
+    resolved = _are_resolved(queries, growth, sums[:, -1], tol, relative)
+    found = cotangents(Sums(sums, log_mass), rows)
+    size = np.where(resolved, np.abs(found).max(axis=1), 0)
+    matters = size > NEGLIGIBLE * size.max()
+    matters = slice(None) if matters.all() else matters
+    gradient = _contract(queries.take(matters), derivatives[matters], sums[matters], found[matters])
+    unresolved = np.arange(rows.start, rows.stop)[~resolved]
+    return gradient + _vjp_by_derivatives(pairs, unresolved, tol, cotangents)
+
+
+def _contract(pairs, derivatives, sums, cotangents):
+    """The sum of derivatives times cotangents (n_used,), from dK / dt (b, n_keys) and sums (b, n_columns)."""
+    keys, x, q, shares = pairs.keys, pairs.keys.distances.centred, pairs.centred, 1 / sums[:, -1]
+    lift = LIFT - np.frexp(np.abs(cotangents).max(initial=0))[1]
+    cotangents = np.ldexp(cotangents, lift)
+    constant = -np.einsum("qv,qv->q", cotangents, sums[:, :-1] * shares[:, None])
+    derivatives *= np.column_stack([cotangents, constant]) @ keys.columns.T
+    gradient = np.einsum("qf,qf,q->f", q, q, derivatives.sum(axis=1) * shares)
+    gradient -= 2 * np.einsum("qf,qf,q->f", q, derivatives @ x.T, shares)
+    gradient += np.einsum("fi,fi,i->f", x, x, shares @ derivatives)
+    return np.ldexp(gradient if pairs.kernel.form == "gaussian" else -2 * gradient, -lift)

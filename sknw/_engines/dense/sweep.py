@@ -2,8 +2,8 @@
 
 2^octave times the bandwidth divides t by 4^octave. Distances come from differences, and where weights would underflow
 they are relative to that of the nearest key, so that narrow bandwidths need no more care than others. Only two kinds of
-rows get a pooler of the multiple itself: those so far from all other keys that the rounding of t would show in the
-weights, by 1e-6 at most elsewhere, and those whose nearest keys weigh next to nothing.
+queries are left unresolved: those so far from all other keys that the rounding of t would show in the weights, by 1e-6
+at most elsewhere, and those whose nearest keys weigh next to nothing.
 """
 
 from functools import cached_property
@@ -12,10 +12,14 @@ import numpy as np
 
 from ..._kernels import EDGE
 from ..._threads import run_blocks
-from .stable import LOWEST_EXPONENT, TINY_MASS, is_sure, raise_exponents, slack
+from ..summation import Sums
+from .stable import LOWEST_EXPONENT, TINY_MASS, is_resolved, raise_exponents, t_slack
 
-MULTIPLE_PAIRS = 2**17
+BLOCK_PAIRS = 2**17
 """Pairs in a block: a MiB of distances, and another of weights."""
+
+SWEEP_NUMBERS = 2**23
+"""Sums of several octaves that are held at once: 64 MiB."""
 
 MOST_POWERS = 4
 """Weights are taken to the fourth power so many times in a row: that multiplies their error by 256."""
@@ -27,46 +31,44 @@ SOUND_MASS = 1e-3
 """Mass to which the weights of keys at the edge of a support, some 1e-12, are nothing."""
 
 
-def pool_multiples(pooler, octaves, rows, n_jobs):
-    """Yield pooled values (m, n_values) and log_mass (m,) for each octave, in leave-one-out, from a dense pooler."""
-    engine, shape = pooler.engine, (len(octaves), len(rows))
-    pooled = np.empty((*shape, engine.columns.shape[1] - 1))
-    log_mass, right = np.empty(shape), np.empty(shape, dtype=bool)
-    kind = _Windows if pooler.kernel.compact else _Gaussian if pooler.kernel.gaussian else _Unbounded
+def sweep(keys, octaves, left_out, n_jobs):
+    """Yield `Sums` of the queries that are `left_out`, with 2^octave times the bandwidth of `Keys`, for each octave."""
+    step = max(1, SWEEP_NUMBERS // (len(left_out) * keys.columns.shape[1]))
+    for start in range(0, len(octaves), step):
+        yield from _sweep_together(keys, np.array(octaves[start : start + step]), left_out, n_jobs)
+
+
+def _sweep_together(keys, octaves, left_out, n_jobs):
+    """The same, with distances taken once for all octaves."""
+    shape = len(octaves), len(left_out)
+    columns, (log_mass, nearest_t) = np.empty((*shape, keys.columns.shape[1])), np.empty((2, *shape))
+    kind = _Windows if keys.kernel.compact else _Gaussian if keys.kernel.form == "gaussian" else _Unbounded
 
     @np.errstate(all="ignore")
-    def pool_rows(part):
-        block = pooler.block(None, rows[part])
-        collect = kind(pooler, block)
+    def sum_block(rows):
+        sums_of = kind(keys, left_out[rows])
         for k in np.argsort(octaves)[::-1]:
-            sums, log_mass[k, part], right[k, part] = collect(4.0 ** -octaves[k])
-            pooled[k, part] = engine.mean(sums)
+            columns[k, rows], log_mass[k, rows], nearest_t[k, rows] = sums_of(4.0 ** -octaves[k])
 
-    run_blocks(pool_rows, len(rows), max(1, MULTIPLE_PAIRS // len(engine.keys)), n_jobs)
-    log_mass += np.log(engine.largest_weight)
-    for k in range(len(octaves)):
-        wrong = np.flatnonzero(~right[k])
-        if len(wrong):
-            multiple = engine.prepare(pooler.kernel, 2.0 ** octaves[k] * pooler.distances.bandwidth)
-            pooled[k, wrong], log_mass[k, wrong] = multiple.pool(None, rows[wrong], n_jobs)
-        yield pooled[k], log_mass[k]
+    run_blocks(sum_block, len(left_out), max(1, BLOCK_PAIRS // len(keys.weights)), n_jobs)
+    yield from map(Sums, columns, log_mass, nearest_t)
 
 
-class _Pairs:
-    """All pairs of a block: t (b, n), and the least of each row (b,) but for own keys."""
+class _SweptPairs:
+    """All pairs of some rows: t (b, n_keys), and the least of each query (b,) but for own keys."""
 
-    def __init__(self, pooler, block):
-        self.pooler, self.kernel, self.block = pooler, pooler.kernel, block
-        self.keys = slice(0, len(pooler.engine.keys))
-        self.t = pooler.hide_own(block, slice(None), self.keys, pooler.distances.differences(block.raw, self.keys))
+    def __init__(self, keys, left_out):
+        self.kernel, self.columns, self.edge = keys.kernel, keys.columns, keys.edge
+        self.pairs, self.block = keys.pairs(left_out.points, left_out), slice(0, len(keys.weights))
+        self.t = self.pairs.hide_self(self.pairs.differences(self.block), self.block)
         self.least, self.scaled = self.t.min(axis=1), np.empty(self.t.shape)
-        i, j, self.kept = block.own_pairs(slice(None), self.keys)
-        self.own = i, j
-        self.t[self.own] = self.least[i]  # hidden keys, as 4^-inf times infinity is nan; others are at 0 already
+        i, j, self.retained = self.pairs.self_pairs(self.block)
+        self.self_pairs = i, j
+        self.t[self.self_pairs] = self.least[i]  # hidden keys, as 4^-inf times infinity is nan; others are at 0 already
 
     def sums(self, weights, rows=slice(None)):
-        """Weighted sums of the columns (b, n_columns) for some rows of the block."""
-        return self.pooler.leave_out(self.block, rows, self.keys, weights) @ self.pooler.engine.columns
+        """Weighted sums of the columns (b, n_columns) for some queries."""
+        return self.pairs.retain(weights, self.block, rows) @ self.columns
 
     def plain_sums(self, scale, rows=slice(None)):
         """The same with K where t is `scale` times as large, but for the rule about the edge of a support."""
@@ -74,37 +76,38 @@ class _Pairs:
         return self.sums(self.kernel.plain(t), rows)
 
 
-class _Gaussian(_Pairs):
+class _Gaussian(_SweptPairs):
     """Weights relative to that of the nearest key: their exponents scale as t does.
 
     Asked for octaves from the widest to the narrowest, as K(4 t) = K(t)⁴ is cheaper than exp.
     """
 
-    def __init__(self, pooler, block):
-        super().__init__(pooler, block)
+    def __init__(self, keys, left_out):
+        super().__init__(keys, left_out)
         self.t -= self.least[:, None]
         self.t *= -0.5
         self.lowest, self.scale, self.n_powers = self.t.min(initial=0), np.nan, 0
 
     def __call__(self, scale):
-        """Sums (b, n_columns), log_mass (b,), and whether they are right, where t is `scale` times as large."""
+        """Sums (b, n_columns), log_mass (b,), nan if unresolved, and the nearest t where no key has weight."""
         weights = self._weights(scale)
-        weights[self.own] = self.kept  # times the weight of the nearest key, 1
-        sums = weights @ self.pooler.engine.columns
+        weights[self.self_pairs] = self.retained  # times the weight of the nearest key, 1
+        sums = weights @ self.columns
         mass, least = sums[:, -1], scale * self.least
-        return sums, np.log(mass) - least / 2, (mass >= TINY_MASS) & is_sure(self.kernel, least)
+        resolved = (mass >= TINY_MASS) & is_resolved(self.kernel, least)
+        return sums, np.where(resolved, np.log(mass) - least / 2, np.nan), np.nan
 
     def _weights(self, scale):
-        """The weights (b, n), in a buffer that is used again."""
-        weights, deep = self.scaled, not scale * self.lowest >= LOWEST_EXPONENT
+        """The weights (b, n_keys), in a buffer that is used again."""
+        weights, underflow = self.scaled, not scale * self.lowest >= LOWEST_EXPONENT
         if scale == 4 * self.scale and self.n_powers < MOST_POWERS:
-            if deep:
+            if underflow:
                 np.maximum(weights, LEAST_ROOT, out=weights)
             np.square(np.square(weights, out=weights), out=weights)
             self.n_powers += 1
         else:
             exponents = np.multiply(self.t, scale, out=weights)
-            if deep:
+            if underflow:
                 raise_exponents(exponents)
             np.exp(exponents, out=weights)
             self.n_powers = 0
@@ -112,25 +115,25 @@ class _Gaussian(_Pairs):
         return weights
 
 
-class _Unbounded(_Pairs):
-    """Weights as they are, and relative to that of the nearest key for rows whose mass nearly underflows."""
+class _Unbounded(_SweptPairs):
+    """Weights as they are, and relative to that of the nearest key for queries whose mass nearly underflows."""
 
     def __call__(self, scale):
         """The same."""
         sums = self.plain_sums(scale)
-        log_mass, right = np.log(sums[:, -1]), np.full(len(sums), True)
+        log_mass = np.log(sums[:, -1])
         weak = np.flatnonzero(~(sums[:, -1] >= TINY_MASS))
         if len(weak):
             shift = self.kernel.log(scale * self.least[weak])
             exponents = self.kernel.log(scale * self.t[weak]) - shift[:, None]
             sums[weak] = self.sums(np.exp(raise_exponents(exponents)), weak)
             mass = sums[weak, -1]
-            log_mass[weak] = np.log(mass) + shift
-            right[weak] = (mass >= TINY_MASS) & is_sure(self.kernel, scale * self.least[weak])
-        return sums, log_mass, right
+            resolved = (mass >= TINY_MASS) & is_resolved(self.kernel, scale * self.least[weak])
+            log_mass[weak] = np.where(resolved, np.log(mass) + shift, np.nan)
+        return sums, log_mass, np.nan
 
 
-class _Windows(_Pairs):
+class _Windows(_SweptPairs):
     """Weights of a kernel of bounded support; where no key has weight, of the nearest keys."""
 
     @cached_property
@@ -140,13 +143,13 @@ class _Windows(_Pairs):
 
     def __call__(self, scale):
         """The same."""
-        sums, log_mass = self.nearest.copy(), np.full(len(self.least), -np.inf)
-        edge = self.pooler.edge
-        near = np.flatnonzero(scale * self.least <= edge + slack(edge))
+        sums, log_mass, nearest_t = self.nearest.copy(), np.full(len(self.least), -np.inf), scale * self.least
+        near = np.flatnonzero(nearest_t <= self.edge + t_slack(self.edge))
         found = self.plain_sums(scale, near if len(near) < len(sums) else slice(None))
         weak = np.flatnonzero(~(found[:, -1] >= SOUND_MASS))
         if len(weak):
             found[weak] = self.sums(self.kernel(scale * self.t[near[weak]]), near[weak])
-        some = found[:, -1] > 0
-        sums[near[some]], log_mass[near[some]] = found[some], np.log(found[some, -1])
-        return sums, log_mass, True
+        positive = found[:, -1] > 0
+        filled = near[positive]
+        sums[filled], log_mass[filled], nearest_t[filled] = found[positive], np.log(found[positive, -1]), np.nan
+        return sums, log_mass, nearest_t

@@ -47,7 +47,7 @@ EXPANSION = 2e-15
 ROUNDING = 32 * np.finfo(float).eps
 """Rounding of the sums along one feature, for each unit of mass; up to 16 eps were seen, where keys are equal."""
 
-SUMS, SLOPES = ((0, 0),), ((0, 0), (1, 0), (0, 1))
+SUMS, DERIVATIVES = ((0, 0),), ((0, 0), (1, 0), (0, 1))
 """What is expanded: powers of u² that the kernel is multiplied by, along each feature."""
 
 FAR = 2.0**50

@@ -6,20 +6,15 @@ where little else is near) and those with few keys around sum their window key b
 but those that, all together, weigh less than tol / 4 of the nearest. A key at the distance u and the nearest at u0, in
 bandwidths, have log K(u) / K(u0) = (u0² - u²) / 2 for the Gaussian, and for the logistic kernel at most
 log 4 + u0 - u.
-
-Slopes are then off by what these keys have of sum_i (g_i - g_0) w_i K_i / K_0, where g = -d log K / d log u. For the
-Gaussian g - g_0 is u² - u0², for the logistic kernel u - u0 at most, so that with tol = 1e-10 this stays below 1e-8 of
-the range unless weights differ by 1e32.
 """
 
 from math import log
 
 import numpy as np
 
-from .gauss_transform import GAUSSIAN_REACH, Cells
 from ..error_free import excess
-from .radix import argsort, argsort_coarsely
-from .windows import take_gone
+from .gauss_transform import Cells
+from .windows import argsort, argsort_coarsely, take
 
 CELL_EXPONENT = -1
 WIDTH = 2.0**CELL_EXPONENT
@@ -27,9 +22,6 @@ WIDTH = 2.0**CELL_EXPONENT
 
 NEGLECTED = 1e-21
 """Weight of keys out of reach, at most."""
-
-STEEPEST = GAUSSIAN_REACH**2
-"""-d log K / d log u within reach, and beyond it for each NEGLECTED, at most."""
 
 
 class CellSums:
@@ -39,7 +31,7 @@ class CellSums:
         self.windows, self.h = windows, h
         self.total, self.lightest = windows.columns[-1].sum(), windows.columns[-1].min()
         self.cells = Cells(points, kernel, WIDTH / h)
-        self.relative = _Gaussian if kernel.gaussian else _Logistic
+        self.relative = _Gaussian if kernel.form == "gaussian" else _Logistic
 
     def order(self, q):
         """An order of queries that puts those of a cell together."""
@@ -47,36 +39,36 @@ class CellSums:
         first, last = first - self.cells.reach, last + self.cells.reach
         return argsort_coarsely(q, first * WIDTH, WIDTH) if last - first < 65536 else argsort(q)
 
-    def sums(self, q, gone, tol, slopes=False):
+    def sums(self, q, removed, tol):
         """Sums (n_columns, b) for ordered queries (b,), up to a factor, and the logarithm of that factor (b,).
 
-        NaN for queries that are left to others. `gone` is as in `Windows`, and so are sums with `slopes`.
+        nan for unresolved queries. `removed` is as in `Windows`.
         """
         log_scale = np.zeros(len(q))
         if tol == 0:
-            sums, weak = np.empty((len(self.windows.columns), len(q))), np.arange(len(q))
+            sums, rest = np.empty((len(self.windows.columns), len(q))), np.arange(len(q))
         else:
-            sums, error = self.cells.sums(q / WIDTH, slopes)
+            sums, error = self.cells.sums(q / WIDTH)
             error += self.total * NEGLECTED
-            weak = self.windows.leave_out(sums, error, gone, tol, STEEPEST)
-        if len(weak):
-            sums[:, weak], log_scale[weak] = self._window_sums(q[weak], take_gone(gone, weak), tol, slopes)
+            rest = self.windows.leave_out(sums, error, removed, tol)
+        if len(rest):
+            sums[:, rest], log_scale[rest] = self._window_sums(q[rest], take(removed, rest), tol)
         return sums, log_scale
 
-    def _window_sums(self, q, gone, tol, slopes):
+    def _window_sums(self, q, removed, tol):
         """Sums by the exact softmax over windows, relative to the weight of the nearest key, and its logarithm."""
         keys = self.windows.keys
-        anchor = keys[self.windows.nearest(q, gone)]
+        anchor = keys[self.windows.nearest(q, removed)]
         u0 = np.abs(anchor - q) / self.h
         spread = log(4 * self.total) - log(tol) - log(self.lightest) if tol > 0 else np.inf
         start, stop = self.windows.within(q, self.relative.reach(u0, max(spread, 0.0)) * self.h)
 
         def weigh(query, key):
             more = _further(q[query], keys[key], anchor[query])
-            more = np.maximum(more / self.h, 0.0)  # an own key that goes may be nearer
+            more = np.maximum(more / self.h, 0.0)  # an own key that is removed may be nearer
             return self.relative.weigh(more, u0[query])
 
-        return self.windows.sums(q, start, stop, weigh, gone, slopes), self.relative.log(u0)
+        return self.windows.sums(q, start, stop, weigh, removed), self.relative.log(u0)
 
 
 def _further(q, x, anchor):
@@ -102,13 +94,12 @@ class _Gaussian:
 
     @staticmethod
     def weigh(more, u0):
-        """It at u0 + `more`, and how much more than at u0 its logarithm there grows with log h."""
-        growth = more * (more + 2 * u0)
-        return np.exp(-growth / 2), growth
+        """It at u0 + `more`."""
+        return np.exp(-more * (more + 2 * u0) / 2)
 
 
 class _Logistic:
-    """The same for the logistic kernel; its growth is relative to u0."""
+    """The same for the logistic kernel."""
 
     @staticmethod
     def log(u0):
@@ -120,6 +111,4 @@ class _Logistic:
 
     @staticmethod
     def weigh(more, u0):
-        u = u0 + more
-        e0, e = np.exp(-u0), np.exp(-u)
-        return np.exp(-more) * np.square((1 + e0) / (1 + e)), more - 2 * u * e / (1 + e)
+        return np.exp(-more) * np.square((1 + np.exp(-u0)) / (1 + np.exp(-u0 - more)))

@@ -5,13 +5,7 @@ from x_i on. A query takes its two neighbours' sums, each with its decay. All te
 
 The scan goes by chunks of keys: one that spans few bandwidths is a cumulative sum of exp((x_k - x_0) / h) v_k, divided
 by the exponential again; wider ones take log2 steps (Hillis & Steele 1986), and so do the sums of whole chunks.
-
-Slopes take weights times distances too, F_i = sum_k (x_i - x_k) / h exp(-(x_i - x_k) / h) v_k. With d = (x_i - x_{i-1})
-/ h, F_i = d exp(-d) S_{i-1} + exp(-d) F_{i-1}: the same scan, of other terms. Distances are taken relative to that of
-the nearest key, so that far from all keys nothing cancels either.
 """
-
-from functools import cached_property
 
 import numpy as np
 
@@ -26,9 +20,6 @@ BLOCK_CHUNKS = 64
 WIDEST = 600.0
 """The span of a chunk, in bandwidths, up to which the exponentials do not overflow."""
 
-FAR = 1000.0
-"""Bandwidths from which on nothing has weight."""
-
 
 class ExponentialSums:
     """Sums of the columns of `Windows`, weighted by exp(-distance / h)."""
@@ -38,48 +29,34 @@ class ExponentialSums:
         self.up_to = _decaying_sums(self.keys, windows.columns, h)
         self.from_on = _decaying_sums(-self.keys[::-1], windows.columns[:, ::-1], h)  # last key first
 
-    @cached_property
-    def grown_up_to(self):
-        """The sums of weights times distances, for slopes."""
-        return _grown_sums(self.keys, self.up_to, self.h)
-
-    @cached_property
-    def grown_from_on(self):
-        return _grown_sums(-self.keys[::-1], self.from_on, self.h)
-
     def order(self, q):
         """An order of queries in which neighbours are near each other."""
         return self.windows.order(q)
 
-    def sums(self, q, gone, tol, slopes=False):
+    def sums(self, q, removed, tol):
         """Sums (n_columns, b) for ordered queries (b,), relative to the nearest key's weight, and its logarithm.
 
-        NaN for queries that are left to others. `gone` is as in `Windows`, and so are sums with `slopes`.
+        nan for unresolved queries. `removed` is as in `Windows`.
         """
         right = self.windows.search(q, side="right")
         left = right - 1
-        if gone is not None:
-            own = gone[-1] > 0
-            rest = np.where(own, self.windows.rest(np.maximum(left, 0), gone), 0.0)
+        if removed is not None:
+            own = removed[-1] > 0
+            rest = np.where(own, self.windows.rest(np.maximum(left, 0), removed), 0.0)
             left -= own
         to_left, to_right, difference = self._distances(q, left, right)
         nearest = np.minimum(to_left, to_right)
         # the farther side decays by the difference of the distances, which their own rounding would spoil
         left_decay, right_decay = np.maximum(difference, 0.0), np.maximum(-difference, 0.0)
-        if gone is not None:
+        if removed is not None:
             here = rest[-1] > 0
             nearest[here], left_decay[here], right_decay[here] = 0.0, to_left[here], to_right[here]
         left, right = np.maximum(left, 0), np.maximum(len(self.keys) - 1 - right, 0)
         to_left, to_right = np.take(self.up_to, left, axis=1), np.take(self.from_on, right, axis=1)
-        left_weight, right_weight = np.exp(-left_decay), np.exp(-right_decay)
-        sums = left_weight * to_left + right_weight * to_right
-        if gone is not None:
+        sums = np.exp(-left_decay) * to_left + np.exp(-right_decay) * to_right
+        if removed is not None:
             sums += rest
-        if not slopes:
-            return sums, -nearest
-        to_left = np.take(self.grown_up_to, left, axis=1) + np.minimum(left_decay, FAR) * to_left
-        to_right = np.take(self.grown_from_on, right, axis=1) + np.minimum(right_decay, FAR) * to_right
-        return np.vstack([sums, left_weight * to_left + right_weight * to_right]), -nearest
+        return sums, -nearest
 
     def _distances(self, q, left, right):
         """Distances (b,) to the neighbours in bandwidths, inf without one, and the left one minus the right one."""
@@ -111,15 +88,6 @@ def _decaying_sums(x, columns, h):
     for block in blocks:
         sums[:, block] += np.exp((ends[block, None] - x[block]) / h) * before[:, block, None]
     return sums.reshape(n_columns, -1)
-
-
-def _grown_sums(x, sums, h):
-    """sum_{k <= i} (x_i - x_k) / h exp(-(x_i - x_k) / h) columns_k, from the decaying sums of the columns."""
-    steps = np.diff(x, prepend=x[0]) / h
-    weights = steps * np.exp(-steps)
-    terms = np.zeros((len(sums), len(x)))
-    np.multiply(weights[1:], sums[:, : len(x) - 1], out=terms[:, 1:])
-    return _decaying_sums(x, terms, h)
 
 
 def _scaled_sums(x, columns, h):

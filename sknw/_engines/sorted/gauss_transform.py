@@ -9,19 +9,18 @@ others cost less one by one. From 2^52 cells on, where neighbours of a cell have
 share a cell, and none has many within reach.
 """
 
-from functools import cached_property, partial
+from functools import cached_property
 from math import ceil
 
 import numpy as np
 
 from ..chebyshev import gaussian_share, logistic_share, n_gaussian_terms, n_logistic_terms, polynomials, translations
 from .points import bounds_of, locate, moments_of
-from .windows import grown
 
 EXPANSION = 1e-14
 """Error of the expansions for each unit of mass nearby."""
 
-MOST_TERMS = max(n_gaussian_terms(1.0, EXPANSION, slopes=True), n_logistic_terms(1.0, EXPANSION))
+MOST_TERMS = max(n_gaussian_terms(1.0, EXPANSION), n_logistic_terms(1.0, EXPANSION))
 """Terms of the expansions on the widest cells."""
 
 ROUNDING = 64 * np.finfo(float).eps
@@ -42,8 +41,8 @@ class Cells:
 
     def __init__(self, points, kernel, width):
         self.kernel, self.width = kernel, width
-        if kernel.gaussian:
-            reach, share, self.n_terms = GAUSSIAN_REACH, gaussian_share, n_gaussian_terms(width, EXPANSION, slopes=True)
+        if kernel.form == "gaussian":
+            reach, share, self.n_terms = GAUSSIAN_REACH, gaussian_share, n_gaussian_terms(width, EXPANSION)
         else:
             reach, share, self.n_terms = LOGISTIC_REACH, logistic_share, n_logistic_terms(width, EXPANSION)
         self.reach = ceil(reach / width)
@@ -66,25 +65,16 @@ class Cells:
     @cached_property
     def translations(self):
         """From the moments of all cells within reach to the expansion of the sums."""
-        return self._translations(self.kernel)
+        return translations(self.kernel, self.n_terms, self.width, self.offsets)
 
-    @cached_property
-    def slope_translations(self):
-        """The same, and below it to that of the sums weighted by E."""
-        return np.vstack([self.translations, self._translations(partial(grown, self.kernel))])
+    def sums(self, x):
+        """Sums of the columns (n_columns, b) for ordered queries (b,), and a bound (b,) on the error of each.
 
-    def _translations(self, kernel):
-        return translations(kernel, self.n_terms, self.width, self.offsets)
-
-    def sums(self, x, slopes=False):
-        """Sums of the columns (n_columns, b), with slopes those weighted by E below them, for ordered queries (b,).
-
-        And a bound (b,) on the error of each; inf, and no sums, where few keys are within reach. Queries are given in
-        widths of cells.
+        inf, and no sums, where few keys are within reach. Queries are given in widths of cells.
         """
         cell, position = locate(x)
         bounds = bounds_of(cell)
-        local, mass = self._expansions(cell[bounds[:-1]], slopes)
+        local, mass = self._expansions(cell[bounds[:-1]])
         sums = np.full((local.shape[2], len(x)), np.nan)
         basis = polynomials(position, self.n_terms)
         for c in np.flatnonzero(np.isfinite(mass)):
@@ -92,24 +82,20 @@ class Cells:
             np.matmul(local[c].T, basis[:, part], out=sums[:, part])
         return sums, np.repeat((EXPANSION + ROUNDING) * mass, np.diff(bounds))
 
-    def _expansions(self, targets, slopes):
-        """Expansions (n_targets, n_terms, n_sums) of the sums on cells, and the mass nearby (n_targets,).
+    def _expansions(self, targets):
+        """Expansions (n_targets, n_terms, n_columns) of the sums on cells, and the mass nearby (n_targets,).
 
         Mass counts the less the further it is, as errors do; it is inf for cells that are not expanded.
         """
-        matrix = self.slope_translations if slopes else self.translations
-        n_columns, n_kernels = self.moments.shape[2], len(matrix) // self.n_terms
-        local, mass = np.empty((len(targets), self.n_terms, n_kernels * n_columns)), np.full(len(targets), np.inf)
+        n_columns = self.moments.shape[2]
+        local, mass = np.empty((len(targets), self.n_terms, n_columns)), np.full(len(targets), np.inf)
         crowded = np.flatnonzero(self._are_crowded(targets, self.sources, self.n_before, self.reach))
-        step = max(1, GATHER_VALUES // (matrix.shape[1] * n_columns))
+        step = max(1, GATHER_VALUES // (self.translations.shape[1] * n_columns))
         for begin in range(0, len(crowded), step):
             part = crowded[begin : begin + step]
             moments = self._moments_around(targets[part])
             mass[part] = moments[:, :, 0, -1] @ self.shares
-            found = matrix @ moments.reshape(len(part), -1, n_columns)
-            for k in range(n_kernels):
-                rows = slice(k * self.n_terms, (k + 1) * self.n_terms)
-                local[part, :, k * n_columns : (k + 1) * n_columns] = found[:, rows]
+            local[part] = self.translations @ moments.reshape(len(part), -1, n_columns)
         return local, mass
 
     def _moments_around(self, targets):

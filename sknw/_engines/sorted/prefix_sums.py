@@ -14,12 +14,11 @@ error of a prediction, as a fraction of the range, is at most twice the error of
 which that exceeds `tol` (all keys at the edge, or none but oneself) sum their window directly.
 """
 
-from itertools import zip_longest
 from math import comb, pi
 
 import numpy as np
 
-from .windows import growth, take_gone
+from .windows import take
 
 BLOCK_ROWS = 2**14
 """Keys done together."""
@@ -33,7 +32,7 @@ class Polynomial:
 
     def __init__(self, coefficients):
         self.coefficients = np.array(coefficients)
-        self.size, self.steepest = len(coefficients), len(coefficients) - 1
+        self.size = len(coefficients)
         self.odd = any(coefficients[1::2])
 
     def of_keys(self, b):
@@ -45,14 +44,7 @@ class Polynomial:
 
     def of_queries(self, a, sign):
         """Stream the factors A_r(a) for keys on one side: sign = 1 if b <= a, -1 if b > a."""
-        return self._factors(self.coefficients, a, sign)
-
-    def grown_of_queries(self, a, sign):
-        """The same for E = sum_j -j c_j |a - b|^j."""
-        return self._factors(-np.arange(self.size) * self.coefficients, a, sign)
-
-    def _factors(self, coefficients, a, sign):
-        signed = coefficients * np.power(sign, range(self.size))
+        signed = self.coefficients * np.power(sign, range(self.size))
         for r in range(self.size):
             yield _horner([signed[j] * comb(j, r) * (-0.5) ** r for j in range(r, self.size)], a)
 
@@ -62,23 +54,18 @@ class Polynomial:
 
 
 class Cosine:
-    """cos(pi (a - b) / 2), separated by the addition theorem, and E = pi / 2 (a - b) sin(pi (a - b) / 2)."""
+    """cos(pi (a - b) / 2), separated by the addition theorem."""
 
-    size, odd, steepest = 4, False, 4
+    size, odd = 2, False
 
     def of_keys(self, b):
-        cos, sin = np.cos(pi / 2 * b), np.sin(pi / 2 * b)
-        yield from (cos, sin, b * cos, b * sin)
+        yield from (np.cos(pi / 2 * b), np.sin(pi / 2 * b))
 
     def of_queries(self, a, sign):
         yield from (np.cos(pi / 2 * a), np.sin(pi / 2 * a))
 
-    def grown_of_queries(self, a, sign):
-        cos, sin = pi / 2 * np.cos(pi / 2 * a), pi / 2 * np.sin(pi / 2 * a)
-        yield from (a * sin, -a * cos, -sin, cos)
-
     def bound(self, a):
-        return 1.5  # |cos| + |sin| <= sqrt(2); for E, pi / 2 (|a| + 1) times as much, with |a| <= 3 / 2
+        return 1.5  # |cos| + |sin| <= sqrt(2)
 
 
 def _horner(coefficients, x):
@@ -92,12 +79,12 @@ def _horner(coefficients, x):
 
 def has_basis(kernel):
     """Whether a kernel is compact and separates."""
-    return kernel.compact and (bool(kernel.coefficients) or kernel.cosine)
+    return kernel.compact and (bool(kernel.coefficients) or kernel.form == "cosine")
 
 
 def _basis(kernel):
     """How a kernel separates, with distances in supports."""
-    if kernel.cosine:
+    if kernel.form == "cosine":
         return Cosine()
     return Polynomial([c * kernel.support**j for j, c in enumerate(kernel.coefficients)])
 
@@ -155,25 +142,24 @@ class PrefixSums:
         """An order of queries in which neighbours are near each other."""
         return self.windows.order(q)
 
-    def sums(self, q, gone, tol, slopes=False):
-        """Sums (n_columns, b) for ordered queries (b,), NaN where a window is too long, and log of their factor, 0.
+    def sums(self, q, removed, tol):
+        """Sums (n_columns, b) for ordered queries (b,), nan where a window is too long, and log of their factor, 0.
 
-        `gone` is as in `Windows`, and so are sums with `slopes`.
+        `removed` is as in `Windows`.
         """
         start, stop = self._window(q)
         if tol == 0:
-            sums, weak = np.empty((len(self.windows.columns), len(q))), np.arange(len(q))
+            sums, rest = np.empty((len(self.windows.columns), len(q))), np.arange(len(q))
         else:
-            sums, error = self._moment_sums(q, start, stop, slopes)
-            weak = self.windows.leave_out(sums, error, gone, tol, self.basis.steepest)
-        if len(weak):
-            few = q[weak]
+            sums, error = self._moment_sums(q, start, stop)
+            rest = self.windows.leave_out(sums, error, removed, tol)
+        if len(rest):
 
             def weigh(query, key):
-                t = np.square((self.keys[key] - few[query]) / self.h)
-                return self.kernel(t), growth(self.kernel, t) if slopes else None
+                return self.kernel(np.square((self.keys[key] - q[rest][query]) / self.h))
 
-            sums[:, weak] = self.windows.sums(few, start[weak], stop[weak], weigh, take_gone(gone, weak), slopes)
+            found = self.windows.sums(q[rest], start[rest], stop[rest], weigh, take(removed, rest))
+            sums[:, rest] = found
         return sums, np.zeros(len(q))
 
     def _window(self, q):
@@ -200,12 +186,9 @@ class PrefixSums:
         inside = self.kernel.inside(np.square(away, out=away))
         return np.flatnonzero(inside if step == outward else ~inside)
 
-    def _moment_sums(self, q, start, stop, slopes=False):
-        """Sums (n_columns, b) over the keys start ... stop, with `slopes` those of E below them.
-
-        And a bound (b,) on the error of the mass.
-        """
-        sums, error = np.zeros((1 + slopes, len(self.units), len(q))), np.zeros(len(q))
+    def _moment_sums(self, q, start, stop):
+        """Sums (n_columns, b) over the keys start ... stop, and a bound (b,) on the error of the mass."""
+        sums, error = np.zeros((len(self.units), len(q))), np.zeros(len(q))
         halves = [(start, stop, 1)]
         if self.basis.odd:
             middle = np.clip(self.windows.search(q, side="right"), start, stop)
@@ -217,20 +200,16 @@ class PrefixSums:
                 cell = np.take(self.cell, begin)
                 cut = np.minimum(end, np.take(self.bounds, cell + 1))
                 a = self._place(q[rows], cell)
-                self._add_moments(sums, rows, a, sign, begin, cut)
+                self._add_moments(sums, rows, list(self.basis.of_queries(a, sign)), begin, cut)
                 error[rows] += (cut - begin) * self.basis.bound(a)
                 more = np.flatnonzero(cut < end)
                 rows, begin, end = rows[more], cut[more], end[more]
-        return sums.reshape(-1, len(q)), self.term_error * error
+        return sums, self.term_error * error
 
-    def _add_moments(self, sums, rows, a, sign, begin, end):
-        """Add to `sums` (n_kernels, n_columns, b) of some rows those over the keys begin ... end, of one cell each."""
-        factors = [list(of_queries(a, sign)) for of_queries in (self.basis.of_queries, self.basis.grown_of_queries)]
-        factors = list(zip_longest(*factors[: len(sums)], fillvalue=0.0))
+    def _add_moments(self, sums, rows, factors, begin, end):
+        """Add to `sums` (n_columns, b) of some rows those over the keys begin ... end, of one cell each."""
         for c, (prefix, unit) in enumerate(zip(self.prefix, self.units, strict=True)):
-            found = np.zeros((len(sums), len(rows)))
-            for moments, pair in zip(prefix, factors, strict=False):
-                difference = np.take(moments, end) - np.take(moments, begin)
-                for total, factor in zip(found, pair, strict=True):
-                    total += factor * difference
-            sums[:, c, rows] += found * unit
+            found = np.zeros(len(rows))
+            for moments, factor in zip(prefix, factors, strict=True):
+                found += factor * (np.take(moments, end) - np.take(moments, begin))
+            sums[c, rows] += found * unit

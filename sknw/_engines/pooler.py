@@ -1,0 +1,218 @@
+"""The pooler: everything that pooling takes but the sums over keys, which are the work of engines.
+
+The pooler chooses rows, cuts queries into blocks for threads, hands what an engine leaves unresolved to the next one of
+a chain, and turns sums into means of the values. `summation` has the contract of engines.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .._threads import run_blocks
+
+FEWEST_TOGETHER = 2**13
+"""Queries that are put in order together, at least."""
+
+ATTENTION_PAIRS = 2**20
+"""Attention weights that a thread computes together."""
+
+
+class Pooled(NamedTuple):
+    """Means of the values for m queries.
+
+    Attributes
+    ----------
+    values : (m, n_values) float ndarray
+        Weighted by attention. Where no key has weight, the limit of a shrinking Gaussian: the mean of the nearest keys,
+        of which ties (t <= t_min (1 + 1e-12)) share by weight.
+    log_mass : (m,) float ndarray
+        log sum_i w_i K(t_i); -inf where no key has weight.
+    nearest_t : (m,) float ndarray
+        t of the nearest keys where no key has weight, else nan.
+    """
+
+    values: np.ndarray
+    log_mass: np.ndarray
+    nearest_t: np.ndarray
+
+    @classmethod
+    def empty(cls, n_queries, n_values):
+        """Arrays to be filled in."""
+        return cls(np.empty((n_queries, n_values)), np.empty(n_queries), np.full(n_queries, np.nan))
+
+    def take(self, places):
+        """Some of them."""
+        return Pooled(*(field[places] for field in self))
+
+
+class Pooler:
+    """A problem with one kernel and one bandwidth vector (n_features,), ready for queries.
+
+    Parameters
+    ----------
+    problem : Problem
+    chain : list of engines
+        Each does what those before it leave unresolved. The last one is the dense engine.
+    first : Summation
+        What the first one has prepared.
+    algorithm : str
+        Its name.
+    kernel : Kernel
+    bandwidth : (n_features,) float ndarray
+    tol : float
+        What the others are prepared for.
+    at : callable
+        bandwidth (n_features,) -> the `Pooler` of another bandwidth.
+    """
+
+    def __init__(self, problem, chain, first, algorithm, kernel, bandwidth, tol, at):
+        self.problem, self.chain, self.algorithm, self.kernel = problem, chain, algorithm, kernel
+        self.bandwidth, self.tol, self.at = bandwidth, tol, at
+        self._summations = {0: first}
+
+    @property
+    def cost(self):
+        """How the cost of pooling all keys grows: "linear" in their number, or with the number of "pairs"."""
+        return self._summations[0].cost
+
+    def pool(self, queries=None, rows=slice(None), n_jobs=None, tol=0.0):
+        """`Pooled` values of some rows of the queries (m, n_features), off by at most `tol` times their range.
+
+        None is leave-one-out: the training rows are the queries.
+        """
+        rows = self._positions(queries, rows)
+        pooled = Pooled.empty(len(rows), self.problem.n_values)
+
+        def pool_block(summation, located, places):
+            sums = summation.sums(located, tol)
+            self._finish(sums, pooled, places)
+            return sums.is_unresolved(), None
+
+        self._run(pool_block, queries, rows, n_jobs, tol)
+        return pooled
+
+    def gradient(self, cotangents, rows=slice(None), n_jobs=None, tol=0.0):
+        """`Pooled` values of some rows in leave-one-out, and a vector-Jacobian product by log bandwidths.
+
+        Parameters
+        ----------
+        cotangents : callable
+            (pooled, places) -> (p, n_values), the derivatives of a loss by the `Pooled` values of rows[places].
+
+        Returns
+        -------
+        pooled : Pooled
+        gradient : (n_features,) float ndarray
+            The derivatives of the loss by log h_f; zero where h_f is inf. Each derivative of a value is right to about
+            1e-8 of its range, and zero where log_mass is -inf. For kernels with a `log_slope`.
+        """
+        rows = self._positions(None, rows)
+        pooled = Pooled.empty(len(rows), self.problem.n_values)
+
+        def differentiate_block(summation, located, places):
+            def block_cotangents(sums, positions):
+                self._finish(sums, pooled, places[positions])
+                found = cotangents(pooled.take(places[positions]), places[positions])
+                return self.problem.scale_cotangents(found)
+
+            return summation.gradient(located, tol, block_cotangents)
+
+        gradient = np.zeros(len(self.bandwidth))
+        gradient[np.isfinite(self.bandwidth)] += sum(self._run(differentiate_block, None, rows, n_jobs, tol, True))
+        return pooled, gradient
+
+    def sweep(self, octaves, rows=slice(None), n_jobs=None, tol=0.0):
+        """Yield the `Pooled` values of some rows in leave-one-out with 2^octave times the bandwidth, for each octave.
+
+        Where the first engine has a sweep of its own, they are off by at most 1e-6 of their range.
+        """
+        rows, own_sweep = self._positions(None, rows), self._summations[0].sweep
+        if own_sweep is None:
+            for octave in octaves:
+                yield self.at(2.0**octave * self.bandwidth).pool(None, rows, n_jobs, tol)
+            return
+        for octave, sums in zip(octaves, own_sweep(octaves, self.problem.leave_out(rows), n_jobs), strict=True):
+            pooled = Pooled.empty(len(rows), self.problem.n_values)
+            self._finish(sums, pooled, slice(None))
+            unresolved = np.flatnonzero(sums.is_unresolved())
+            if len(unresolved):
+                found = self.at(2.0**octave * self.bandwidth).pool(None, rows[unresolved], n_jobs)
+                _put(pooled, unresolved, found)
+            yield pooled
+
+    def attention(self, queries=None, rows=slice(None), n_jobs=None):
+        """Attention weights (m, n) and log_mass (m,) for some rows of the queries; None leaves one out."""
+        rows, dense = self._positions(queries, rows), self._summation(len(self.chain) - 1)
+        attention, log_mass = np.zeros((len(rows), len(self.problem.rows))), np.empty(len(rows))
+        located = self._locate(dense, queries, rows)
+
+        def attend(part):
+            weights, log_mass[part] = dense.weights(located[part])
+            attention[part, self.problem.key_rows] = weights / weights.sum(axis=1, keepdims=True)
+
+        step = min(located.step, max(1, ATTENTION_PAIRS // len(self.problem.keys)))
+        run_blocks(attend, len(rows), step, n_jobs)
+        return attention, log_mass + np.log(self.problem.largest_weight)
+
+    def _positions(self, queries, rows):
+        """The positions (m,) of some rows of the queries."""
+        return np.arange(len(self.problem.rows if queries is None else queries))[rows]
+
+    def _summation(self, k):
+        """What engine k of the chain has prepared; None if it does not do this bandwidth."""
+        if k not in self._summations:
+            self._summations[k] = self.chain[k].prepare(self.kernel, self.bandwidth, self.tol)
+        return self._summations[k]
+
+    def _locate(self, summation, queries, rows):
+        """Some rows of the queries as a summation wants them."""
+        if queries is None:
+            return summation.locate(self.problem.rows[rows], self.problem.leave_out(rows))
+        return summation.locate(queries[rows], None)
+
+    def _run(self, do_block, queries, rows, n_jobs, tol, gradient=False):
+        """Let the chain of engines do the rows, and return the results of all blocks, in an order.
+
+        `do_block(summation, located, places)` does a block of rows[places], and returns which of them are unresolved,
+        and a result.
+        """
+        places, results = np.arange(len(rows)), []
+        for k, engine in enumerate(self.chain):
+            if len(places) == 0:
+                break
+            if k and len(places) < engine.fewest_queries:
+                continue
+            summation = self._summation(k)
+            if summation is not None and summation.accepts(len(places), tol, gradient):
+                places, found = self._run_engine(summation, do_block, queries, rows, places, n_jobs)
+                results += found
+        return results
+
+    def _run_engine(self, summation, do_block, queries, rows, places, n_jobs):
+        """Let one engine do rows[places]: the places that it leaves unresolved, and the results."""
+        unresolved, results = np.zeros(len(rows), dtype=bool), []
+        chunk_rows = max(FEWEST_TOGETHER, summation.chunk_numbers // self.problem.rows.shape[1])
+        for start in range(0, len(places), chunk_rows):
+            chunk = places[start : start + chunk_rows]
+            located = self._locate(summation, queries, rows[chunk])
+            ordered, found = chunk[located.order], {}
+
+            def run_block(part, located=located, ordered=ordered, found=found):
+                unresolved[ordered[part]], found[part.start] = do_block(summation, located[part], ordered[part])
+
+            run_blocks(run_block, len(chunk), located.step, n_jobs)
+            results += [found[first] for first in sorted(found)]
+        return np.flatnonzero(unresolved), results
+
+    @np.errstate(all="ignore")
+    def _finish(self, sums, pooled, places):
+        """Write what sums mean into some places of `pooled`."""
+        pooled.values[places] = self.problem.means(sums.columns)
+        pooled.log_mass[places] = sums.log_mass + np.log(self.problem.largest_weight)
+        if sums.nearest_t is not None:
+            pooled.nearest_t[places] = sums.nearest_t
+
+
+def _put(pooled, places, found):
+    for field, found_field in zip(pooled, found, strict=True):
+        field[places] = found_field

@@ -1,0 +1,141 @@
+"""The problem that all engines receive: what is summed over the training points, and what leave-one-out takes away."""
+
+from functools import cached_property
+
+import numpy as np
+
+from ._one_hot import OneHot, OneHotColumns
+from ._weights import retained_share, scale_values
+
+FEW_CLASSES = 16
+"""Number of classes up to which products with an array of columns are as fast as with labels."""
+
+CENTRE_KEYS = 1000
+"""The centre is the median of so many keys, or up to twice as many: it need not be exact."""
+
+
+class Problem:
+    """Training points as keys and columns of weighted values.
+
+    Values are moved to [0, 2], so that sums neither cancel nor overflow, and rows of weight zero are no keys.
+
+    Parameters
+    ----------
+    rows : (n, n_features) float ndarray
+        Training inputs, which are the queries of leave-one-out.
+    values : (n, n_values) float ndarray or OneHot
+    weights : (n,) float ndarray
+        Counts or importances.
+
+    Attributes
+    ----------
+    keys : (n_keys, n_features) float ndarray
+        The rows of positive weight.
+    key_rows : (n_keys,) int ndarray
+        Which row each key is.
+    weights : (n_keys,) float ndarray
+        In units of `largest_weight`.
+    columns : (n_keys, n_values + 1) float ndarray or OneHotColumns
+        Values times weights, and the weights.
+    retained : (n,) float ndarray
+        The share of its own weight that each row retains in leave-one-out.
+    """
+
+    def __init__(self, rows, values, weights):
+        self.rows, self.retained = rows, retained_share(weights)
+        self.key_rows = np.flatnonzero(weights)
+        self.keys = rows
+        if len(self.key_rows) < len(rows):
+            self.keys, weights = rows[self.key_rows], weights[self.key_rows]
+            values = values.take(self.key_rows, axis=0)
+        self.largest_weight = weights.max()
+        self.weights = weights / self.largest_weight
+        self._exponents, self._lowest, self.columns = _make_columns(values, self.weights)
+
+    @property
+    def n_values(self):
+        """The number of columns of the values."""
+        return self.columns.shape[1] - 1
+
+    @cached_property
+    def extent(self):
+        """The minimum and maximum of each feature of the keys, and half the median of a sample of them, (3, d)."""
+        sample = np.ascontiguousarray(self.keys[:: max(1, len(self.keys) // CENTRE_KEYS)].T)
+        middle = sample.shape[1] // 2
+        half_median = np.partition(sample, middle, axis=1)[:, middle] / 2
+        return np.stack([self.keys.min(axis=0), self.keys.max(axis=0), half_median])
+
+    @cached_property
+    def self_index(self):
+        """The position of each row (n,) among the keys, -1 without weight."""
+        index = np.full(len(self.rows), -1)
+        index[self.key_rows] = np.arange(len(self.key_rows))
+        return index
+
+    @cached_property
+    def removed_columns(self):
+        """What each row takes out of the columns in leave-one-out, (n, n_values + 1)."""
+        share = np.where(self.self_index >= 0, 1 - self.retained, 0.0)
+        removed = self.columns.take(self.self_index, axis=0)
+        return removed.scaled(share) if isinstance(removed, OneHotColumns) else removed * share[:, None]
+
+    def leave_out(self, rows):
+        """What is left out of the predictions of some rows (m,)."""
+        return LeftOut(self, rows)
+
+    def means(self, sums):
+        """Means of the values (b, n_values) from sums of the columns (b, n_values + 1)."""
+        return np.ldexp(sums[:, :-1] / sums[:, -1:] + self._lowest, self._exponents)
+
+    def scale_cotangents(self, cotangents):
+        """Cotangents (b, n_values) of means of the values as those of means of the columns."""
+        return np.ldexp(cotangents, self._exponents)
+
+
+class LeftOut:
+    """Rows (m,) of a problem that are queries, each without one unit of its own weight."""
+
+    def __init__(self, problem, rows):
+        self._problem, self.rows = problem, rows
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, positions):
+        """Some of them."""
+        return LeftOut(self._problem, self.rows[positions])
+
+    @property
+    def points(self):
+        """The rows themselves, (m, n_features)."""
+        return self._problem.rows[self.rows]
+
+    @property
+    def is_all(self):
+        """Whether these are all rows of the problem, in their order."""
+        return len(self.rows) == len(self._problem.rows) and np.array_equal(self.rows, np.arange(len(self.rows)))
+
+    @property
+    def self_index(self):
+        """The position of each among the keys (m,), -1 without weight."""
+        return self._problem.self_index[self.rows]
+
+    @property
+    def retained(self):
+        """The share of its weight that each retains, (m,)."""
+        return self._problem.retained[self.rows]
+
+    @property
+    def columns(self):
+        """What each takes out of the sums of the columns, (n_values + 1, m)."""
+        return np.asarray(self._problem.removed_columns[self.rows]).T
+
+
+def _make_columns(values, weights):
+    """The exponents and lowest values (n_values,) that `Problem` moves values by, and its columns."""
+    if isinstance(values, OneHot):
+        columns = OneHotColumns(values.labels, weights, values.shape[1])
+        return 0, 0.0, columns if values.shape[1] > FEW_CLASSES else np.asarray(columns)
+    scaled, exponents = scale_values(values)
+    lowest = scaled.min(axis=0)
+    return exponents, lowest, np.column_stack([(scaled - lowest) * weights[:, None], weights])
