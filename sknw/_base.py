@@ -313,7 +313,7 @@ class NadarayaWatson(CallbackSupportMixin, BaseEstimator):
         return self._answer(lambda pooler, *which: pooler.attention(*which, self.n_jobs), queries, rows)
 
     def _answer(self, answer, queries, rows=slice(None)):
-        """The result of `answer(pooler, queries, rows)`, which gives log_mass too; rows without weight follow `empty`."""
+        """The result of `answer(pooler, queries, rows)`, which gives log_mass too; `empty` applies to the result."""
         if issparse(queries):
             queries, rows = queries.tocsr()[rows], slice(None)
         result, log_mass = in_dense_blocks(lambda queries: answer(self._pooler, queries, rows), queries)

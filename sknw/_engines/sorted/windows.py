@@ -115,7 +115,7 @@ class Windows:
         return np.add.reduceat(products, offsets, axis=1)
 
     def nearest_sums(self, q, removed):
-        """Sums over the nearest keys of each query and their ties (t <= t_min (1 + 1e-12)), and the squared distance."""
+        """Sums over the nearest keys of each query, and ties (t <= t_min (1 + 1e-12)), and the squared distance."""
         least = np.square(self.keys[self.nearest(q, removed)] - q)
         most = least * (1 + EDGE)
         start, stop = self.within(q, np.sqrt(most))
