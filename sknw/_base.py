@@ -328,8 +328,11 @@ class NadarayaWatson(CallbackSupportMixin, BaseEstimator):
         result[empty] = np.nan
         if self.empty == "mean":
             average = self._pooler.at(np.full(len(self.bandwidth_), np.inf))
-            left_out = None, np.arange(len(self.keys_))[rows][empty]
-            result[empty], _ = answer(average, *(left_out if queries is None else (self.keys_[:1], slice(None))))
+            if queries is None:
+                which = None, np.arange(len(self.keys_))[rows][empty]
+            else:
+                which = self.keys_[:1], slice(None)  # the same for every query
+            result[empty], _ = answer(average, *which)
         return result
 
 
