@@ -13,6 +13,9 @@ from .sorted.engine import SortedEngine
 ENGINES = {"sorted": SortedEngine, "grid": GridEngine, "blocks": BlocksEngine, "dense": DenseEngine}
 """In the order in which "auto" asks them."""
 
+FEW_ROWS = 800
+"""Up to here the dense engine is as fast as any, and exact."""
+
 FALLBACK = ("blocks", "dense")
 """What an engine leaves unresolved, or cannot do at all, goes to those of these that come after it."""
 
@@ -58,7 +61,7 @@ class Poolers:
         Where all keys weigh the same that is average pooling, which counts as "dense". Else it is the engine that was
         asked for, or one of its fallback. "auto" takes the first of these that applies:
 
-        1. "dense", if there are up to 800 keys, or if `tol` is 0;
+        1. "dense", if there are up to 800 training points, or if `tol` is 0;
         2. "sorted", for one feature, if the kernel has a short cut (all named ones but cauchy and constant);
         3. "grid", from 2501 keys on, for the Gaussian of two features, if its cells hold keys enough;
         4. "blocks", from 4001 keys on, if far less than all pairs of a query and a key matter at `tol`, judged by some
@@ -85,7 +88,7 @@ class Poolers:
 
     def _fastest_first(self):
         """The names of the engines that may be faster than the dense one, and of that."""
-        if self.tol == 0:
+        if self.tol == 0 or len(self.problem.rows) <= FEW_ROWS:
             return ["dense"]
         n_keys = len(self.problem.keys)
         return [name for name in self.engines if self._supports(name) and n_keys >= self.engines[name].fewest_keys]

@@ -30,13 +30,13 @@ def collect_sums(pairs, tol=0.0):
 
 
 def collect_weights(pairs, by_difference=False):
-    """Weights (b, n_keys), kernel times key, up to a factor for each query, and log_mass (b,).
+    """Weights (b, n_keys), kernel times key, up to a factor for each query; log_mass and nearest t (b,) as in `Sums`.
 
     If asked for, distances are taken from differences even where products are safe.
     """
     reduce = partial(_store_weights, pairs.keys)
     collect = partial(_collect_alike, by_product=False) if by_difference else _collect
-    return collect(pairs, reduce, tol=0.0)[:2]
+    return collect(pairs, reduce, tol=0.0)
 
 
 def _sum_columns(keys, stream, n_queries):

@@ -46,7 +46,8 @@ class DenseSummation(Summation):
 
     def weights(self, queries):
         """Weights (b, n_keys), kernel times key, up to a factor for each query, and log_mass (b,)."""
-        return collect_weights(queries)
+        weights, log_mass, _ = collect_weights(queries)
+        return weights, log_mass
 
     def sweep(self, octaves, left_out, n_jobs):
         """Yield `Sums` of the queries that are `left_out`, with 2^octave times the bandwidth, for each octave."""

@@ -22,8 +22,6 @@ BLOCK_SUMS = 2**15
 class SortedEngine(Engine):
     """The keys of the problem in ascending order."""
 
-    fewest_keys = 801
-
     @staticmethod
     def supports(kernel, n_features):
         """One feature; polynomials on a compact support, the cosine, the Gaussian, the logistic, the exponential."""
