@@ -9,19 +9,21 @@ from threadpoolctl import OpenBLASController, ThreadpoolController
 
 _lock = threading.Lock()
 _users = 0
-_limit = None
+_before = []
 
 
 @cache
-def _controller():
-    return ThreadpoolController()
+def _blas_libraries():
+    return ThreadpoolController().select(user_api="blas").lib_controllers
 
 
-def _take_control():
+def _set_threads(numbers):
     # since version 3.8 threadpoolctl ignores every thread but the one that set a limit first
     clear = getattr(OpenBLASController, "clear_controlling_thread", None)
     if clear is not None:
         clear(force=True)
+    for library, number in zip(_blas_libraries(), numbers, strict=True):
+        library.set_num_threads(number)
 
 
 @contextmanager
@@ -31,11 +33,11 @@ def single_threaded_blas():
     The limit is global to the process: a set and a restore for each caller would leave it set for good when two
     callers interleave.
     """
-    global _users, _limit
+    global _users, _before
     with _lock:
         if _users == 0:
-            _take_control()
-            _limit = _controller().limit(limits=1, user_api="blas")
+            _before = [library.get_num_threads() for library in _blas_libraries()]
+            _set_threads([1] * len(_before))
         _users += 1
     try:
         yield
@@ -43,8 +45,7 @@ def single_threaded_blas():
         with _lock:
             _users -= 1
             if _users == 0:
-                _take_control()
-                _limit.restore_original_limits()
+                _set_threads(_before)
 
 
 def run_blocks(function, n_rows, block_rows, n_jobs):

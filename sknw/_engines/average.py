@@ -4,7 +4,7 @@ from functools import cached_property
 
 import numpy as np
 
-from .summation import Engine, Located, Summation, Sums
+from .summation import Engine, Summation, Sums
 
 
 def is_flat(kernel, bandwidth):
@@ -51,18 +51,27 @@ class AverageSummation(Summation):
         return others
 
     def locate(self, points, left_out):
-        """The sums themselves, which do not depend on the points."""
-        m = len(points)
-        sums = np.broadcast_to(self.total, (m, self.total.shape[1])) if left_out is None else self.others[left_out.rows]
-        return Located([sums.T], np.arange(m), m, None)
+        """The sums themselves; without leave-one-out they are the same for all points."""
+        return LocatedSums(self.total if left_out is None else self.others[left_out.rows], len(points))
 
     def sums(self, queries, tol, derivatives=False):
-        """The sums, and derivatives of zero."""
-        columns = queries[0].T
-        return Sums(columns, np.log(columns[:, -1]) + self.log_weight)
+        """The sums that have been located."""
+        return Sums(queries, np.log(queries[:, -1]) + self.log_weight)
 
     def gradient(self, queries, tol, cotangents):
         """Zero: nothing depends on the bandwidth."""
         sums = self.sums(queries, tol)
         cotangents(sums, slice(None))
         return sums.is_unresolved(), 0.0
+
+
+class LocatedSums:
+    """Sums of m queries, (m, n_columns) or (1, n_columns)."""
+
+    order = None
+
+    def __init__(self, sums, step):
+        self.sums, self.step = sums, step
+
+    def __getitem__(self, places):
+        return self.sums

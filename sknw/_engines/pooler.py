@@ -8,10 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .._problem import n_rows, subset
 from .._threads import run_blocks
-
-FEWEST_TOGETHER = 2**13
-"""Queries that are put in order together, at least."""
 
 ATTENTION_PAIRS = 2**20
 """Attention weights that a thread computes together."""
@@ -28,7 +26,7 @@ class Pooled(NamedTuple):
     log_mass : (m,) float ndarray
         log sum_i w_i K(t_i); -inf where no key has weight.
     nearest_t : (m,) float ndarray
-        t of the nearest keys where no key has weight, else nan.
+        t of the nearest keys where no key has weight, else 0.
     """
 
     values: np.ndarray
@@ -38,7 +36,7 @@ class Pooled(NamedTuple):
     @classmethod
     def empty(cls, n_queries, n_values):
         """Arrays to be filled in."""
-        return cls(np.empty((n_queries, n_values)), np.empty(n_queries), np.full(n_queries, np.nan))
+        return cls(np.empty((n_queries, n_values)), np.empty(n_queries), np.zeros(n_queries))
 
     def take(self, places):
         """Some of them."""
@@ -81,7 +79,7 @@ class Pooler:
         None is leave-one-out: the training rows are the queries.
         """
         rows = self._positions(queries, rows)
-        pooled = Pooled.empty(len(rows), self.problem.n_values)
+        pooled = Pooled.empty(n_rows(rows), self.problem.n_values)
 
         def pool_block(summation, located, places):
             sums = summation.sums(located, tol)
@@ -107,13 +105,13 @@ class Pooler:
             1e-8 of its range, and zero where log_mass is -inf. For kernels with a `log_slope`.
         """
         rows = self._positions(None, rows)
-        pooled = Pooled.empty(len(rows), self.problem.n_values)
+        pooled = Pooled.empty(n_rows(rows), self.problem.n_values)
 
         def differentiate_block(summation, located, places):
             def block_cotangents(sums, positions):
-                self._finish(sums, pooled, places[positions])
-                found = cotangents(pooled.take(places[positions]), places[positions])
-                return self.problem.scale_cotangents(found)
+                found = subset(places, positions)
+                self._finish(sums, pooled, found)
+                return self.problem.scale_cotangents(cotangents(pooled.take(found), found))
 
             return summation.gradient(located, tol, block_cotangents)
 
@@ -132,18 +130,19 @@ class Pooler:
                 yield self.at(2.0**octave * self.bandwidth).pool(None, rows, n_jobs, tol)
             return
         for octave, sums in zip(octaves, own_sweep(octaves, self.problem.leave_out(rows), n_jobs), strict=True):
-            pooled = Pooled.empty(len(rows), self.problem.n_values)
+            pooled = Pooled.empty(n_rows(rows), self.problem.n_values)
             self._finish(sums, pooled, slice(None))
             unresolved = np.flatnonzero(sums.is_unresolved())
             if len(unresolved):
-                found = self.at(2.0**octave * self.bandwidth).pool(None, rows[unresolved], n_jobs)
+                found = self.at(2.0**octave * self.bandwidth).pool(None, subset(rows, unresolved), n_jobs)
                 _put(pooled, unresolved, found)
             yield pooled
 
     def attention(self, queries=None, rows=slice(None), n_jobs=None):
         """Attention weights (m, n) and log_mass (m,) for some rows of the queries; None leaves one out."""
         rows, dense = self._positions(queries, rows), self._summation(len(self.chain) - 1)
-        attention, log_mass = np.zeros((len(rows), len(self.problem.rows))), np.empty(len(rows))
+        m = n_rows(rows)
+        attention, log_mass = np.zeros((m, len(self.problem.rows))), np.empty(m)
         located = self._locate(dense, queries, rows)
 
         def attend(part):
@@ -151,12 +150,14 @@ class Pooler:
             attention[part, self.problem.key_rows] = weights / weights.sum(axis=1, keepdims=True)
 
         step = min(located.step, max(1, ATTENTION_PAIRS // len(self.problem.keys)))
-        run_blocks(attend, len(rows), step, n_jobs)
+        run_blocks(attend, m, step, n_jobs)
         return attention, log_mass + np.log(self.problem.largest_weight)
 
     def _positions(self, queries, rows):
-        """The positions (m,) of some rows of the queries."""
-        return np.arange(len(self.problem.rows if queries is None else queries))[rows]
+        """Some rows of the queries as a slice if they are all, else as positions (m,)."""
+        n = len(self.problem.rows if queries is None else queries)
+        is_all = isinstance(rows, slice) and rows.indices(n) == (0, n, 1)
+        return slice(0, n) if is_all else np.arange(n)[rows]
 
     def _summation(self, k):
         """What engine k of the chain has prepared; None if it does not do this bandwidth."""
@@ -176,33 +177,33 @@ class Pooler:
         `do_block(summation, located, places)` does a block of rows[places], and returns which of them are unresolved,
         and a result.
         """
-        places, results = np.arange(len(rows)), []
+        places, results = slice(0, n_rows(rows)), []
         for k, engine in enumerate(self.chain):
-            if len(places) == 0:
-                break
-            if k and len(places) < engine.fewest_queries:
+            m = n_rows(places)
+            if k and m < max(1, engine.fewest_queries):
                 continue
             summation = self._summation(k)
-            if summation is not None and summation.accepts(len(places), tol, gradient):
-                places, found = self._run_engine(summation, do_block, queries, rows, places, n_jobs)
-                results += found
+            if summation is not None and summation.accepts(m, tol, gradient):
+                places = self._run_engine(summation, do_block, queries, rows, places, n_jobs, results)
         return results
 
-    def _run_engine(self, summation, do_block, queries, rows, places, n_jobs):
-        """Let one engine do rows[places]: the places that it leaves unresolved, and the results."""
-        unresolved, results = np.zeros(len(rows), dtype=bool), []
-        chunk_rows = max(FEWEST_TOGETHER, summation.chunk_numbers // self.problem.rows.shape[1])
-        for start in range(0, len(places), chunk_rows):
-            chunk = places[start : start + chunk_rows]
-            located = self._locate(summation, queries, rows[chunk])
-            ordered, found = chunk[located.order], {}
+    def _run_engine(self, summation, do_block, queries, rows, places, n_jobs, results):
+        """Let one engine do rows[places], and return the places that it leaves unresolved."""
+        unresolved = [np.empty(0, dtype=np.intp)]
+        step = max(1, summation.chunk_numbers // self.problem.rows.shape[1])
+        for start in range(0, n_rows(places), step):
+            chunk = subset(places, slice(start, start + step))
+            located, found = self._locate(summation, queries, subset(rows, chunk)), {}
 
-            def run_block(part, located=located, ordered=ordered, found=found):
-                unresolved[ordered[part]], found[part.start] = do_block(summation, located[part], ordered[part])
+            def run_block(part, chunk=chunk, located=located, found=found):
+                block = subset(chunk, part if located.order is None else located.order[part])
+                is_unresolved, found[part.start] = do_block(summation, located[part], block)
+                if is_unresolved.any():
+                    unresolved.append(subset(block, np.flatnonzero(is_unresolved)))
 
-            run_blocks(run_block, len(chunk), located.step, n_jobs)
+            run_blocks(run_block, n_rows(chunk), located.step, n_jobs)
             results += [found[first] for first in sorted(found)]
-        return np.flatnonzero(unresolved), results
+        return np.sort(np.concatenate(unresolved))
 
     @np.errstate(all="ignore")
     def _finish(self, sums, pooled, places):

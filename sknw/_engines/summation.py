@@ -20,7 +20,7 @@ class Sums(NamedTuple):
         log sum_i w_i K(t_i), in units of the largest weight: -inf where no key has weight, nan where the engine leaves
         the query to the next one.
     nearest_t : (b,) float ndarray, default=None
-        t of the nearest keys where no key has weight, else nan. None: every query finds a weight.
+        t of the nearest keys where no key has weight, else 0. None: every query finds a weight.
     derivatives : (b, n_used, n_columns) float ndarray, default=None
         Of `columns` by log h_f, for each finite bandwidth h_f, up to the same factor and multiples of `columns`. Zero
         where no key has weight.
@@ -107,8 +107,8 @@ class Summation:
     cost = "linear"
     """How the cost of answering all keys grows: "linear" in their number, or with the number of "pairs"."""
 
-    chunk_numbers = 2**20
-    """Coordinates of queries that are put in order together."""
+    chunk_numbers = 2**23
+    """Coordinates of queries that are located together."""
 
     sweep = None
     """A faster way through multiples of the bandwidth, where there is one; see `DenseSummation`."""
@@ -118,7 +118,7 @@ class Summation:
         return True
 
     def locate(self, points, left_out):
-        """Queries (m, n_features) as `sums` takes them, with the attributes of `Located`.
+        """Queries (m, n_features) as `sums` takes them, with the attributes of `Located`; `order` may be None.
 
         `left_out` is what leave-one-out takes away where the points are rows of the problem, else None.
         """

@@ -89,7 +89,7 @@ class BlocksEngine(Engine):
 class BlocksSummation(Summation):
     """Keys in kd order, with one kernel and one bandwidth."""
 
-    cost = "pairs"
+    cost, chunk_numbers = "pairs", 2**19
 
     def __init__(self, keys):
         self.keys, self.kernel = keys, keys.kernel
@@ -169,7 +169,7 @@ class BlocksSummation(Summation):
         if len(kept) == 0:
             n_queries, n_columns = len(pairs), self.keys.columns.shape[1]
             zeros = np.zeros((n_queries, self.keys.distances.raw.shape[1], n_columns))
-            return Sums(zeros[:, 0], np.full(n_queries, -np.inf), np.full(n_queries, np.nan), zeros)
+            return Sums(zeros[:, 0], np.full(n_queries, -np.inf), np.zeros(n_queries), zeros)
         if not self.tree.fits(kept):
             return collect(pairs)
         raw, columns = self.tree.gather(kept)

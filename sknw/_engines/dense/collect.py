@@ -75,7 +75,7 @@ def _collect(pairs, reduce, tol):
 @np.errstate(all="ignore")
 def _collect_alike(pairs, reduce, by_product, tol):
     """The same for queries that all take products, or all take differences."""
-    nearest, nearest_t = None, np.full(len(pairs), np.nan)
+    nearest, nearest_t = None, np.zeros(len(pairs))
     if by_product and not pairs.kernel.compact:
         result, log_mass = collect_by_products(pairs, reduce, tol)
     else:

@@ -59,7 +59,7 @@ class LocatedPairs:
 
     def __init__(self, keys, points, left_out):
         self.keys, self.points, self.left_out = keys, points, left_out
-        self.order, self.step = np.arange(len(points)), keys.block_rows(len(points))
+        self.order, self.step = None, keys.block_rows(len(points))
 
     def __getitem__(self, places):
         return self.keys.pairs(self.points[places], None if self.left_out is None else self.left_out[places])

@@ -118,7 +118,7 @@ def _expanded_sums(pairs, tol, relative):
     columns = expanded[0] if is_gaussian else totals[-n_columns:]
     resolved = _are_resolved(pairs, expanded[0, -1], columns[-1], tol, relative)
     log_mass = np.log(columns[-1]) + (0.0 if relative is None else relative.shift)
-    sums = Sums(columns.T, log_mass, np.full(n_queries, np.nan), derivatives.transpose(2, 0, 1))
+    sums = Sums(columns.T, log_mass, np.zeros(n_queries), derivatives.transpose(2, 0, 1))
     empty = np.flatnonzero(np.isneginf(log_mass)) if pairs.kernel.compact else []
     if len(empty):
         found = collect_sums(pairs.take(empty))

@@ -101,7 +101,7 @@ def collect_stable(pairs, nearest, reduce):
         shift = pairs.kernel.log(pairs.to_key(anchor))
         stream = _softmax_weights(pairs, nearest, anchor)
     result, mass = reduce(stream, len(pairs))
-    nearest_t, empty = np.full(len(pairs), np.nan), np.flatnonzero(mass == 0)
+    nearest_t, empty = np.zeros(len(pairs)), np.flatnonzero(mass == 0)
     if len(empty) and pairs.keys.has_nearest:
         pairs, nearest = pairs.take(empty), nearest.take(empty)
         nearest_t[empty] = pairs.to_key(nearest.first())

@@ -95,7 +95,7 @@ class _Gaussian(_SweptPairs):
         sums = weights @ self.columns
         mass, least = sums[:, -1], scale * self.least
         resolved = (mass >= TINY_MASS) & is_resolved(self.kernel, least)
-        return sums, np.where(resolved, np.log(mass) - least / 2, np.nan), np.nan
+        return sums, np.where(resolved, np.log(mass) - least / 2, np.nan), 0.0
 
     def _weights(self, scale):
         """The weights (b, n_keys), in a buffer that is used again."""
@@ -130,7 +130,7 @@ class _Unbounded(_SweptPairs):
             mass = sums[weak, -1]
             resolved = (mass >= TINY_MASS) & is_resolved(self.kernel, scale * self.least[weak])
             log_mass[weak] = np.where(resolved, np.log(mass) + shift, np.nan)
-        return sums, log_mass, np.nan
+        return sums, log_mass, 0.0
 
 
 class _Windows(_SweptPairs):
@@ -151,5 +151,5 @@ class _Windows(_SweptPairs):
             found[weak] = self.sums(self.kernel(scale * self.t[near[weak]]), near[weak])
         positive = found[:, -1] > 0
         filled = near[positive]
-        sums[filled], log_mass[filled], nearest_t[filled] = found[positive], np.log(found[positive, -1]), np.nan
+        sums[filled], log_mass[filled], nearest_t[filled] = found[positive], np.log(found[positive, -1]), 0.0
         return sums, log_mass, nearest_t

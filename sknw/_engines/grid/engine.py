@@ -93,6 +93,8 @@ def _may_be_worth_it(keys, bandwidth):
 class GridSummation(Summation):
     """Cells with one bandwidth."""
 
+    chunk_numbers = 2**21
+
     def __init__(self, grid):
         self.grid = grid
 

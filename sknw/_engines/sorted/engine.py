@@ -65,8 +65,6 @@ class SortedEngine(Engine):
 class SortedSummation(Summation):
     """Sorted keys with one kernel and one bandwidth."""
 
-    chunk_numbers = 2**23
-
     def __init__(self, engine, windows, kernel, bandwidth):
         self.engine, self.windows = engine, windows
         h, self.exponent = np.frexp(bandwidth)
@@ -106,7 +104,7 @@ class SortedSummation(Summation):
         log_mass = np.log(sums[-1]) + log_scale
         nearest_t, empty = None, np.flatnonzero(sums[-1] == 0)
         if len(empty):
-            nearest_t = np.full(len(q), np.nan)
+            nearest_t = np.zeros(len(q))
             sums[:, empty], least = self.windows.nearest_sums(q[empty], take(removed, empty))
             nearest_t[empty] = least / np.square(self.short_cut.h)
             log_mass[empty] = np.where(np.isnan(sums[-1, empty]), np.nan, -np.inf)
