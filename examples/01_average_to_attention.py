@@ -2,8 +2,8 @@
 From average pooling to attention
 =================================
 
-Fifty noisy observations of 2 sin(x) + x^0.8, predicted in two ways. Average pooling gives the same weight to every
-observation. Attention pooling gives more weight to those that are near. The two differ in the kernel alone.
+Fifty noisy observations of 2 sin(x) + x^0.8 are predicted in two ways. Average pooling gives the same weight to every
+observation. Attention pooling gives more weight to those that are near the query. The two differ only in the kernel.
 """
 
 import sys
@@ -25,7 +25,7 @@ queries = np.linspace(0, 5, 50)[:, None]
 
 
 def draw(model):
-    """The fit, and the attention that 50 evenly spaced queries pay to the 50 keys."""
+    """The prediction, and the attention weights of 50 evenly spaced queries on the 50 keys."""
     _, (left, right) = plt.subplots(1, 2, figsize=(8, 3.6), layout="constrained", width_ratios=(1, 1.15))
     CurveDisplay.from_estimator(model, truth=truth, ax=left)
     AttentionDisplay.from_estimator(model, queries, ax=right)
@@ -39,8 +39,8 @@ def print_errors(name, model):
 # %%
 # Average pooling
 # ---------------
-# With the constant kernel a query does not matter. Each of the 50 keys gets the weight 1/50, so that the heatmap has
-# one colour, and the prediction is the mean of y everywhere: a horizontal line.
+# With the constant kernel the query has no influence. Each of the 50 keys has the weight 1/50, so the heatmap has a
+# single colour, and the prediction is the mean of y everywhere: a horizontal line.
 average = NadarayaWatsonRegressor(kernel="constant").fit(X, y)
 attention = average.attention_weights(queries)
 print(f"weights from {attention.min():.4f} to {attention.max():.4f}")
@@ -52,9 +52,9 @@ draw(average)
 # %%
 # Attention pooling
 # -----------------
-# The gaussian kernel with h = 1 weighs keys by their distance from the query. The heatmap has a bright band where query
-# and key are near: the diagonal, since both are sorted. The prediction now follows the data, with a smaller error. It
-# is still flatter than the truth, as the band is wide: the prediction spans a smaller range than the truth does.
+# The Gaussian kernel with h = 1 weights the keys by their distance from the query. The heatmap has a bright band where
+# query and key are near, which is the diagonal, since both are sorted. The prediction follows the data, and has a
+# smaller error. It is still flatter than the true function, because the band is wide: its range is smaller.
 attending = NadarayaWatsonRegressor(1.0).fit(X, y)
 attention = attending.attention_weights(queries)
 nearest = np.abs(queries - X[:, 0]).argmin(axis=1)
@@ -65,9 +65,10 @@ print(f"range of the prediction {np.ptp(attending.predict(queries)):.2f}, of the
 draw(attending)
 
 # %%
-# Nothing else is in it
-# ---------------------
-# Weights are a softmax of -(q - x)² / 2, each row sums to one, and the prediction is the mean of y by these weights.
+# The weights are a softmax
+# -------------------------
+# The weights are the softmax of -(q - x)² / 2. Each row sums to one, and the prediction is the average of y with these
+# weights.
 scores = -np.square(queries - X[:, 0]) / 2
 softmax = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
 print(f"largest difference from a softmax: {np.abs(attention - softmax).max():.0e}")

@@ -2,8 +2,9 @@
 Kernels
 =======
 
-Five kernels of the same width: their shapes, their fits to the same fifty observations, and their attention. A kernel K
-says how the weight of a key falls with its distance u from the query, in units of the bandwidth.
+Five kernels with the same bandwidth: their shapes, their predictions from the same fifty observations, and their
+attention weights. A kernel K defines how the weight of a key decreases with its distance u from the query, in units of
+the bandwidth.
 """
 
 import sys
@@ -41,10 +42,10 @@ def draw_line(ax, x, y, kernel):
 # %%
 # Shapes
 # ------
-# A model with a key at 0 and keys around it, asked at 0, shows its kernel: the weight of each key over that of the key
-# at 0 is K(u). The gaussian and the constant kernel give weight to every key, the others to those within one bandwidth.
-# What textbooks on attention pooling print under the name "Epanechnikov", max(0, 1 - u), is the triangular kernel;
-# Epanechnikov's is the parabola max(0, 1 - u²).
+# The attention weights of a query at 0, divided by the weight of the key at 0, are the values K(u) of the kernel. The
+# Gaussian and the constant kernel give weight to every key, the others to keys within one bandwidth. Some textbooks on
+# attention pooling use the name "Epanechnikov" for max(0, 1 - u), which is the triangular kernel; the Epanechnikov
+# kernel is the parabola max(0, 1 - u²).
 u = np.linspace(-2.5, 2.5, 501)
 _, panels, together = six_panels(sharex=True, sharey=True)
 shapes = {}
@@ -65,11 +66,11 @@ print(f"triangular - max(0, 1 - u): at most {np.abs(shapes['triangular'] - textb
 print(f"epanechnikov - max(0, 1 - u²): at most {np.abs(shapes['epanechnikov'] - parabola).max():.0e}")
 
 # %%
-# Fits
-# ----
-# With h = 1 the fit by the boxcar jumps wherever a key enters or leaves its window: its largest step between
-# neighbouring queries, 0.01 apart, is far above those of the gaussian, the triangular and the epanechnikov kernel. The
-# constant kernel takes no step.
+# Predictions
+# -----------
+# With h = 1 the prediction of the boxcar kernel jumps wherever a key enters or leaves its support: its largest step
+# between neighbouring queries, 0.01 apart, is far above those of the Gaussian, the triangular and the Epanechnikov
+# kernel. The prediction of the constant kernel has no steps.
 X, y = make_sine_trend(random_state=0)
 models = {kernel: NadarayaWatsonRegressor(1.0, kernel=kernel).fit(X, y) for kernel in COLOURS}
 queries = np.linspace(0, 5, 500)[:, None]
@@ -91,9 +92,9 @@ panels["constant"].set(ylim=(-1, 4.5), xlabel="x")
 # %%
 # Attention
 # ---------
-# Weights at 50 queries, each heatmap in colours of its own, and in the last panel the weights of a query in the middle.
-# The three kernels of bounded support leave most pairs without any weight. The others give weight to all pairs, the
-# constant kernel the same to each.
+# The weights of 50 queries, and in the last panel those of a query in the middle. Each heatmap has its own colour
+# scale. With the three kernels of bounded support, most pairs have zero weight. The other kernels give weight to all
+# pairs, the constant kernel the same weight to each.
 queries = np.linspace(0, 5, 50)[:, None]
 figure, panels, together = six_panels()
 for kernel, ax in panels.items():

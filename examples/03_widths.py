@@ -2,8 +2,8 @@
 Widths
 ======
 
-A gaussian kernel of four widths, on the same fifty observations. The narrower the kernel, the sharper the attention and
-the rougher the fit.
+A Gaussian kernel of four widths, with the same fifty observations. The narrower the kernel, the sharper the attention
+and the rougher the prediction.
 """
 
 import sys
@@ -24,11 +24,11 @@ X, y = make_sine_trend(random_state=0)
 models = {sigma: NadarayaWatsonRegressor(sigma).fit(X, y) for sigma in (0.1, 0.2, 0.5, 1.0)}
 
 # %%
-# Rougher fits
-# ------------
-# The path that a prediction travels up and down from one end to the other, its total variation, is shorter the wider
-# the kernel is. The narrowest kernel follows the noise and travels farther than the truth does, the widest one flattens
-# the truth and travels less. The error against the truth is least in between.
+# Rougher predictions
+# -------------------
+# The total variation of the prediction decreases with the width of the kernel. With the narrowest kernel the prediction
+# follows the noise, and varies more than the true function; with the widest it is too flat, and varies less. The error
+# against the true function is smallest in between.
 grid = np.linspace(0, 5, 1000)[:, None]
 _, axes = plt.subplots(2, 2, figsize=(7, 5.5), layout="constrained", sharex=True, sharey=True)
 for ax, (sigma, model) in zip(axes.flat, models.items(), strict=True):
@@ -45,9 +45,10 @@ print(f"truth      total variation {np.abs(np.diff(truth(grid))).sum():5.2f}")
 # %%
 # Sharper attention
 # -----------------
-# Each heatmap has colours of its own. The narrower the kernel, the larger the largest weight, and the fewer keys share
-# the attention: 1 / Σ a² is the number of keys that would share it if all of them had the same weight. A kernel of
-# width 0.1 attends to a few keys where they are dense, and to a single one where they are not.
+# Each heatmap has its own colour scale. The narrower the kernel, the larger the largest weight, and the fewer keys
+# share the attention: 1 / Σ a² is the effective number of keys, that is the number of keys of equal weight with the
+# same sum of squares. With a width of 0.1 a query attends to a few keys where they are dense, and to a single one where
+# they are not.
 _, axes = plt.subplots(2, 2, figsize=(7, 5.8), layout="constrained")
 queries = np.linspace(0, 5, 50)[:, None]
 for ax, (sigma, model) in zip(axes.flat, models.items(), strict=True):

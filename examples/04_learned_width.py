@@ -2,9 +2,10 @@
 A learned width
 ===============
 
-Which width is best? The error on the training points themselves cannot say. Predicting each point from all others can:
-textbooks call it parametric attention pooling, statisticians leave-one-out cross-validation. Textbooks descend along
-the gradient with respect to w = 1 / h; here ``bandwidth="loo"`` finds the optimum itself.
+The error on the training points themselves does not show which width is best. The error of predicting each point from
+all others does. Learning the width by this error is known as parametric attention pooling, and in statistics as
+leave-one-out cross-validation. Textbooks use gradient descent with respect to w = 1 / h; ``bandwidth="loo"`` searches
+for the optimum.
 """
 
 import sys
@@ -37,11 +38,11 @@ def leave_one_out(h):
 
 
 # %%
-# In-sample learning collapses
-# ----------------------------
-# A training point that may attend to itself is predicted best by attending to nothing else. The error in sample falls
-# with h all the way to zero, where nothing has been learned. Left out of its own prediction, a point needs its
-# neighbours, and the error has a minimum at a useful width.
+# The training error is no guide
+# ------------------------------
+# A training point that can attend to itself is predicted best if it attends to nothing else. The training error
+# decreases with h down to zero, where nothing has been learned. A point that is left out of its own prediction needs
+# its neighbours, and the leave-one-out error has a minimum at a useful width.
 widths = np.geomspace(1e-4, 10, 101)
 _, ax = plt.subplots(figsize=(6.4, 3.8), layout="constrained")
 for name, error_at, style in [("in sample", in_sample, "--"), ("leave-one-out", leave_one_out, "-")]:
@@ -57,8 +58,8 @@ print(f"learned: h = {h:.4f}, w = {1 / h:.3f}, leave-one-out error {learned.loo_
 # %%
 # The search
 # ----------
-# The search sweeps over factors on Silverman's bandwidth, and then refines the best of them. The learned factor is
-# below 1: Silverman's rule looks at the inputs alone, and this function bends more than the rule expects.
+# The search evaluates factors on Silverman's bandwidth, and then refines the best of them. The learned factor is below
+# 1: Silverman's rule does not use y, and this function varies more than the rule assumes.
 BandwidthDisplay.from_estimator(learned)
 silverman = NadarayaWatsonRegressor().fit(X, y)
 print(
@@ -69,9 +70,9 @@ print(f"factor {h / silverman.bandwidth_[0]:.3f}, evaluations {learned.n_iter_}"
 # %%
 # Gradient descent
 # ----------------
-# The textbook descends from a random w in [0, 1] for five steps of rate 0.5. Here it starts from three of them, with
-# central differences for gradients. Every step lowers the loss, and none comes down to the learned loss. From w = 0.1
-# the descent goes the wrong way, towards w = 0, which is average pooling.
+# The textbook starts from a random w in [0, 1] and takes five steps with a rate of 0.5. The same is done here from
+# three values of w, with central differences as gradients. Every step decreases the loss, but none reaches the learned
+# loss. From w = 0.1 the descent goes in the wrong direction, towards w = 0, which is average pooling.
 starts, steps, rate = (0.1, 0.5, 0.9), 5, 0.5
 _, ax = plt.subplots(figsize=(6.4, 3.8), layout="constrained")
 for start, marker, colour in zip(starts, "osv", COLOURS, strict=True):
@@ -89,12 +90,13 @@ print(f"learned loss {learned.loo_loss_:.6f}")
 # %%
 # A wide kernel
 # -------------
-# With h = 1, wider than Silverman's, attention is spread over many keys, and the fit flattens the bend of the truth.
+# With h = 1, which is wider than Silverman's bandwidth, attention is spread over many keys, and the prediction is
+# flatter than the true function.
 grid = np.linspace(0, 5, 500)[:, None]
 
 
 def draw(name, model):
-    """The fit beside the attention among the training points."""
+    """The prediction, and the attention weights of the training points."""
     _, (left, right) = plt.subplots(1, 2, figsize=(7, 3.2), layout="constrained", width_ratios=(1, 1.15))
     CurveDisplay.from_estimator(model, truth=truth, ax=left)
     AttentionDisplay.from_estimator(model, X, ax=right)
@@ -108,7 +110,7 @@ draw("h = 1", NadarayaWatsonRegressor(1.0).fit(X, y))
 # %%
 # Sharper attention
 # -----------------
-# The learned width has a sharper heatmap, and a fit that follows the bend of the truth.
+# With the learned width the heatmap is sharper, and the prediction follows the true function.
 draw("learned", learned)
 
 # %%

@@ -2,8 +2,8 @@
 Classification
 ==============
 
-Attention pooling of labels: the probability of a class at a query is the share of attention that goes to training
-points of that class. Three cultivars of wine are told apart by two of their measurements.
+Attention pooling of labels: the probability of a class at a query is the share of the attention weights that belongs to
+training points of that class. Three cultivars of wine are classified by two of their measurements.
 """
 
 import sys
@@ -25,8 +25,8 @@ probabilities = model.predict_proba(None)
 # %%
 # Probabilities
 # -------------
-# A bandwidth for each measurement, Silverman's times a learned factor. Accuracy and Brier score are those of
-# leave-one-out, beside those of always answering with the class frequencies. The three lines add up to one everywhere.
+# The bandwidths are Silverman's times a learned factor. Accuracy and Brier score are computed by leave-one-out, and
+# compared with those of predicting the class frequencies. The three lines sum to one everywhere.
 one_hot = (y[:, None] == model.classes_).astype(float)
 frequencies = (one_hot.sum(axis=0) - one_hot) / (len(y) - 1)
 for name, given in {"classifier": probabilities, "class frequencies": frequencies}.items():
@@ -39,8 +39,8 @@ print(f"largest difference of the sum of the lines from one: {np.abs(display.pre
 # %%
 # Decision boundary
 # -----------------
-# One panel for each class: its probability, and its training points. The white line is where half of the attention goes
-# to the class. Most rows of each class are inside its line, even when left out of their own prediction.
+# Each panel shows the probability of a class and its training points. At the white line the probability is one half.
+# Most rows of each class are inside its line, even when they are left out of their own prediction.
 figure, axes = plt.subplots(1, 3, figsize=(7.5, 3.4), layout="constrained", sharex=True, sharey=True)
 for label, ax in zip(model.classes_, axes, strict=True):
     common = {"class_of_interest": label, "response_method": "predict_proba", "ax": ax, "grid_resolution": 100}
@@ -58,8 +58,8 @@ print(f"rows that get more than half for their own class: {', '.join(f'{hit:.0%}
 # %%
 # Calibration
 # -----------
-# Each row is predicted from all others, and its three probabilities are compared with what came true, in five bins of
-# equally many. The curve is close to the diagonal.
+# Each row is predicted from all others, and the probabilities are compared with the observed frequencies, in five bins
+# with the same number of probabilities. The curve is close to the diagonal.
 observed, predicted = one_hot.ravel(), probabilities.ravel()
 figure, ax = plt.subplots(figsize=(5.2, 4.6), layout="constrained")
 CalibrationDisplay.from_predictions(

@@ -23,10 +23,9 @@ each = NadarayaWatsonRegressor("loo_ard").fit(X, y)
 # %%
 # What attention ignores
 # ----------------------
-# The sharpness w = 1 / h of each feature, learned from 600 noisy rows. All features are uniform on [0, 1], so that an h
-# above 1 hardly distinguishes any two rows, and w = 0 ignores the feature. The least of those that matter is well above
-# the largest of those that do not. A common factor has to compromise: not narrow enough for some, too narrow for
-# others.
+# The bars are the sharpness w = 1 / h of each feature, learned from 600 noisy rows. All features are uniform on [0, 1],
+# so with h > 1 a feature hardly distinguishes rows, and with w = 0 it is ignored. All features that matter are well
+# above all that do not. A common factor is a compromise: not narrow enough for some features, too narrow for others.
 figure, ax = plt.subplots(figsize=(6.4, 3.8), layout="constrained")
 features = np.arange(10)
 colours = ["#0072B2" if feature < 5 else "#D55E00" for feature in features]
@@ -45,17 +44,17 @@ for feature, (h, shared) in enumerate(zip(each.bandwidth_, common.bandwidth_, st
 print(f"widest that matters {each.bandwidth_[:5].max():.3f}, narrowest that does not {each.bandwidth_[5:].min():.3f}")
 
 # %%
-# What it gains
-# -------------
-# R² against the true function at 2000 other inputs, and the loss that noisy targets of other rows are expected to have.
+# The gain
+# --------
+# R² against the true function at 2000 new inputs, and the expected loss on new rows with noisy targets.
 for name, model in {"common factor": common, "one each": each}.items():
-    print(f"{name}: R² {model.score(X_test, y_test):.3f}, loss to expect {model.loo_loss_:.2f}")
+    print(f"{name}: R² {model.score(X_test, y_test):.3f}, expected loss {model.loo_loss_:.2f}")
 
 # %%
 # Slices
 # ------
-# Along feature 3, which the function rises with linearly, and along feature 7, which it ignores; the others stay at
-# their medians. The learned model is flat where the function is.
+# The function is linear in feature 3 and does not depend on feature 7. The other features are at their medians. The
+# learned model is constant along feature 7, as the function is.
 figure, axes = plt.subplots(1, 2, figsize=(8, 4), layout="constrained", sharey=True)
 
 

@@ -3,7 +3,7 @@ Dot-product attention
 =====================
 
 The attention of transformers, softmax(q·k / h²), is Gaussian attention pooling wherever all keys have the same length:
-there ‖q - k‖² = ‖q‖² + ‖k‖² - 2 q·k, whose first two terms are the same for all keys and cancel in the softmax.
+there ‖q - k‖² = ‖q‖² + ‖k‖² - 2 q·k, and the first two terms are the same for all keys and cancel in the softmax.
 """
 
 import sys
@@ -48,8 +48,8 @@ for h in (0.1, 0.5, 2.0):
 # %%
 # Off the sphere
 # --------------
-# Dot products prefer long keys, since exp(q·k / h²) = exp(-‖q - k‖² / 2h²) exp(‖k‖² / 2h²) times a factor of q alone.
-# Without regard to that the two differ. With the last factor as the keys' sample weight they agree again.
+# Dot products give more weight to long keys, since exp(q·k / h²) = exp(-‖q - k‖² / 2h²) exp(‖k‖² / 2h²) times a factor
+# that depends on q only. The two therefore differ. With the second factor as the sample weight of the keys they agree.
 h = 2.0
 weights = np.exp(np.square(keys).sum(axis=1) / (2 * h**2))
 for name, sample_weight in {"without weights": None, "with weights": weights}.items():
@@ -60,9 +60,9 @@ for name, sample_weight in {"without weights": None, "with weights": weights}.it
 # %%
 # On a circle
 # -----------
-# In two dimensions the sphere is a circle, and attention a bright band of keys in the direction of the query, which
-# goes round: the first query and the last key are neighbours. Dot-product attention with the identity as values returns
-# its weights, which are the same.
+# In two dimensions the sphere is a circle, and the heatmap is a bright band of keys in the direction of the query. The
+# band continues from the last key to the first, since they are neighbours. Dot-product attention with the identity as
+# values returns its weights, which are the same.
 angles = np.linspace(0, 2 * np.pi, 60, endpoint=False)
 circle = np.column_stack([np.cos(angles), np.sin(angles)])
 model = NadarayaWatsonRegressor(0.5).fit(circle, np.sin(angles))

@@ -2,9 +2,9 @@
 Consistency
 ===========
 
-With more data, a learned bandwidth gets narrower and the error smaller. Theory says how fast for a smooth function of d
-features: the best h falls as n^(-1/(d+4)), and the error, the root of the mean square, as its square, n^(-2/(d+4)).
-Where the function is steep at the edges of the data another rate holds.
+With more data, a learned bandwidth gets smaller, and so does the error. For a smooth function of d features, theory
+predicts the rates: the best h decreases as n^(-1/(d+4)), and the root mean squared error as n^(-2/(d+4)). Where the
+function is steep at the boundary of the data, another rate holds.
 """
 
 import sys
@@ -41,14 +41,14 @@ def learn(function, n_features, n, seed):
 # %%
 # Rates
 # -----
-# Each point is the geometric mean over draws of the data, and each line has the slope that theory says, through the
-# middle of its points. A learned h differs from draw to draw, and so does the error: the exponents fitted here have
-# standard errors of 0.01 to 0.02. Theory is about large n: with 400 draws of each size, exponents still differ from it
-# by up to 0.03. All below are within 0.03, plus three standard errors, of theory.
+# Each point is the geometric mean over draws of the data, and each line has the slope predicted by theory, through the
+# mean of its points. The learned h and the error differ from draw to draw: the exponents fitted here have standard
+# errors of 0.01 to 0.02. The theory is asymptotic, and differs from the exponents at these sizes: all below are within
+# 0.03, plus three standard errors, of it.
 #
-# At a steep edge all neighbours are on one side, so that a mean is off by h there, and not by h². That is so for a
-# share h of the data, and the mean of the squared error is of order h³, not h⁴. This makes the best h of one feature
-# fall as n^(-1/4), and the error as n^(-3/8).
+# At a steep boundary all neighbours are on one side, so the bias there is of order h instead of h². This holds for a
+# share h of the data, and the mean squared bias is of order h³ instead of h⁴. The best h of one feature then decreases
+# as n^(-1/4), and the error as n^(-3/8).
 cases = {
     "flat at the edges, d = 1": (flat, 1, (200, 1600, 12800), (-1 / 5, -2 / 5), "#0072B2", "o"),
     "flat at the edges, d = 2": (flat, 2, (200, 600, 1800), (-1 / 6, -2 / 6), "#009E73", "s"),

@@ -2,9 +2,9 @@
 Parzen windows
 ==============
 
-A Parzen classifier estimates the density of each class by kernels, weighs it by the share of the class, and takes the
-larger. Nadaraya-Watson classification with the same kernel and bandwidth is the same classifier: the density is never
-needed, only the share of each class in the sum of kernels.
+A Parzen classifier estimates the density of each class by kernels, multiplies it by the share of the class, and
+predicts the class with the largest product. Nadaraya-Watson classification with the same kernel and bandwidth is the
+same classifier: it needs only the share of each class in the sum of kernels, and no densities.
 """
 
 import sys
@@ -41,10 +41,10 @@ def parzen(queries):
 
 
 # %%
-# They agree
-# ----------
-# On a grid of 40,000 queries all decisions are the same, and so are the probabilities, up to rounding. The densities
-# without their shares decide otherwise at some queries: shares are part of the equality.
+# Agreement
+# ---------
+# On a grid of 40,000 queries all decisions are the same, and so are the probabilities, up to rounding. Without the
+# shares of the classes, the densities lead to different decisions at some queries.
 grid = np.stack(np.meshgrid(np.linspace(-2, 3, 200), np.linspace(-1.5, 2, 200)), axis=-1).reshape(-1, 2)
 difference, probability = parzen(grid)
 chosen = model.predict(grid)
@@ -54,10 +54,10 @@ unweighted = densities[1].score_samples(grid) > densities[0].score_samples(grid)
 print(f"without shares: {np.sum(unweighted == (chosen == 1))} of {len(grid)}")
 
 # %%
-# The picture
-# -----------
-# In colour the probability of the second class by attention, with the training points. The line is where the weighted
-# densities are equal.
+# Decision boundary
+# -----------------
+# The colour is the probability of the second class by attention, and the points are the training points. At the line
+# the weighted densities are equal.
 figure, ax = plt.subplots(figsize=(6.4, 4.4), layout="constrained")
 filled = DecisionBoundaryDisplay.from_estimator(
     model, X, response_method="predict_proba", plot_method="pcolormesh", cmap="cividis", vmin=0, vmax=1, eps=0.3, ax=ax

@@ -1,4 +1,4 @@
-"""Kernel regression and classification on real data: default, learned and tuned bandwidths, and what is attended to."""
+"""Kernel regression and classification of real data: default, learned and tuned bandwidths, and attention weights."""
 
 import numpy as np
 from sklearn.datasets import load_diabetes, load_wine
