@@ -5,7 +5,7 @@ from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.errors import SphinxError
 
 import sknw
-from sknw._documentation import API_PAGE
+from sknw._base import API_PAGE
 
 project = "scikit-nw"
 author = "the scikit-nw developers"
