@@ -25,11 +25,10 @@ from ._engines import ENGINES, Poolers, check_algorithm
 from ._inputs import check_queries, in_dense_blocks
 from ._kernels import KERNELS, Kernel, name_hint
 from ._learning.copies import make_sample
-from ._learning.loss import make_losses
+from ._learning.loss import CrossValidation, make_losses
 from ._learning.progress import CallbackSupportMixin, Task
 from ._learning.rules import RULES, choose_bandwidth, robust_scales, rule_of_thumb
 from ._learning.search import N_DRAWS, Search
-from ._learning.validation import CrossValidation
 from ._one_hot import OneHot
 from ._problem import Problem
 from ._threads import single_threaded_blas

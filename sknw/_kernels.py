@@ -99,12 +99,12 @@ class Kernel:
         edge = self.support**2
         return t <= edge * (1 + EDGE) if self.jumps else t < edge * (1 - EDGE)
 
-    @property
+    @cached_property
     def compact(self):
         """Whether the support is bounded."""
         return self.support < inf
 
-    @property
+    @cached_property
     def is_even(self):
         """Whether K is a smooth function of t around 0, so that a t below 0, by rounding, does no harm."""
         return self.form == "gaussian" or (bool(self.coefficients) and not any(self.coefficients[1::2]))

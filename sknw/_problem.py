@@ -79,10 +79,6 @@ class Problem:
         removed = self.columns.take(self.self_index, axis=0)
         return removed.scaled(share) if isinstance(removed, OneHotColumns) else removed * share[:, None]
 
-    def leave_out(self, rows):
-        """What is left out of the predictions of some rows (m,)."""
-        return LeftOut(self, rows)
-
     def means(self, sums):
         """Means of the values (b, n_values) from sums of the columns (b, n_values + 1)."""
         return np.ldexp(sums[:, :-1] / sums[:, -1:] + self._lowest, self._exponents)
@@ -90,60 +86,6 @@ class Problem:
     def scale_cotangents(self, cotangents):
         """Cotangents (b, n_values) of means of the values as those of means of the columns."""
         return np.ldexp(cotangents, self._exponents)
-
-
-class LeftOut:
-    """Rows of a problem, a slice or (m,) positions, that are queries, each without one unit of its own weight."""
-
-    def __init__(self, problem, rows):
-        self._problem, self.rows = problem, rows
-
-    def __len__(self):
-        return n_rows(self.rows)
-
-    def __getitem__(self, positions):
-        """Some of them."""
-        return LeftOut(self._problem, subset(self.rows, positions))
-
-    @property
-    def points(self):
-        """The rows themselves, (m, n_features)."""
-        return self._problem.rows[self.rows]
-
-    @property
-    def is_all(self):
-        """Whether these are all rows of the problem, in their order."""
-        return isinstance(self.rows, slice) and len(self) == len(self._problem.rows)
-
-    @property
-    def self_index(self):
-        """The position of each among the keys (m,), -1 without weight."""
-        return self._problem.self_index[self.rows]
-
-    @property
-    def retained(self):
-        """The share of its weight that each retains, (m,)."""
-        return self._problem.retained[self.rows]
-
-    @property
-    def columns(self):
-        """What each takes out of the sums of the columns, (n_values + 1, m)."""
-        return np.asarray(self._problem.removed_columns[self.rows]).T
-
-
-def subset(rows, positions):
-    """Some of the rows, which are a slice, or an array; so are the positions of these."""
-    if not isinstance(rows, slice):
-        return rows[positions]
-    if not isinstance(positions, slice):
-        return positions + rows.start if rows.start else positions
-    start, stop, _ = positions.indices(n_rows(rows))
-    return slice(rows.start + start, rows.start + stop)
-
-
-def n_rows(rows):
-    """The number of rows in a slice, or an array."""
-    return rows.stop - rows.start if isinstance(rows, slice) else len(rows)
 
 
 def _make_columns(values, weights):

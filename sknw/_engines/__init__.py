@@ -28,12 +28,12 @@ def check_algorithm(algorithm, kernel, n_features):
     ValueError
         Naming those that can.
     """
+    if algorithm == "auto" or ENGINES[algorithm].supports(kernel, n_features):
+        return
     able = [name for name, engine in ENGINES.items() if engine.supports(kernel, n_features)]
-    if algorithm not in ("auto", *able):
-        raise ValueError(
-            f"algorithm={algorithm!r} does not support this kernel with {n_features} features; use 'auto', or one of "
-            f"{able}"
-        )
+    raise ValueError(
+        f"algorithm={algorithm!r} does not support this kernel with {n_features} features; use 'auto', or one of {able}"
+    )
 
 
 class Poolers:
@@ -51,8 +51,7 @@ class Poolers:
 
     def __init__(self, problem, algorithm, kernel, tol):
         self.problem, self.kernel, self.tol = problem, kernel, tol
-        self.average = AverageEngine(problem)
-        self.engines = {name: engine(problem) for name, engine in ENGINES.items()}
+        self.average, self.engines = AverageEngine(problem), {}
         self.candidates = self._fastest_first() if algorithm == "auto" else self._chain(algorithm)
 
     def __call__(self, bandwidth):
@@ -70,11 +69,11 @@ class Poolers:
         """
         average = self.average.prepare(self.kernel, bandwidth, self.tol)
         if average is not None:
-            return self._pooler("dense", [self.average, self.engines["dense"]], average, bandwidth)
+            return self._pooler("dense", [self.average, self._engine("dense")], average, bandwidth)
         for name in self.candidates:
-            summation = self.engines[name].prepare(self.kernel, bandwidth, self.tol)
+            summation = self._engine(name).prepare(self.kernel, bandwidth, self.tol)
             if summation is not None:
-                chain = [self.engines[other] for other in self._chain(name)]
+                chain = [self._engine(other) for other in self._chain(name)]
                 return self._pooler(name, chain, summation, bandwidth)
         raise AssertionError("the dense engine takes everything")
 
@@ -91,10 +90,16 @@ class Poolers:
         if self.tol == 0 or len(self.problem.rows) <= FEW_ROWS:
             return ["dense"]
         n_keys = len(self.problem.keys)
-        return [name for name in self.engines if self._supports(name) and n_keys >= self.engines[name].fewest_keys]
+        return [name for name in ENGINES if self._supports(name) and n_keys >= ENGINES[name].fewest_keys]
 
     def _supports(self, name):
-        return self.engines[name].supports(self.kernel, self.problem.rows.shape[1])
+        return ENGINES[name].supports(self.kernel, self.problem.rows.shape[1])
+
+    def _engine(self, name):
+        """The engine of a name, made once."""
+        if name not in self.engines:
+            self.engines[name] = ENGINES[name](self.problem)
+        return self.engines[name]
 
 
 __all__ = ["ENGINES", "Poolers", "check_algorithm"]

@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .._problem import n_rows, subset
 from .._threads import run_blocks
 
 ATTENTION_PAIRS = 2**20
@@ -84,7 +83,7 @@ class Pooler:
         def pool_block(summation, located, places):
             sums = summation.sums(located, tol)
             self._finish(sums, pooled, places)
-            return sums.is_unresolved(), None
+            return np.isnan(sums.log_mass), None
 
         self._run(pool_block, queries, rows, n_jobs, tol)
         return pooled
@@ -129,10 +128,10 @@ class Pooler:
             for octave in octaves:
                 yield self.at(2.0**octave * self.bandwidth).pool(None, rows, n_jobs, tol)
             return
-        for octave, sums in zip(octaves, own_sweep(octaves, self.problem.leave_out(rows), n_jobs), strict=True):
+        for octave, sums in zip(octaves, own_sweep(octaves, LeftOut(self.problem, rows), n_jobs), strict=True):
             pooled = Pooled.empty(n_rows(rows), self.problem.n_values)
             self._finish(sums, pooled, slice(None))
-            unresolved = np.flatnonzero(sums.is_unresolved())
+            unresolved = np.flatnonzero(np.isnan(sums.log_mass))
             if len(unresolved):
                 found = self.at(2.0**octave * self.bandwidth).pool(None, subset(rows, unresolved), n_jobs)
                 _put(pooled, unresolved, found)
@@ -168,7 +167,7 @@ class Pooler:
     def _locate(self, summation, queries, rows):
         """Some rows of the queries as a summation wants them."""
         if queries is None:
-            return summation.locate(self.problem.rows[rows], self.problem.leave_out(rows))
+            return summation.locate(self.problem.rows[rows], LeftOut(self.problem, rows))
         return summation.locate(queries[rows], None)
 
     def _run(self, do_block, queries, rows, n_jobs, tol, gradient=False):
@@ -217,3 +216,57 @@ class Pooler:
 def _put(pooled, places, found):
     for field, found_field in zip(pooled, found, strict=True):
         field[places] = found_field
+
+
+class LeftOut:
+    """Rows of a problem, a slice or (m,) positions, that are queries, each without one unit of its own weight."""
+
+    def __init__(self, problem, rows):
+        self._problem, self.rows = problem, rows
+
+    def __len__(self):
+        return n_rows(self.rows)
+
+    def __getitem__(self, positions):
+        """Some of them."""
+        return LeftOut(self._problem, subset(self.rows, positions))
+
+    @property
+    def points(self):
+        """The rows themselves, (m, n_features)."""
+        return self._problem.rows[self.rows]
+
+    @property
+    def is_all(self):
+        """Whether these are all rows of the problem, in their order."""
+        return isinstance(self.rows, slice) and len(self) == len(self._problem.rows)
+
+    @property
+    def self_index(self):
+        """The position of each among the keys (m,), -1 without weight."""
+        return self._problem.self_index[self.rows]
+
+    @property
+    def retained(self):
+        """The share of its weight that each retains, (m,)."""
+        return self._problem.retained[self.rows]
+
+    @property
+    def columns(self):
+        """What each takes out of the sums of the columns, (n_values + 1, m)."""
+        return np.asarray(self._problem.removed_columns[self.rows]).T
+
+
+def subset(rows, positions):
+    """Some of the rows, which are a slice, or an array; so are the positions of these."""
+    if not isinstance(rows, slice):
+        return rows[positions]
+    if not isinstance(positions, slice):
+        return positions + rows.start if rows.start else positions
+    start, stop, _ = positions.indices(n_rows(rows))
+    return slice(rows.start + start, rows.start + stop)
+
+
+def n_rows(rows):
+    """The number of rows in a slice, or an array."""
+    return rows.stop - rows.start if isinstance(rows, slice) else len(rows)

@@ -31,17 +31,13 @@ class Sums(NamedTuple):
     nearest_t: np.ndarray | None = None
     derivatives: np.ndarray | None = None
 
-    def is_unresolved(self):
-        """Which queries are left to the next engine, (b,)."""
-        return np.isnan(self.log_mass)
-
     @np.errstate(all="ignore")
     def contract(self, cotangents):
         """The sum of the derivatives of the means of the columns, times cotangents (b, n_columns - 1), (n_used,).
 
         The derivative of a mean is a covariance, (D_fk - mean_k D_f,mass) / mass, for the sums D_f in `derivatives`.
         """
-        resolved = np.flatnonzero(~self.is_unresolved())
+        resolved = np.flatnonzero(~np.isnan(self.log_mass))
         columns, derivatives = self.columns[resolved], self.derivatives[resolved]
         means = columns[:, :-1] / columns[:, -1:]
         covariances = derivatives[:, :, :-1] - means[:, None] * derivatives[:, :, -1:]
@@ -134,4 +130,4 @@ class Summation:
         `cotangents(sums, positions)` are those of the means of the columns (p, n_columns - 1), for some of the queries.
         """
         sums = self.sums(queries, tol, derivatives=True)
-        return sums.is_unresolved(), sums.contract(cotangents(sums, slice(None)))
+        return np.isnan(sums.log_mass), sums.contract(cotangents(sums, slice(None)))

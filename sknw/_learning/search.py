@@ -13,8 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.optimize import minimize_scalar
 
-from .descents import EDGE, OCTAVES, Descents
-from .stage import TIE, Stage
+from .minimize import EDGE, OCTAVES, TIE, Descents, Stage
 
 BASINS = 2
 """Local minima of a sweep that get a closer look."""

@@ -33,9 +33,9 @@ import numpy as np
 from scipy.spatial.distance import cdist
 
 from ..dense.collect import collect_sums
-from ..dense.distances import Distances
 from ..dense.gradient import derivative_sums
-from ..dense.pairs import Keys, slices
+from ..dense.keys import Keys
+from ..dense.pairs import slices
 from ..summation import Engine, Summation, Sums
 from .leaves import LEAF_KEYS, SLACK, KeyTree, kd_order
 from .nearest import MOST_FEATURES, NearestTree
@@ -77,12 +77,11 @@ class BlocksEngine(Engine):
 
     def prepare(self, kernel, bandwidth, tol):
         """The sums, if not too many pairs matter."""
-        problem = self.problem
-        if expected_share(kernel, problem.keys, bandwidth, tol) > MOST_KEPT:
+        keys = self.problem.keys
+        if expected_share(kernel, keys, bandwidth, tol) > MOST_KEPT:
             return None
-        distances = Distances(problem.keys, problem.extent, bandwidth)
-        summation = BlocksSummation(Keys(kernel, distances, problem.columns, problem.weights))
-        is_worth_it = len(problem.keys) <= MANY_KEYS or summation.kept_share(tol) <= MOST_KEPT
+        summation = BlocksSummation(Keys(self.problem, kernel, bandwidth))
+        is_worth_it = len(keys) <= MANY_KEYS or summation.kept_share(tol) <= MOST_KEPT
         return summation if is_worth_it else None
 
 
@@ -140,7 +139,7 @@ class BlocksSummation(Summation):
         collect = derivative_sums if derivatives else collect_sums
         sums = _join([self._block_sums(pairs.take(rows), tol, collect) for rows in slices(len(pairs), size)])
         empty = np.flatnonzero(sums.columns[:, -1] == 0)
-        if len(empty) and self.keys.distances.raw.shape[1] <= MOST_FEATURES:
+        if len(empty) and self.keys.raw.shape[1] <= MOST_FEATURES:
             sums.columns[empty], sums.nearest_t[empty], resolved = self.nearest.sums(pairs.take(empty))
             empty = empty[~resolved]
         for rows in slices(len(empty), size):
@@ -168,7 +167,7 @@ class BlocksSummation(Summation):
         """The sums for a block of queries, from the keys of the leaves `kept`."""
         if len(kept) == 0:
             n_queries, n_columns = len(pairs), self.keys.columns.shape[1]
-            zeros = np.zeros((n_queries, self.keys.distances.raw.shape[1], n_columns))
+            zeros = np.zeros((n_queries, self.keys.raw.shape[1], n_columns))
             return Sums(zeros[:, 0], np.full(n_queries, -np.inf), np.zeros(n_queries), zeros)
         if not self.tree.fits(kept):
             return collect(pairs)

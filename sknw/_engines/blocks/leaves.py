@@ -57,7 +57,7 @@ def kd_order(points, most):
 class Leaves:
     """Keys in kd order, cut into leaves of `size`; the last may be shorter.
 
-    `raw` (n, d) and all boxes are in the units of `Distances.raw`, of which `mantissa` (d,) make a bandwidth.
+    `raw` (n, d) and all boxes are in the units of `Keys.raw`, of which `mantissa` (d,) make a bandwidth.
     """
 
     def __init__(self, raw, weights, size, mantissa):
@@ -143,11 +143,11 @@ class KeyTree:
     place : (n_keys + 1,) int ndarray
         The place of each key in this order, and -1 at the end.
     raw, columns : (n_leaves, size, d) and (n_leaves, size, n_columns) float ndarrays
-        The keys as in `Distances.raw`, and their columns; the last leaf is filled up with zeros.
+        The keys as in `Keys.raw`, and their columns; the last leaf is filled up with zeros.
     """
 
     def __init__(self, keys):
-        raw, mantissa = keys.distances.raw, keys.distances.mantissa
+        raw, mantissa = keys.raw, keys.mantissa
         order, size = kd_order(raw / mantissa, LEAF_KEYS)
         self.place = np.full(len(order) + 1, -1)
         self.place[order] = np.arange(len(order))

@@ -13,10 +13,10 @@ CANDIDATES = 8
 
 
 class NearestTree:
-    """The keys of `dense.pairs.Keys` in a tree, in bandwidths from their centre."""
+    """The keys of `dense.keys.Keys` in a tree, in bandwidths from their centre."""
 
     def __init__(self, keys):
-        self.columns, points = keys.columns, keys.distances.centred.T
+        self.columns, points = keys.columns, keys.centred.T
         self.largest = np.abs(points).max()
         # balanced trees take much longer to make, with many equal keys above all
         self.tree = cKDTree(points, balanced_tree=False, compact_nodes=False)

@@ -16,7 +16,7 @@ from functools import partial
 import numpy as np
 
 from ..summation import Sums
-from .distances import SAFE_NORM
+from .pairs import SAFE_NORM
 from .products import collect_by_products, takes_products
 from .stable import LOWEST_EXPONENT, TINY_MASS, Nearest, collect_stable, raise_exponents, t_slack
 

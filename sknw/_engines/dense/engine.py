@@ -4,9 +4,8 @@ import numpy as np
 
 from ..summation import Engine, Summation
 from .collect import collect_sums, collect_weights
-from .distances import Distances
 from .gradient import derivative_sums, vjp
-from .pairs import Keys
+from .keys import Keys
 from .sweep import sweep
 
 
@@ -20,8 +19,7 @@ class DenseEngine(Engine):
 
     def prepare(self, kernel, bandwidth, tol):
         """The sums, for every bandwidth."""
-        distances = Distances(self.problem.keys, self.problem.extent, bandwidth)
-        return DenseSummation(Keys(kernel, distances, self.problem.columns, self.problem.weights))
+        return DenseSummation(Keys(self.problem, kernel, bandwidth))
 
 
 class DenseSummation(Summation):

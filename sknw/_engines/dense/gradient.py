@@ -133,7 +133,7 @@ def _are_resolved(pairs, growth, mass, tol, relative):
     if has_tail(pairs.kernel):
         bound = max(bound, largest_norm(pairs, min(tol, LARGEST_TOL)))
     growth = growth / mass
-    resolved = mass >= LEAST_MASS * (1 + pairs.keys.distances.largest_norm)
+    resolved = mass >= LEAST_MASS * (1 + pairs.keys.largest_norm)
     if relative is None:
         return resolved & (np.maximum(growth, 1) * (1 + pairs.norms) <= bound)
     return resolved & (growth * (1 + pairs.norms) <= bound) & relative.are_precise()
@@ -166,7 +166,7 @@ def _sum_expanded(pairs, relative):
 
 def _expand(keys, block):
     """[1, x_f, x_f²] times the columns of a block of keys, (n_block, k)."""
-    x, columns = keys.distances.centred[:, block][:, None], np.ascontiguousarray(keys.columns[block].T)
+    x, columns = keys.centred[:, block][:, None], np.ascontiguousarray(keys.columns[block].T)
     d, n_block = len(x), columns.shape[1]
     expanded = np.empty((1 + 2 * d, *columns.shape))
     expanded[0] = columns
@@ -237,10 +237,10 @@ def _attention_sums(pairs):
 
 def _stream_growth(pairs, matters):
     """Stream g(t) u_f² (b, n_keys), one feature after the other; zero for pairs that do not matter."""
-    distances = pairs.keys.distances
-    t = pairs.differences(slice(0, len(distances.raw)))
+    keys = pairs.keys
+    t = pairs.differences(slice(0, len(keys.raw)))
     factor = np.where(matters & (t > 0), -2 * pairs.kernel.log_slope(t), 0.0)
-    for query, key, mantissa in zip(pairs.raw.T, distances.raw.T, distances.mantissa, strict=True):
+    for query, key, mantissa in zip(pairs.raw.T, keys.raw.T, keys.mantissa, strict=True):
         yield factor * np.square(np.subtract.outer(query, key) / mantissa)
 
 
@@ -285,7 +285,7 @@ def _vjp_by_products(pairs, rows, tol, cotangents):
 
 def _contract(pairs, derivatives, sums, cotangents):
     """The sum of derivatives times cotangents (n_used,), from dK / dt (b, n_keys) and sums (b, n_columns)."""
-    keys, x, q, shares = pairs.keys, pairs.keys.distances.centred, pairs.centred, 1 / sums[:, -1]
+    keys, x, q, shares = pairs.keys, pairs.keys.centred, pairs.centred, 1 / sums[:, -1]
     lift = LIFT - np.frexp(np.abs(cotangents).max(initial=0))[1]
     cotangents = np.ldexp(cotangents, lift)
     constant = -np.einsum("qv,qv->q", cotangents, sums[:, :-1] * shares[:, None])

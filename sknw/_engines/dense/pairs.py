@@ -1,63 +1,22 @@
-"""Pairs of queries and keys: squared distances t, a block of keys at a time, and what leave-one-out does to them."""
+"""Pairs of queries and keys: squared distances t, a block of keys at a time, and what leave-one-out does to them.
 
-from functools import cached_property
+There are three ways to take distances, in bandwidths, since no one of them is right everywhere:
+
+* by product: one matrix product of augmented rows, [-2q, 1, |q|²] [x; |x|²; 1], centred on the median key. Rounding
+  errs by the order of eps |q|² in t, for the keys that matter to q.
+* by difference: sum_f ((q - x)_f / h_f)², from coordinates as they were given: exact to a few units in the last place
+  of t, wherever the origin is.
+* relative: t_i - t_0 for an anchor key x_0, as sum_f (x_i - x_0)_f ((x_i - q) + (x_0 - q))_f / h_f² in twice the
+  precision. It stays exact where q is so far away that t_i and t_0 agree in nearly all their digits.
+"""
 
 import numpy as np
+from scipy.spatial.distance import cdist
 
-BLOCK_PAIRS = 512 * 256
-"""Pairs in a block: a MiB of weights, which stays in the cache of a core."""
+from ..error_free import two_product, two_sum
 
-MIN_KEY_ROWS, MAX_KEY_BLOCKS = 256, 1024
-"""The fewest keys in a block, where there are as many, and the largest number of blocks."""
-
-
-class Keys:
-    """Keys with one kernel and one bandwidth.
-
-    Parameters
-    ----------
-    kernel : Kernel
-    distances : Distances
-    columns : (n_keys, n_columns) float ndarray or OneHotColumns
-        Those of `Problem`.
-    weights : (n_keys,) float ndarray
-    has_nearest : bool
-        Whether the nearest keys of all queries are among them, which matter where no key has weight.
-    """
-
-    def __init__(self, kernel, distances, columns, weights, has_nearest=True):
-        self.kernel, self.distances, self.has_nearest = kernel, distances, has_nearest
-        self.columns, self.weights = columns, weights
-        self.edge = kernel.support**2
-
-    def subset(self, raw, columns, centre, has_nearest):
-        """Some of the keys, given as in `Distances.raw` and `columns`, with distances around another centre."""
-        return Keys(self.kernel, self.distances.subset(raw, centre), columns, columns.T[-1], has_nearest)
-
-    def pairs(self, queries, left_out=None):
-        """Pairs of queries (b, n_features) and all keys; rows of the problem are left out of their own sums."""
-        if left_out is None:
-            return self.raw_pairs(self.distances.to_raw(queries))
-        index, retained = left_out.self_index, left_out.retained
-        if index.min(initial=0) >= 0:
-            return Pairs(self, *self.distances.at_keys(index), index, retained)
-        return self.raw_pairs(self.distances.to_raw(queries), index, retained)
-
-    def raw_pairs(self, raw, self_index=None, retained=None):
-        """The same for queries as in `Distances.raw`."""
-        return Pairs(self, raw, *self.distances.centre(raw), self_index, retained)
-
-    @cached_property
-    def _least_key_rows(self):
-        return max(MIN_KEY_ROWS, -(-len(self.weights) // MAX_KEY_BLOCKS))
-
-    def block_rows(self, n_rows):
-        """The number of queries in a block."""
-        return max(1, min(n_rows, BLOCK_PAIRS // self._least_key_rows))
-
-    def blocks(self, n_rows):
-        """Slices of the keys, for a block of so many queries."""
-        return slices(len(self.weights), max(self._least_key_rows, BLOCK_PAIRS // n_rows))
+SAFE_NORM = 1e-13 / np.finfo(float).eps
+"""|q|², in bandwidths from the centre, up to which a product gives t to about 1e-13."""
 
 
 class Pairs:
@@ -67,7 +26,7 @@ class Pairs:
     ----------
     keys : Keys
     raw : (b, n_used) float ndarray
-        The queries, in powers of two of the bandwidth.
+        The queries, in the units of `Keys.raw`.
     centred : (b, n_used) float ndarray
         The same in bandwidths from the centre of the keys.
     norms : (b,) float ndarray
@@ -81,16 +40,12 @@ class Pairs:
     """
 
     def __init__(self, keys, raw, centred, norms, self_index=None, retained=None, blocks=None):
-        self.keys, self.raw, self.centred, self.norms = keys, raw, centred, norms
+        self.keys, self.kernel, self.raw, self.centred, self.norms = keys, keys.kernel, raw, centred, norms
         self.self_index, self.retained = self_index, retained
         self.blocks = keys.blocks(len(raw)) if blocks is None and len(raw) else blocks
 
     def __len__(self):
         return len(self.raw)
-
-    @property
-    def kernel(self):
-        return self.keys.kernel
 
     def take(self, rows, blocks=None):
         """Some of the queries, with the same blocks of keys unless others are given."""
@@ -106,30 +61,57 @@ class Pairs:
 
     def stream_t(self, by_product, factor=1.0, blocks=None):
         """Stream (block of keys, factor * t (b, n_block)), in a buffer that is used again."""
-        blocks, distances = self.blocks if blocks is None else blocks, self.keys.distances
+        blocks = self.blocks if blocks is None else blocks
+        augmented, buffer = None, np.empty(len(self) * width(blocks[0]))
         if by_product:
-            write = distances.by_product(self.centred, self.norms, factor)
-        else:
-            write = distances.by_difference(self.raw, factor)
-        buffer = np.empty(len(self) * width(blocks[0]))
+            augmented = factor * np.column_stack([-2 * self.centred, np.ones(len(self)), self.norms])
         for block in blocks:
             t = buffer[: len(self) * width(block)].reshape(len(self), -1)
-            write(block, t)
-            if by_product and not self.kernel.is_even:
-                np.maximum(t, np.zeros(t.shape[1]), out=t)
+            if by_product:
+                np.matmul(augmented, self.keys.augmented[:, block], out=t)
+                if not self.kernel.is_even:
+                    np.maximum(t, np.zeros(t.shape[1]), out=t)
+            else:
+                self._write_differences(self.raw, block, t)
+                if factor != 1.0:
+                    t *= factor
             yield block, t
 
     def differences(self, block, rows=slice(None)):
-        """t (b, n_block) of some queries as a new array, exact to a few units in the last place."""
-        return self.keys.distances.differences(self.raw[rows], block)
+        """t (b, n_block) of some queries as a new array, from differences."""
+        raw = self.raw[rows]
+        t = np.empty((len(raw), width(block)))
+        self._write_differences(raw, block, t)
+        return t
+
+    def _write_differences(self, raw, block, out):
+        if self.keys.is_uniform:
+            cdist(raw, self.keys.raw[block], "sqeuclidean", out=out)
+            out *= self.keys.squares[0]
+        else:
+            cdist(raw, self.keys.raw[block], "sqeuclidean", out=out, w=self.keys.squares)
 
     def to_key(self, key, rows=slice(None)):
-        """t (b,) between some queries and one key each (b,)."""
-        return self.keys.distances.to_key(self.raw[rows], key)
+        """t (b,) between some queries and one key each (b,), from differences."""
+        return np.square(self.raw[rows] - self.keys.raw[key]) @ self.keys.squares
 
     def relative(self, anchor, key, rows):
         """t - t_0 (p,) for pairs of a query and a key (p,), with an anchor key each (p,)."""
-        return self.keys.distances.relative(self.raw[rows], anchor, key)
+        queries, keys = self.raw[rows], self.keys.raw
+        total, error = np.zeros((2, len(rows)))
+        for f, (square, square_error) in enumerate(zip(*self.keys.exact_squares, strict=True)):
+            q, x, x0 = queries[:, f], keys[key, f], keys[anchor, f]
+            step, step_error = two_sum(x, -x0)
+            near, near_error = two_sum(x, -q)
+            far, far_error = two_sum(x0, -q)
+            both, both_error = two_sum(near, far)
+            both_error = both_error + near_error + far_error
+            term, term_error = two_product(step, both)
+            term_error = term_error + step * both_error + step_error * both
+            scaled, scaled_error = two_product(square, term)
+            total, sum_error = two_sum(total, scaled)
+            error += sum_error + scaled_error + square * term_error + square_error * term
+        return total + error
 
     # Leave-one-out.
 
