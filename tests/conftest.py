@@ -2,6 +2,7 @@ import os
 
 import numpy as np
 import pytest
+from engines import SMALL_BLOCKS, constants
 from hypothesis import HealthCheck, settings
 from sklearn.datasets import load_iris
 
@@ -27,6 +28,20 @@ def plt():
     pyplot.close("all")
     yield pyplot
     pyplot.close("all")
+
+
+@pytest.fixture(scope="module")
+def small_blocks():
+    """Every engine works in tiny blocks."""
+    with constants(*SMALL_BLOCKS):
+        yield
+
+
+@pytest.fixture(scope="module")
+def small_problems():
+    """The engines for many keys serve few keys too."""
+    with constants("cells for few keys", "blocks for few keys"):
+        yield
 
 
 @pytest.fixture
