@@ -1,6 +1,10 @@
-"""Problems that tests share: where keys lie, how rows are weighted, and cases on which textbook formulas fail."""
+"""Problems that tests share, and what they assert of results."""
+
+from typing import NamedTuple
 
 import numpy as np
+
+from sknw._kernels import KERNELS
 
 SCATTER = {
     "uniform": lambda rng, n, d: rng.random((n, d)),
@@ -77,3 +81,62 @@ HARD_CASES = {
     "query on a key": (_normal(30, 2), _normal(30, 2)[:5], 0.1),
     "lattice": (np.indices((5, 6)).reshape(2, -1).T * 0.1, np.array([[0.25, 0.25], [1e3, -1e3], [0.1, 0.3]]), 0.1),
 }
+
+
+class Problem(NamedTuple):
+    """Keys (n, d), values (n, 2), weights (n,), bandwidths (d,) and queries (m, d)."""
+
+    keys: np.ndarray
+    values: np.ndarray
+    weights: np.ndarray
+    bandwidth: np.ndarray
+    queries: np.ndarray
+
+
+MODERATE = ["normal", "heavy", "lattice", "years", "duplicates", "clusters"]
+"""Scatters on which plain numpy is right to 1e-11."""
+
+
+def draw(rng, d, fewest=1):
+    """A random problem of d features, with a query on a key."""
+    n = rng.integers(fewest, 41)
+    keys, queries = np.split(SCATTER[rng.choice(MODERATE)](rng, n + 9, d), [n])
+    queries[:3] = keys[rng.integers(0, n, size=3)]
+    values, weights = rng.normal(size=(n, 2)), WEIGHTS[rng.choice(sorted(WEIGHTS))](rng, n)
+    bandwidth = rng.choice([10 ** rng.uniform(-2, 3), *[0.1, 0.2, 0.3, 1.0, 2.0, 5.0, np.inf]])
+    factors = rng.choice([1.0, 0.5, 3.0], size=d) if rng.random() < 0.5 else np.ones(d)
+    return Problem(keys, values, weights, bandwidth * factors, queries)
+
+
+def has_key_at_edge(keys, bandwidth, kernel, width):
+    """The rows (n,) of which a key is within `width` bandwidths of the edge of the support."""
+    u = np.sqrt(np.square((keys[:, None] - keys) / bandwidth).sum(axis=-1))
+    return (np.abs(u - KERNELS[kernel].support) < width).any(axis=1)
+
+
+def assert_close(pooled, expected, values, tol):
+    """Pooled values differ by no more than `tol` of the range of the values."""
+    span = np.ptp(values, axis=0)
+    error = np.abs(pooled - expected) / np.where(span > 0, span, 1)
+    assert error.max(initial=0) <= tol
+
+
+def assert_same_mass(log_mass, expected, kernel, tol):
+    """The logarithms of masses differ by no more than `tol`, relative to what is above 1.
+
+    Of a kernel of bounded support it is the masses: a logarithm has few digits where all keys are at the edge.
+    """
+    np.testing.assert_array_equal(np.isneginf(log_mass), np.isneginf(expected))
+    if KERNELS[kernel].compact:
+        log_mass, expected = np.exp(log_mass), np.exp(expected)
+    filled = np.isfinite(expected)
+    np.testing.assert_allclose(log_mass[filled], expected[filled], rtol=tol, atol=tol)
+
+
+def assert_same_results(one, other):
+    """Pooled values and gradients are bitwise the same, and log_mass is but for a logarithm.
+
+    That of numpy 1.24 depends on where its argument lies in memory.
+    """
+    for position, (a, b) in enumerate(zip(one, other, strict=True)):
+        np.testing.assert_allclose(a, b, rtol=1e-14 if position == 1 else 0)

@@ -4,6 +4,7 @@ import numpy as np
 import oracle
 import pytest
 from engines import constants, make_pooler, make_poolers, pool, sweep
+from samples import assert_same_results
 
 from sknw import Kernel
 from sknw._copies import Sample
@@ -78,7 +79,7 @@ def test_blocks_and_threads_do_not_show(kernel):
     with constants("sweep"):
         alone, threads = (sweep(pooler, octaves, n_jobs=n_jobs) for n_jobs in (None, 2))
     for expected, one, other in zip(whole, alone, threads, strict=True):
-        oracle.assert_same_results(one, other)
+        assert_same_results(one, other)
         np.testing.assert_allclose(in_ranges(one[0], values), in_ranges(expected[0], values), atol=1e-13)
         np.testing.assert_allclose(one[1], expected[1], rtol=1e-13)
 
