@@ -22,9 +22,10 @@ SMALL_BLOCKS = {
         ("_blocks", "LEAF_KEYS", 4),
         ("_blocks", "BLOCK_QUERIES", 6),
         ("_blocks", "FEWEST_QUERIES", 3),
+        ("_blocks", "BLOCKS_TOGETHER", 1),
         ("_leaves", "BOUND_LEAVES", 16),
     ],
-    "queries": [("_blocks", "SORTED_NUMBERS", 100), ("_sorted", "SORTED_ROWS", 500), ("_grid", "SORTED_ROWS", 500)],
+    "queries": [("_blocks", "SORTED_NUMBERS", 100), ("_sorted", "SORTED_ROWS", 15), ("_grid", "SORTED_ROWS", 15)],
     "sorted": [
         ("_sorted", "BLOCK_ROWS", 40),
         ("_points", "BLOCK_ROWS", 40),
@@ -35,7 +36,7 @@ SMALL_BLOCKS = {
         ("_windows", "BLOCK_PAIRS", 300),
     ],
     "grid": [
-        ("_grid", "BLOCK_ROWS", 170),
+        ("_grid", "BLOCK_ROWS", 7),
         ("_tensor_cells", "PIECE_ROWS", 40),
         ("_tensor_cells", "GATHER_VALUES", 30_000),
     ],
@@ -45,6 +46,7 @@ SMALL_BLOCKS = {
 
 CHOICES = {
     "cells for few keys": [("_grid", "CELL_PAIRS", 0)],
+    "cells for some keys": [("_grid", "CELL_PAIRS", 1000)],
     "blocks for few keys": [("_blocks", "MANY_KEYS", 0)],
     "few keys in a copy": [("_blocks", "GATHERED_NUMBERS", 300)],
     "no keys in a copy": [("_blocks", "GATHERED_NUMBERS", 1)],

@@ -221,6 +221,19 @@ def check_answers(engine, kernel, problem, expected):
         assert_same_mass(found[1], log_mass, kernel, TOL)
 
 
+def check_like_dense(engine, kernel, problem, tol):
+    """Answers are within `tol` of those of the dense engine, but where rounding decides which keys are nearest."""
+    keys, values, weights, bandwidth, queries = problem
+    fast, exact = (make_pooler(name, keys, values, weights, kernel, bandwidth) for name in (engine, "dense"))
+    counted = weights > 0
+    for asked in (queries, None):
+        (pooled, log_mass), (expected, expected_mass) = pool(fast, asked, tol=tol), pool(exact, asked)
+        assert_same_mass(log_mass, expected_mass, kernel, 2 * tol + 1e-11)
+        unclear = oracle.rounding_decides(keys if asked is None else asked, keys[counted], bandwidth)
+        known = ~(np.isneginf(expected_mass) & unclear)
+        assert_close(pooled[known], expected[known], values[counted], tol + 2e-12)
+
+
 def check_gradients(pooler, expected, error, tol=0.0):
     """Gradients are products with the expected Jacobian (n, d, k), which may err by `error`.
 
