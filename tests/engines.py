@@ -48,6 +48,11 @@ CHOICES = {
     "cells for few keys": [("_grid", "CELL_PAIRS", 0)],
     "cells for some keys": [("_grid", "CELL_PAIRS", 1000)],
     "blocks for few keys": [("_blocks", "MANY_KEYS", 0)],
+    "blocks on demand": [
+        ("_blocks", "MANY_KEYS", 50_000),
+        ("_blocks", "FEW_QUERIES", 100),
+        ("_blocks", "MOST_KEPT", 1),
+    ],
     "few keys in a copy": [("_blocks", "GATHERED_NUMBERS", 300)],
     "no keys in a copy": [("_blocks", "GATHERED_NUMBERS", 1)],
     "labels for few classes": [("_dense", "FEW_CLASSES", 0)],

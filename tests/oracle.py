@@ -60,3 +60,19 @@ def rounding_decides(queries, keys, bandwidth):
     t[t == 0] = np.inf
     edge = np.minimum(t.min(axis=1, keepdims=True), 1e300) * (1 + EDGE)
     return (np.abs(t - edge) <= 5e-15 * edge).any(axis=1)
+
+
+@np.errstate(all="ignore")
+def growth(attention, keys, bandwidth, kernel):
+    """d log K / d log h_f (n, n, d) of all pairs of keys that have attention (n, n), for a `Kernel`."""
+    squares = np.square((keys[:, None] - keys) / bandwidth)
+    t = squares.sum(axis=-1)
+    where = (attention > 1e-280) & (t > 0) & kernel.inside(t)
+    return np.where(where, -2 * kernel.log_slope(t), 0.0)[:, :, None] * squares
+
+
+def jacobian(attention, growth, values):
+    """d pooled / d log h_f (n, d, n_values): the covariance of growth and values under the attention."""
+    means = np.einsum("ij,ijf->if", attention, growth)
+    deviations = attention[:, :, None] * (growth - means[:, None])
+    return deviations.swapaxes(1, 2) @ (values - (attention @ values)[:, None])

@@ -83,6 +83,23 @@ HARD_CASES = {
 }
 
 
+def wave(seed=0, n=60, d=2, noise=0.3):
+    """A sine along the first of d features, with noise."""
+    rng = np.random.default_rng(seed)
+    X = rng.uniform(-2, 2, size=(n, d))
+    return X, np.sin(2 * X[:, 0]) + noise * rng.normal(size=n)
+
+
+def weighting(name, n, seed=1):
+    """Weights (n,) as sample_weight, None for "none"."""
+    rng = np.random.default_rng(seed)
+    return {
+        "none": None,
+        "counts": np.r_[1.0, 1.0, rng.integers(0, 4, size=n - 2)],
+        "importances": np.r_[0.5, 0.25, rng.random(n - 2) * (rng.random(n - 2) < 0.8)],
+    }[name]
+
+
 class Problem(NamedTuple):
     """Keys (n, d), values (n, 2), weights (n,), bandwidths (d,) and queries (m, d)."""
 
