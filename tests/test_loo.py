@@ -208,28 +208,6 @@ def test_a_fill_value_does_not_undo_learning(bandwidth, wild):
     assert model.loo_loss_ < 1.2 * plain.loo_loss_
 
 
-def test_predictions_in_sample_would_choose_no_width_at_all():
-    """The textbook's trap: a query that attends to itself is predicted best by attending to nothing else."""
-    X, y = wave(d=1)
-    in_sample = {h: NadarayaWatsonRegressor(h).fit(X, y).score(X, y) for h in np.geomspace(1e-3, 10, 30)}
-    assert max(in_sample, key=in_sample.get) == min(in_sample)
-    assert in_sample[min(in_sample)] > 0.999
-    learned = NadarayaWatsonRegressor("loo").fit(X, y).bandwidth_[0]
-    assert 0.05 < learned < 1
-
-
-def test_leaving_out_rows_without_neighbours_would_choose_no_width_at_all():
-    rng = np.random.default_rng(0)
-    X, y = rng.uniform(0, 5, size=(100, 1)), rng.normal(size=100)
-    y[1], X[1] = y[0], X[0]  # twins, the last to have a neighbour
-    dropped = {}
-    for h in np.geomspace(1e-6, 5, 40):
-        error = np.square(NadarayaWatsonRegressor(h, kernel="boxcar", empty="nan").fit(X, y).predict(None) - y)
-        dropped[h] = np.nanmean(error)
-    assert min(dropped, key=dropped.get) == min(dropped)
-    assert NadarayaWatsonRegressor("loo", kernel="boxcar").fit(X, y).bandwidth_[0] > 0.5
-
-
 def textbook(seed=0):
     """Fifty points of 2 sin(x) + x^0.8 with noise of 0.5."""
     rng = np.random.default_rng(seed)
