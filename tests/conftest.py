@@ -2,10 +2,11 @@ import os
 
 import numpy as np
 import pytest
+from engines import SMALL_BLOCKS, constants
 from hypothesis import HealthCheck, settings
 from sklearn.datasets import load_iris
 
-from sknw import NadarayaWatsonClassifier, NadarayaWatsonRegressor
+from sknw import NadarayaWatsonClassifier, NadarayaWatsonRegressor, _search
 from sknw.datasets import make_sine_trend
 
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -27,6 +28,20 @@ def plt():
     pyplot.close("all")
     yield pyplot
     pyplot.close("all")
+
+
+@pytest.fixture(scope="module")
+def small_blocks():
+    """Every engine works in tiny blocks."""
+    with constants(*SMALL_BLOCKS):
+        yield
+
+
+@pytest.fixture(scope="module")
+def small_problems():
+    """The engines for many keys serve few keys too."""
+    with constants("cells for few keys", "blocks for few keys"):
+        yield
 
 
 @pytest.fixture
@@ -54,3 +69,10 @@ def plane(rng):
     X = rng.normal(size=(30, 3)) * [1, 5, 100]
     weights = rng.integers(0, 3, size=30)
     return NadarayaWatsonRegressor([1, 1, np.inf]).fit(X, rng.normal(size=(30, 2)), weights)
+
+
+@pytest.fixture
+def enough_rows(monkeypatch):
+    """However few rows there are, the search ends at the minimum on all of them."""
+    monkeypatch.setattr(_search, "ENOUGH_ROWS", 0)
+    monkeypatch.setattr(_search, "UNSEEN", 0)

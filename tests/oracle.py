@@ -28,18 +28,29 @@ KERNELS = {
 @np.errstate(all="ignore")
 def attention(queries, keys, bandwidth, kernel="gaussian", weights=None, leave_one_out=False):
     """Attention weights (m, n), and which queries (m,) are empty and attend to their nearest keys instead."""
+    t, w, logits = _logits(queries, keys, bandwidth, kernel, weights, leave_one_out)
+    empty = np.isneginf(logits).all(axis=1)
+    nearest = np.where(w > 0, t, np.inf).min(axis=1, keepdims=True) * (1 + EDGE)
+    logits[empty] = np.where(t <= nearest, np.log(w), -np.inf)[empty]
+    a = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return a / a.sum(axis=1, keepdims=True), empty
+
+
+@np.errstate(all="ignore")
+def log_mass(queries, keys, bandwidth, kernel="gaussian", weights=None, leave_one_out=False):
+    """The logarithm (m,) of the sum of kernel times weight."""
+    return np.logaddexp.reduce(_logits(queries, keys, bandwidth, kernel, weights, leave_one_out)[2], axis=1)
+
+
+def _logits(queries, keys, bandwidth, kernel, weights, leave_one_out):
+    """t, weights in leave-one-out, and log K + log w, all (m, n)."""
     bandwidth = np.broadcast_to(bandwidth, keys.shape[1])
     t = (((queries[:, None] - keys[None]) / bandwidth) ** 2).sum(axis=-1)
     w = np.tile(np.ones(len(keys)) if weights is None else weights, (len(queries), 1))
     if leave_one_out:
         counts = np.all(w == np.rint(w))
         np.fill_diagonal(w, np.maximum(w.diagonal() - 1, 0) if counts else 0)
-    logits = (KERNELS[kernel] if isinstance(kernel, str) else kernel)(t) + np.log(w)
-    empty = np.isneginf(logits).all(axis=1)
-    nearest = np.where(w > 0, t, np.inf).min(axis=1, keepdims=True) * (1 + EDGE)
-    logits[empty] = np.where(t <= nearest, np.log(w), -np.inf)[empty]
-    a = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return a / a.sum(axis=1, keepdims=True), empty
+    return t, w, (KERNELS[kernel] if isinstance(kernel, str) else kernel)(t) + np.log(w)
 
 
 def rounding_decides(queries, keys, bandwidth):
@@ -51,10 +62,17 @@ def rounding_decides(queries, keys, bandwidth):
     return (np.abs(t - edge) <= 5e-15 * edge).any(axis=1)
 
 
-def assert_same_results(one, other):
-    """Pooled values and slopes are bitwise the same, and log_mass is but for a logarithm.
+@np.errstate(all="ignore")
+def growth(attention, keys, bandwidth, kernel):
+    """d log K / d log h_f (n, n, d) of all pairs of keys that have attention (n, n), for a `Kernel`."""
+    squares = np.square((keys[:, None] - keys) / bandwidth)
+    t = squares.sum(axis=-1)
+    where = (attention > 1e-280) & (t > 0) & kernel.inside(t)
+    return np.where(where, -2 * kernel.log_slope(t), 0.0)[:, :, None] * squares
 
-    That of numpy 1.24 depends on where its argument lies in memory.
-    """
-    for position, (a, b) in enumerate(zip(one, other, strict=True)):
-        np.testing.assert_allclose(a, b, rtol=1e-14 if position == 1 else 0)
+
+def jacobian(attention, growth, values):
+    """d pooled / d log h_f (n, d, n_values): the covariance of growth and values under the attention."""
+    means = np.einsum("ij,ijf->if", attention, growth)
+    deviations = attention[:, :, None] * (growth - means[:, None])
+    return deviations.swapaxes(1, 2) @ (values - (attention @ values)[:, None])

@@ -4,9 +4,9 @@ import pickle
 
 import numpy as np
 import pytest
+from engines import is_served_by
 
 from sknw import Kernel, NadarayaWatsonRegressor
-from sknw._engines import _blocks
 from sknw._kernels import KERNELS
 
 
@@ -62,14 +62,20 @@ def test_pickles_keep_the_engine(d, kernel):
     np.testing.assert_array_equal(copy.predict(X[:100]), model.predict(X[:100]))
 
 
-def test_few_queries_are_dense_and_many_are_blocks(monkeypatch):
+def test_few_queries_are_dense_and_many_are_blocks():
     rng = np.random.default_rng(0)
     X, queries = rng.normal(size=(5000, 2)), rng.normal(size=(5000, 2))
     model = NadarayaWatsonRegressor(0.1, kernel="epanechnikov", algorithm="blocks").fit(X, X[:, 0])
     exact = NadarayaWatsonRegressor(0.1, kernel="epanechnikov", algorithm="dense").fit(X, X[:, 0])
     np.testing.assert_array_equal(model.predict(queries[:3999]), exact.predict(queries[:3999]))
-    assert "blocks" not in vars(model._pooler)
+    assert not is_served_by(model._pooler, "blocks")
     np.testing.assert_allclose(model.predict(queries), exact.predict(queries), atol=1e-12)
-    assert "blocks" in vars(model._pooler)
-    monkeypatch.setattr(_blocks, "MOST_KEPT", 0.0)
+    assert is_served_by(model._pooler, "blocks")
+
+
+def test_blocks_that_would_keep_most_pairs_are_dense():
+    rng = np.random.default_rng(0)
+    X, queries = rng.normal(size=(5000, 2)), rng.normal(size=(5000, 2))
+    model = NadarayaWatsonRegressor(5.0, kernel="epanechnikov", algorithm="blocks").fit(X, X[:, 0])
+    exact = NadarayaWatsonRegressor(5.0, kernel="epanechnikov", algorithm="dense").fit(X, X[:, 0])
     np.testing.assert_array_equal(model.predict(queries), exact.predict(queries))

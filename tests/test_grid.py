@@ -3,75 +3,31 @@
 import tracemalloc
 
 import numpy as np
-import oracle
 import pytest
+from engines import constants, gradient, is_served_by, make_pooler, make_poolers, n_unresolved, pool
 from hypothesis import given
 from hypothesis import strategies as st
+from properties import check_like_dense
+from samples import SCATTER, WEIGHTS, Problem, assert_same_results, spread
 
 from sknw import NadarayaWatsonClassifier, NadarayaWatsonRegressor
-from sknw._engines import _grid, _tensor_cells, make_engines
-from sknw._engines._grid import GridPooler
-from sknw._engines._tensor_cells import FAR, REACH, SLOPES, Cells, Grid
+from sknw._engines._tensor_cells import Cells, Grid
 from sknw._kernels import KERNELS
-from sknw._weights import kept_fraction
 
-GAUSSIAN = KERNELS["gaussian"]
-
-SCATTER = {
-    "uniform": lambda rng, n: rng.random((n, 2)),
-    "normal": lambda rng, n: rng.normal(size=(n, 2)),
-    "t(1.5)": lambda rng, n: rng.standard_t(1.5, size=(n, 2)),
-    "cauchy": lambda rng, n: rng.standard_cauchy(size=(n, 2)),
-    "lattice": lambda rng, n: rng.integers(0, 20, size=(n, 2)) * 0.1,
-    "duplicates": lambda rng, n: rng.normal(size=(25, 2))[rng.integers(0, 25, size=n)],
-    "clusters": lambda rng, n: rng.normal(size=(n, 2)) + 1e6 * rng.integers(0, 3, size=(n, 2)),
-    "gaps": lambda rng, n: rng.random((n, 2)) + 3 * rng.integers(0, 4, size=(n, 2)),
-    "offset": lambda rng, n: rng.normal(size=(n, 2)) + np.array([1e6, -1e6]),
-    "outlier": lambda rng, n: np.r_[rng.normal(size=(n - 1, 2)), [[1e9, -1e30]]],
-    "line": lambda rng, n: rng.normal(size=(n, 1)) * [1, 3],
-}
-WEIGHTS = {
-    "none": lambda rng, n: np.ones(n),
-    "counts": lambda rng, n: np.r_[1.0, rng.integers(0, 4, size=n - 1)],
-    "importances": lambda rng, n: np.r_[0.5, rng.random(n - 1) * (rng.random(n - 1) < 0.8)],
-}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def small_problems_have_cells():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_grid, "CELL_PAIRS", 0)
-        yield
-
-
-def poolers(keys, values, weights, bandwidth):
-    engines = make_engines(keys, values, weights, kept_fraction(weights))
-    for name in ("grid", "dense"):
-        yield engines[name].prepare(GAUSSIAN, bandwidth)
+pytestmark = pytest.mark.usefixtures("small_problems")
+FAR = 2.0**50
+"""Cells from zero up to which keys and queries have a cell."""
 
 
 def make_grid(keys, columns, bandwidth):
-    grid = Grid(Cells(keys, columns, bandwidth), GAUSSIAN, bandwidth)
+    grid = Grid(Cells(keys, columns, bandwidth), KERNELS["gaussian"], bandwidth)
     grid.prepare()
     return grid
 
 
-def normal_problem(n, bandwidth, seed=0):
-    rng = np.random.default_rng(seed)
-    return rng.normal(size=(n, 2)), rng.normal(size=(n, 1)), np.ones(n), np.broadcast_to(bandwidth, 2)
-
-
-def count_weak(pooler, monkeypatch, *problem):
-    """How many queries a pooler leaves to the blocks."""
-    weak = []
-    pool = pooler._blocks.pool
-    monkeypatch.setattr(pooler._blocks, "pool", lambda queries, rows, *rest: weak.extend(rows) or pool(queries, rows))
-    pooler.pool(*problem)
-    return len(weak)
-
-
-def spread(x):
-    return np.quantile(x, 0.75, axis=0) - np.quantile(x, 0.25, axis=0)
+def normal_problem(n, bandwidth):
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(n, 2)), rng.normal(size=(n, 1)), np.ones(n), "gaussian", bandwidth
 
 
 @given(
@@ -85,26 +41,19 @@ def spread(x):
 )
 def test_errors_stay_within_tol(seed, n, scatter, weighting, log_bandwidth, alike, tol):
     rng = np.random.default_rng(seed)
-    keys, values, weights = SCATTER[scatter](rng, n), rng.standard_t(2, size=(n, 2)), WEIGHTS[weighting](rng, n)
-    log_bandwidth = np.array(log_bandwidth)[[0, 0] if alike else [0, 1]]
-    bandwidth = np.where(spread(keys) > 0, spread(keys), 1) * 10**log_bandwidth
+    keys, values, weights = SCATTER[scatter](rng, n, 2), rng.standard_t(2, size=(n, 2)), WEIGHTS[weighting](rng, n)
+    bandwidth = spread(keys) * 10 ** np.array(log_bandwidth)[[0, 0] if alike else [0, 1]]
     queries = np.r_[
         keys[rng.integers(0, n, size=60)] + bandwidth * rng.standard_t(1, size=(60, 2)),
         [keys.min(axis=0) - 1e4 * bandwidth, keys.max(axis=0) + 1e4 * bandwidth],
     ]
-    fast, exact = poolers(keys, values, weights, bandwidth)
-    assert isinstance(fast, GridPooler)
-    span = np.ptp(values[weights > 0], axis=0)
-    for rows in (queries, None):
-        pooled, log_mass = fast.pool(rows, tol=tol)
-        expected, expected_mass = exact.pool(rows)
-        assert (np.abs(pooled - expected) <= (tol + 2e-12) * span).all()
-        assert (np.abs(log_mass - expected_mass) <= 2 * tol + 1e-11 * (1 + np.abs(expected_mass))).all()
+    assert is_served_by(make_pooler("grid", keys, values, weights, "gaussian", bandwidth), "grid")
+    check_like_dense("grid", "gaussian", Problem(keys, values, weights, bandwidth, queries), tol)
 
 
 @pytest.mark.parametrize("bandwidth", [[0.1, 0.1], [0.5, 0.3], [1.0, 0.49], [3.0, 0.2], [20.0, 20.0]])
 def test_expansions_keep_their_bound(bandwidth):
-    """And sums of u² K err by no more than REACH² times what sums of K may err by."""
+    """And sums of u² K, along each feature, err by no more than 81 times what sums of K may err by."""
     rng, bandwidth = np.random.default_rng(0), np.array(bandwidth)
     keys = 5 * rng.random((800, 2))
     columns = np.c_[rng.random(800), np.ones(800)]
@@ -112,13 +61,13 @@ def test_expansions_keep_their_bound(bandwidth):
     grid = make_grid(keys, columns, bandwidth)
     cells, positions = grid.cells.locate(queries)
     order = np.argsort(cells)
-    sums, error = grid.sums(cells[order], positions[:, order], SLOPES)
+    sums, error = grid.sums(cells[order], positions[:, order], powers=((0, 0), (1, 0), (0, 1)))
     squares = ((queries[order, None] - keys) / bandwidth) ** 2
     weights = np.exp(-squares.sum(axis=-1) / 2)
     assert (np.abs(sums[:, 0] - weights @ columns) <= error[:, None]).all()
     for f in (0, 1):
         moments = (squares[:, :, f] * weights) @ columns
-        assert (np.abs(sums[:, 1 + f] - moments) <= REACH**2 * error[:, None]).all()
+        assert (np.abs(sums[:, 1 + f] - moments) <= 81 * error[:, None]).all()
     assert (error <= 1e-12 * 800).all()
 
 
@@ -145,71 +94,80 @@ def test_keys_and_queries_too_far_for_cells():
     keys = np.r_[np.random.default_rng(0).normal(size=(60, 2)), [[2 * FAR, 0], [2 * FAR + 1, 0], [1e100, 1e100]]]
     values, queries = np.arange(63.0)[:, None], np.array([[0.0, 0.0], [2 * FAR, 0], [1e100, 9e99], [1e308, -1e308]])
     for bandwidth in (1.0, 1e-3):
-        fast, exact = poolers(keys, values, np.ones(63), np.full(2, bandwidth))
-        assert isinstance(fast, GridPooler)
-        np.testing.assert_allclose(fast.pool(queries, tol=1e-10)[0], exact.pool(queries)[0], rtol=1e-9, atol=1e-290)
-        np.testing.assert_allclose(fast.pool(tol=1e-10)[0], exact.pool()[0], rtol=1e-9, atol=1e-290)
+        fast, exact = (make_pooler(name, keys, values, bandwidth=bandwidth) for name in ("grid", "dense"))
+        assert is_served_by(fast, "grid")
+        for asked in (queries, None):
+            found, expected = pool(fast, asked, tol=1e-10)[0], pool(exact, asked)[0]
+            np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-290)
 
 
 @pytest.mark.parametrize("bandwidth", [0.1, 0.25, 1.0])
-def test_expansions_serve_nearly_all_queries(bandwidth, monkeypatch):
-    fast = next(poolers(*normal_problem(5000, bandwidth)))
+def test_expansions_serve_nearly_all_queries(bandwidth):
+    fast = make_pooler("grid", *normal_problem(5000, bandwidth))
     queries = np.random.default_rng(1).normal(size=(5000, 2))
-    assert count_weak(fast, monkeypatch, queries, slice(None), None, 1e-10) <= 50
-    assert count_weak(fast, monkeypatch, None, slice(None), None, 1e-10) <= 150
+    assert n_unresolved(fast, lambda: pool(fast, queries, tol=1e-10)) <= 50
+    assert n_unresolved(fast, lambda: pool(fast, tol=1e-10)) <= 150
 
 
-def test_blocks_do_not_show(monkeypatch):
+def test_blocks_and_threads_do_not_show():
+    """Where expansions serve nearly all queries, many of them in a cell."""
     problem = normal_problem(2000, [0.1, 0.3])
     queries = 2 * np.random.default_rng(1).normal(size=(900, 2))
-    whole = [next(poolers(*problem)).pool(rows, tol=1e-10)[0] for rows in (queries, None)]
-    for name, size in {"SORTED_ROWS": 500, "BLOCK_ROWS": 170}.items():
-        monkeypatch.setattr(_grid, name, size)
-    for name, size in {"PIECE_ROWS": 40, "GATHER_VALUES": 30_000}.items():
-        monkeypatch.setattr(_tensor_cells, name, size)
-    for rows, expected in zip((queries, None), whole, strict=True):
-        np.testing.assert_allclose(next(poolers(*problem)).pool(rows, tol=1e-10)[0], expected, atol=1e-9)
-
-
-def test_results_do_not_depend_on_n_jobs():
-    fast = next(poolers(*normal_problem(3000, 0.1)))
-    queries = 2 * np.random.default_rng(1).normal(size=(60_000, 2))
-    one, many = fast.pool(queries, tol=1e-3), fast.pool(queries, n_jobs=3, tol=1e-3)
-    oracle.assert_same_results(one, many)
+    for asked in (queries, None):
+        whole, _ = pool(make_pooler("grid", *problem), asked, tol=1e-10)
+        with constants("grid"):
+            one, threads = (pool(make_pooler("grid", *problem), asked, n_jobs=n, tol=1e-10) for n in (1, 3))
+        assert_same_results(one, threads)
+        np.testing.assert_allclose(one[0], whole, atol=1e-9)
 
 
 def test_results_do_not_depend_on_bandwidths_before():
-    keys, values, weights, _ = normal_problem(2000, 1)
-    engine = make_engines(keys, values, weights, kept_fraction(weights))["grid"]
+    problem = normal_problem(2000, 1)[:3]
+    shared = make_poolers("grid", *problem)
     for bandwidth in ([0.3, 0.3], [0.3, 0.45], [0.31, 0.3], [0.3, 0.3], [0.1, 0.3], [0.3, 0.3]):
-        fresh = next(poolers(keys, values, weights, np.array(bandwidth)))
-        shared = engine.prepare(GAUSSIAN, np.array(bandwidth))
-        for found, expected in zip(shared.pool(tol=1e-8), fresh.pool(tol=1e-8), strict=True):
+        fresh = make_pooler("grid", *problem, "gaussian", bandwidth)
+        for found, expected in zip(pool(shared("gaussian", bandwidth), tol=1e-8), pool(fresh, tol=1e-8), strict=True):
             np.testing.assert_array_equal(found, expected)
 
 
-@pytest.mark.parametrize("scatter", ["t(1.5)", "cauchy", "normal"])
+@pytest.mark.parametrize("scatter", ["heavy", "cauchy", "normal"])
 def test_memory_is_bounded(scatter):
     """Whatever the number of cells: moments, expansions and temporaries."""
     rng = np.random.default_rng(0)
-    keys, values = SCATTER[scatter](rng, 40_000), rng.normal(size=(40_000, 5))
-    engine = make_engines(keys, values, np.ones(40_000), np.zeros(40_000))["grid"]
+    keys, values = SCATTER[scatter](rng, 40_000, 2), rng.normal(size=(40_000, 5))
+    poolers = make_poolers("grid", keys, values)
     for bandwidth in (1e-3, 0.05, 0.3):
         tracemalloc.start()
-        pooler = engine.prepare(GAUSSIAN, np.full(2, bandwidth))
-        pooler.pool(keys[:100], tol=1e-6)
+        pool(poolers("gaussian", bandwidth), keys[:100], tol=1e-6)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert peak < 260 * 2**20
 
 
+@pytest.mark.parametrize("bandwidth", [0.05, 0.3])
+def test_memory_of_a_gradient_is_bounded(bandwidth):
+    """Temporaries do not grow with the number of rows, beyond the results and what orders the rows."""
+    rng = np.random.default_rng(0)
+    keys, values = rng.normal(size=(100_000, 2)), rng.normal(size=(100_000, 3))
+    pooler = make_pooler("grid", keys, values, None, "gaussian", bandwidth)
+    rows = np.flatnonzero(np.abs(keys).max(axis=1) < 2)  # the tails are for other engines
+    cotangents = rng.normal(size=(len(rows), 3))
+    gradient(pooler, cotangents[:100], rows[:100], tol=1e-6)
+    tracemalloc.start()
+    gradient(pooler, cotangents, rows, tol=1e-6)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    numbers = 3 * (1 + 2) + 1  # for each row: its values, their derivatives along two features, and its mass
+    assert peak < (8 * numbers + 100) * len(rows) + 40 * 2**20
+
+
 @pytest.mark.parametrize("bandwidth", [[np.inf, 1.0], [1e-200, 1e-200], [1e-320, 1.0], [1e-3, 1e-3]])
-def test_problems_that_cells_are_not_for(bandwidth, monkeypatch):
-    monkeypatch.setattr(_grid, "CELL_PAIRS", 1000)
+def test_problems_that_cells_are_not_for(bandwidth):
     keys, values = np.random.default_rng(0).normal(size=(300, 2)), np.arange(300.0)[:, None]
-    fast, exact = poolers(keys, values, np.ones(300), np.array(bandwidth))
-    assert not isinstance(fast, GridPooler)
-    np.testing.assert_allclose(fast.pool(keys)[0], exact.pool(keys)[0], rtol=1e-12)
+    with constants("cells for some keys"):
+        fast, exact = (make_pooler(name, keys, values, None, "gaussian", bandwidth) for name in ("grid", "dense"))
+    assert not is_served_by(fast, "grid")
+    np.testing.assert_allclose(pool(fast, keys)[0], pool(exact, keys)[0], rtol=1e-12)
 
 
 def test_the_estimators_take_it():
@@ -222,7 +180,3 @@ def test_the_estimators_take_it():
     np.testing.assert_array_equal(model.attention_weights(X[:5]), exact.attention_weights(X[:5]))
     classifier = NadarayaWatsonClassifier(algorithm="grid").fit(X, y > 0)
     np.testing.assert_allclose(classifier.predict_proba(X).sum(axis=1), 1)
-    with pytest.raises(
-        ValueError, match=r"algorithm='grid' cannot do this kernel with 3 features; .*\['blocks', 'dense'\]"
-    ):
-        NadarayaWatsonRegressor(algorithm="grid").fit(np.eye(3), [0, 1, 2])

@@ -4,6 +4,7 @@ import mpmath
 import numpy as np
 import oracle
 import pytest
+from exact import LOG_KERNELS
 
 from sknw import Kernel
 from sknw._kernels import KERNELS
@@ -45,20 +46,7 @@ def test_edge_belongs_to_the_support_only_where_the_kernel_jumps(name):
 @pytest.mark.parametrize("name", [name for name, kernel in KERNELS.items() if kernel.log_slope])
 def test_log_slope_is_the_derivative_of_log(name):
     kernel, t = KERNELS[name], np.array([1e-4, 0.01, 0.1, 0.3, 0.6, 0.9])
-    log = {
-        "gaussian": lambda t: -t / 2,
-        "exponential": lambda t: -mpmath.sqrt(t),
-        "logistic": lambda t: -2 * mpmath.log(mpmath.cosh(mpmath.sqrt(t) / 2)),
-        "cauchy": lambda t: -mpmath.log(1 + t),
-        "constant": lambda t: mpmath.mpf(0),
-        "triangular": lambda t: mpmath.log(1 - mpmath.sqrt(t)),
-        "epanechnikov": lambda t: mpmath.log(1 - t),
-        "biweight": lambda t: 2 * mpmath.log(1 - t),
-        "triweight": lambda t: 3 * mpmath.log(1 - t),
-        "tricube": lambda t: 3 * mpmath.log(1 - t * mpmath.sqrt(t)),
-        "cosine": lambda t: mpmath.log(mpmath.cos(mpmath.pi / 2 * mpmath.sqrt(t))),
-    }[name]
-    expected = [float(mpmath.diff(log, mpmath.mpf(float(x)))) for x in t]
+    expected = [float(mpmath.diff(LOG_KERNELS[name], mpmath.mpf(float(x)))) for x in t]
     np.testing.assert_allclose(kernel.log_slope(t), expected, rtol=1e-10)
 
 

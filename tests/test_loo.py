@@ -1,39 +1,20 @@
 """Bandwidths learned by leave-one-out: the loss is what it says, and what is learned is what should be."""
 
 import numpy as np
-import oracle
 import pytest
+from samples import wave, weighting
 from sklearn.base import clone
 from sklearn.datasets import load_iris, make_friedman1
 from sklearn.exceptions import ConvergenceWarning
 
-from sknw import NadarayaWatsonClassifier, NadarayaWatsonRegressor, _loo, _search
-from sknw._copies import Sample
-from sknw._engines import _pulled_slopes, make_engines
+from sknw import NadarayaWatsonClassifier, NadarayaWatsonRegressor
 from sknw._kernels import KERNELS
-from sknw._validation import CrossValidation
-from sknw._weights import kept_fraction, sample_size
 
 BOTH = [NadarayaWatsonRegressor, NadarayaWatsonClassifier]
 LEARNED = ["loo", "loo_ard"]
 COMPACT = [name for name, kernel in KERNELS.items() if kernel.compact]
 every_kernel = pytest.mark.parametrize("kernel", KERNELS)
 each = pytest.mark.parametrize("bandwidth", LEARNED)
-
-
-def wave(seed=0, n=60, d=2, noise=0.3):
-    rng = np.random.default_rng(seed)
-    X = rng.uniform(-2, 2, size=(n, d))
-    return X, np.sin(2 * X[:, 0]) + noise * rng.normal(size=n)
-
-
-def weighting(name, n, seed=1):
-    rng = np.random.default_rng(seed)
-    return {
-        "none": None,
-        "counts": np.r_[1.0, 1.0, rng.integers(0, 4, size=n - 2)],
-        "importances": np.r_[0.5, 0.25, rng.random(n - 2) * (rng.random(n - 2) < 0.8)],
-    }[name]
 
 
 def refitted_error(model, X, y, weights, copies=True):
@@ -50,13 +31,6 @@ def refitted_error(model, X, y, weights, copies=True):
         other = clone(model).set_params(bandwidth=model.bandwidth_).fit(X[kept], y[kept], without[kept])
         errors[i] = np.square(other.predict(X[[i]])[0] - y[i]).sum()
     return np.average(errors, weights=weights)
-
-
-@pytest.fixture
-def enough_rows(monkeypatch):
-    """However few rows there are, the search ends at the minimum on all of them."""
-    monkeypatch.setattr(_search, "ENOUGH_ROWS", 0)
-    monkeypatch.setattr(_search, "UNSEEN", 0)
 
 
 @each
@@ -234,28 +208,6 @@ def test_a_fill_value_does_not_undo_learning(bandwidth, wild):
     assert model.loo_loss_ < 1.2 * plain.loo_loss_
 
 
-def test_predictions_in_sample_would_choose_no_width_at_all():
-    """The textbook's trap: a query that attends to itself is predicted best by attending to nothing else."""
-    X, y = wave(d=1)
-    in_sample = {h: NadarayaWatsonRegressor(h).fit(X, y).score(X, y) for h in np.geomspace(1e-3, 10, 30)}
-    assert max(in_sample, key=in_sample.get) == min(in_sample)
-    assert in_sample[min(in_sample)] > 0.999
-    learned = NadarayaWatsonRegressor("loo").fit(X, y).bandwidth_[0]
-    assert 0.05 < learned < 1
-
-
-def test_leaving_out_rows_without_neighbours_would_choose_no_width_at_all():
-    rng = np.random.default_rng(0)
-    X, y = rng.uniform(0, 5, size=(100, 1)), rng.normal(size=100)
-    y[1], X[1] = y[0], X[0]  # twins, the last to have a neighbour
-    dropped = {}
-    for h in np.geomspace(1e-6, 5, 40):
-        error = np.square(NadarayaWatsonRegressor(h, kernel="boxcar", empty="nan").fit(X, y).predict(None) - y)
-        dropped[h] = np.nanmean(error)
-    assert min(dropped, key=dropped.get) == min(dropped)
-    assert NadarayaWatsonRegressor("loo", kernel="boxcar").fit(X, y).bandwidth_[0] > 0.5
-
-
 def textbook(seed=0):
     """Fifty points of 2 sin(x) + x^0.8 with noise of 0.5."""
     rng = np.random.default_rng(seed)
@@ -382,154 +334,3 @@ def test_a_bandwidth_each_needs_a_gain_beyond_chance():
         common, own = (NadarayaWatsonRegressor(bandwidth).fit(X, y) for bandwidth in LEARNED)
         chosen.append(np.allclose(own.bandwidth_, common.bandwidth_, rtol=0.02))
     assert sum(chosen) >= 8
-
-
-# Large problems
-
-
-@pytest.fixture
-def few_pairs(monkeypatch):
-    """A hundred rows in a search, and two hundred at its end."""
-    monkeypatch.setattr(_loo, "FEWEST_ROWS", 10)
-    monkeypatch.setattr(_loo, "SEARCH_PAIRS", 100 * 1000)
-    monkeypatch.setattr(_loo, "FINAL_PAIRS", 200 * 1000)
-
-
-@each
-def test_many_rows_are_judged_by_some(few_pairs, bandwidth):
-    X, y = wave(n=1000, d=3)
-    model = NadarayaWatsonRegressor(bandwidth).fit(X, y)
-    errors = np.square(model.predict(None) - y)
-    assert model.loo_rows_.shape == (200,)
-    exact = 1e-12 if bandwidth == "loo" else 0.1  # of which rows that were learned from have been left out
-    assert model.loo_loss_ == pytest.approx(errors[model.loo_rows_].mean(), rel=exact)
-    again = NadarayaWatsonRegressor(bandwidth).fit(X, y)
-    np.testing.assert_array_equal(again.bandwidth_, model.bandwidth_)
-    other = NadarayaWatsonRegressor(bandwidth, random_state=1).fit(X, y)
-    assert not np.array_equal(other.loo_rows_, model.loo_rows_)
-    assert other.loo_loss_ == pytest.approx(model.loo_loss_, rel=0.5)
-
-
-def test_losses_look_at_some_of_the_rows_that_have_weight(few_pairs):
-    first, final = make_test_losses(1000, (np.arange(1000) % 2) * 1.0)
-    assert len(first.rows) == 100
-    assert len(final.rows) == 200
-    assert set(first.rows) < set(final.rows)
-    assert np.all(final.rows % 2)
-    first, final = make_test_losses(300, np.arange(300) % 2 * 1.0, linear=True)
-    assert first is final
-
-
-def make_test_losses(n, weights=None, linear=False, prepare=None, data=None):
-    X, y = data or (np.arange(n)[:, None], np.zeros(n))
-    sample = Sample(X, y.reshape(n, -1), np.ones(n) if weights is None else weights, np.arange(n))
-    parameters = {"mean_where_empty": False, "tol": 0, "n_jobs": None}
-    return _loo.make_losses(prepare, sample, linear, np.random.RandomState(0), **parameters)
-
-
-@pytest.mark.parametrize("name", ["none", "counts", "importances"])
-def test_halves_validate_what_the_others_learned(name):
-    """The loss and the gain are those of the rows that a bandwidth was not learned from, in whatever order."""
-    X, y = wave(n=31)
-    weights = weighting(name, 31)
-    weights = np.ones(31) if weights is None else weights
-    learned, common = [np.array([h, 1.0]) for h in (0.1, 0.2, 0.3, 0.4)], np.array([0.5, 0.5])
-    results = []
-    for order in (np.arange(31), np.random.default_rng(0).permutation(31)):
-        X_, y_, w = X[order], y[order], weights[order]
-        dense = make_engines(X_, y_[:, None], w, kept_fraction(w))["dense"]
-        _, loss = make_test_losses(31, w, False, lambda h, dense=dense: dense.prepare(KERNELS["gaussian"], h), (X_, y_))
-        halves = CrossValidation(loss, loss, np.random.RandomState(0), 2)
-        squares, shares = np.zeros(31), w / w.sum()
-        for (one, other), (learning, validation), h in zip(halves.positions, halves.folds, learned, strict=True):
-            assert set(loss.rows[one]) | set(loss.rows[other]) == set(loss.rows)
-            assert not set(one) & set(other)
-            np.testing.assert_array_equal(validation.rows, loss.rows[other])
-            np.testing.assert_array_equal(learning.rows, loss.rows[one])
-            squares[validation.rows] += np.square(dense.prepare(KERNELS["gaussian"], h).pool()[0][:, 0] - y_)[
-                validation.rows
-            ]
-        gains = np.square(dense.prepare(KERNELS["gaussian"], common).pool()[0][:, 0] - y_) - squares / 2
-        squares, gains = squares * loss.unit**2, gains * loss.unit**2
-        mean = shares @ gains
-        error = np.sqrt(shares @ np.square(gains - mean) / sample_size(w[w > 0]))
-        found = halves.compare(learned, common, common)
-        n = sample_size(w[w > 0])
-        n_carrying = np.square(shares @ np.abs(gains)) / (shares @ np.square(gains)) * n
-        assert found == pytest.approx((shares @ squares / 2, mean, error, n, n_carrying), rel=1e-10)
-        results.append(found)
-    assert results[0] == pytest.approx(results[1], rel=1e-10)
-
-
-@pytest.mark.parametrize("kernel", ["gaussian", "exponential", "epanechnikov"])
-@pytest.mark.parametrize("mean_where_empty", [False, True])
-@pytest.mark.parametrize("name", ["none", "counts", "importances"])
-def test_many_columns_have_the_same_gradient(kernel, mean_where_empty, name, monkeypatch):
-    X, y = wave(n=200, d=6)
-    X[:2] *= 1e4  # far from all others
-    values, weights = np.column_stack([y, 1e140 * y**2]), weighting(name, 200)
-    weights = np.ones(200) if weights is None else weights
-    dense = make_engines(X, values, weights, kept_fraction(weights))["dense"]
-    results = []
-    monkeypatch.setattr(_pulled_slopes, "PULLED_PAIRS", 5000)
-    for n_columns, n_jobs in ((999, None), (0, None), (0, 3)):
-        monkeypatch.setattr(_pulled_slopes, "MANY_COLUMNS", n_columns)
-        parameters = {"mean_where_empty": mean_where_empty, "tol": 0, "n_jobs": n_jobs}
-        sample = Sample(X, values, weights, np.arange(200))
-        loss, _ = _loo.make_losses(lambda h: dense.prepare(KERNELS[kernel], h), sample, False, None, **parameters)
-        assert (loss.prepare(np.ones(6)).pull is None) == (n_columns > 0)
-        results.append(loss.with_gradient(np.r_[0.8, 1.0, 1.5, 2.0, 3.0, np.inf]))
-    (expected, slopes), (found, gradient), threads = results
-    assert found == pytest.approx(expected, rel=1e-12)
-    np.testing.assert_allclose(gradient, slopes, rtol=1e-9, atol=1e-11 * np.abs(slopes).max())
-    assert threads[0] == found
-    np.testing.assert_array_equal(threads[1], gradient)
-
-
-def test_no_error_is_evaluated_twice():
-    X, y = wave(n=100)
-    asked, dense = [], make_engines(X, y[:, None], np.ones(100), np.zeros(100))["dense"]
-
-    def prepare(bandwidth):
-        asked.append(bandwidth)
-        return dense.prepare(KERNELS["gaussian"], bandwidth)
-
-    one, other = np.array([0.1, 0.2]), np.array([0.3, 0.2])
-    _, loss = make_test_losses(100, None, False, prepare, (X, y))
-    assert loss(one) != loss(other)
-    assert loss(one) == pytest.approx(loss.squares(one).mean(), rel=1e-12)
-    assert len(asked) == 2
-
-
-@each
-def test_rows_without_weight_are_not_judged(few_pairs, bandwidth):
-    X, y = wave(n=1000)
-    weights = (np.arange(1000) % 4 == 0) * 1.0
-    rows = NadarayaWatsonRegressor(bandwidth).fit(X, y, weights).loo_rows_
-    assert len(rows) == 200
-    assert np.all(rows % 4 == 0)
-
-
-@each
-@pytest.mark.parametrize(("d", "name"), [(1, "sorted"), (2, "grid")])
-def test_fast_engines_judge_all_rows(d, name, bandwidth, monkeypatch):
-    monkeypatch.setattr(_loo, "SEARCH_ROWS", 500)
-    X, y = wave(n=6000, d=d)
-    fast = NadarayaWatsonRegressor(bandwidth, algorithm=name).fit(X, y)
-    exact = NadarayaWatsonRegressor(bandwidth, algorithm="dense").fit(X, y)
-    assert len(fast.loo_rows_) == 6000
-    np.testing.assert_allclose(fast.loo_loss_, exact.loo_loss_, rtol=1e-4)
-
-
-@each
-def test_threads_do_not_change_it(bandwidth):
-    X, y = wave(n=1500, d=3)
-    one, two = (NadarayaWatsonRegressor(bandwidth, n_jobs=n_jobs).fit(X, y) for n_jobs in (1, 2))
-    np.testing.assert_array_equal(one.bandwidth_, two.bandwidth_)
-
-
-def test_the_oracle_agrees_on_the_loss(enough_rows):
-    X, y = wave(n=40)
-    model = NadarayaWatsonRegressor("loo_ard").fit(X, y)
-    attention, _ = oracle.attention(X, X, model.bandwidth_, leave_one_out=True)
-    assert model.loo_loss_ == pytest.approx(np.mean(np.square(attention @ y - y)), rel=1e-12)

@@ -4,80 +4,60 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from engines import constants, engines_and_kernels, gradient, make_pooler, pool, sweep
+from samples import WEIGHTS
 
 from sknw import NadarayaWatsonClassifier
-from sknw._engines import ENGINES, _blocks, _dense, _grid, make_engines
 from sknw._kernels import KERNELS
 from sknw._one_hot import OneHot, OneHotColumns
-from sknw._weights import kept_fraction
 
-WEIGHTS = {
-    "none": lambda rng, n: np.ones(n),
-    "counts": lambda rng, n: np.r_[1.0, rng.integers(0, 4, size=n - 1)],
-    "importances": lambda rng, n: np.r_[0.5, rng.random(n - 1) * (rng.random(n - 1) < 0.8)],
-}
-CASES = [
-    (engine, kernel, d)
-    for engine, kind in ENGINES.items()
-    for kernel in ("gaussian", "exponential", "boxcar", "tricube", "cauchy", "constant")
-    for d in (1, 2, 3)
-    if kind.supports(KERNELS[kernel], d)
-]
-
-
-@pytest.fixture(autouse=True)
-def small_problems(monkeypatch):
-    monkeypatch.setattr(_grid, "CELL_PAIRS", 0)
-    monkeypatch.setattr(_blocks, "MANY_KEYS", 0)
-    monkeypatch.setattr(_dense, "FEW_CLASSES", 0)
+NAMES = ["gaussian", "exponential", "boxcar", "tricube", "cauchy", "constant"]
+CASES = [(*pair, d) for d in (1, 2, 3) for pair in engines_and_kernels(NAMES, [d])]
 
 
 @pytest.mark.parametrize(("engine", "kernel", "d"), CASES)
 @pytest.mark.parametrize("weighting", WEIGHTS)
+@constants("labels for few classes", "cells for few keys", "blocks for few keys")
 def test_labels_are_one_hot_columns(engine, kernel, d, weighting):
     rng = np.random.default_rng(d)
     keys, queries = rng.normal(size=(300, d)), 3 * rng.normal(size=(90, d))
     labels, weights = rng.integers(0, 7, size=300), WEIGHTS[weighting](rng, 300)
-    one_hot, bandwidth = OneHot(labels, 8), np.full(d, 0.4)
-    by_labels, by_columns = (
-        make_engines(keys, values, weights, kept_fraction(weights))[engine].prepare(KERNELS[kernel], bandwidth)
-        for values in (one_hot, np.eye(8)[labels])
-    )
+    columns = OneHot(labels, 8), np.eye(8)[labels]
+    poolers = [make_pooler(engine, keys, values, weights, kernel, 0.4) for values in columns]
     for asked in (queries, None):
-        for found, expected in zip(by_labels.pool(asked, tol=1e-10), by_columns.pool(asked, tol=1e-10), strict=True):
+        for found, expected in zip(*(pool(pooler, asked, tol=1e-10) for pooler in poolers), strict=True):
             np.testing.assert_allclose(found, expected, rtol=1e-11, atol=1e-13)
-    if KERNELS[kernel].log_slope is not None:
-        for found, expected in zip(by_labels.slopes(tol=1e-10), by_columns.slopes(tol=1e-10), strict=True):
-            np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-11)
+    if KERNELS[kernel].log_slope is not None and d > 1:
+        cotangents = rng.normal(size=(300, 8))
+        for rows in (np.arange(300), np.array([7]), np.array([8])):
+            results = [gradient(pooler, cotangents[rows], rows, tol=1e-10) for pooler in poolers]
+            for found, expected in zip(*results, strict=True):
+                np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-11 * len(rows))
     if engine == "dense" and kernel != "constant":
-        octaves = np.array([-1.0, 0.0, 1.0])
-        for one, other in zip(by_labels.multiples(octaves), by_columns.multiples(octaves), strict=True):
+        for one, other in zip(*(sweep(pooler, [-1.0, 0.0, 1.0]) for pooler in poolers), strict=True):
             np.testing.assert_allclose(one[0], other[0], rtol=1e-9, atol=1e-12)
 
 
-def test_pulled_slopes_of_labels():
+@constants("labels for few classes", "values summed first")
+def test_gradients_of_labels_with_values_summed_first():
     rng = np.random.default_rng(0)
-    keys, labels = rng.normal(size=(80, 90)), rng.integers(0, 3, size=80)
-    pulls, found = rng.normal(size=(80, 3)), []
-    for values in (OneHot(labels, 3), np.eye(3)[labels]):
-        pooler = make_engines(keys, values, np.ones(80), np.zeros(80))["dense"].prepare(
-            KERNELS["gaussian"], np.full(90, 5.0)
-        )
-        found.append(pooler.pull(lambda pooled, log_mass, part: pulls[part], np.arange(80), tol=1e-10)[2])
+    keys, labels, cotangents = rng.normal(size=(80, 90)), rng.integers(0, 3, size=80), rng.normal(size=(80, 3))
+    poolers = [make_pooler("dense", keys, values, bandwidth=5.0) for values in (OneHot(labels, 3), np.eye(3)[labels])]
+    found = [gradient(pooler, cotangents, tol=1e-10)[2] for pooler in poolers]
     np.testing.assert_allclose(*found, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("empty", ["nearest", "mean", "nan"])
 @pytest.mark.parametrize("bandwidth", ["silverman", "loo", "loo_ard"])
-def test_the_classifier_does_not_depend_on_how_classes_are_kept(empty, bandwidth, monkeypatch):
+def test_the_classifier_does_not_depend_on_how_classes_are_kept(empty, bandwidth):
     rng = np.random.default_rng(0)
     X, weights = rng.normal(size=(120, 2)), rng.integers(0, 3, size=120)
     y = np.where(X[:, 0] > 0.3, "b", np.where(X[:, 1] > 0, "a", "c"))
     models = []
-    for few in (0, 16):
-        monkeypatch.setattr(_dense, "FEW_CLASSES", few)
-        model = NadarayaWatsonClassifier(bandwidth, kernel="epanechnikov", empty=empty)
-        models.append(model.fit(X, y, weights))
+    for names in ([], ["labels for few classes"]):
+        with constants(*names):
+            model = NadarayaWatsonClassifier(bandwidth, kernel="epanechnikov", empty=empty)
+            models.append(model.fit(X, y, weights))
     one, other = models
     np.testing.assert_allclose(one.bandwidth_, other.bandwidth_, rtol=1e-6)
     np.testing.assert_array_equal(one.values_, y[:, None] == one.classes_)
@@ -111,9 +91,8 @@ def test_one_hot_columns():
 
 
 @pytest.mark.parametrize("d", [1, 2, 5])
-def test_memory_of_many_classes(d, monkeypatch):
-    monkeypatch.undo()
-    monkeypatch.setattr(_blocks, "MANY_KEYS", 10_000)
+@constants("blocks for few keys")
+def test_memory_of_many_classes(d):
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(20_000, d)), np.repeat(np.arange(200), 100)
     tracemalloc.start()

@@ -1,67 +1,36 @@
 """The sorted engine against the dense one, on problems large enough for its short cuts."""
 
-from functools import partial
-
-import hard_cases
 import numpy as np
-import oracle
 import pytest
+from engines import constants, engines_and_kernels, make_pooler, n_unresolved, pool
+from exact import exact_pool
 from hypothesis import given
 from hypothesis import strategies as st
+from properties import check_like_dense
+from samples import SCATTER, WEIGHTS, Problem, spread
 
 from sknw import NadarayaWatsonClassifier, NadarayaWatsonRegressor
-from sknw._engines import _cells, _exponential_sums, _points, _prefix_sums, _sorted, _windows, make_engines
-from sknw._engines._cell_sums import NEGLECTED, STEEPEST
 from sknw._engines._cells import Cells
-from sknw._engines._points import Points, bounds_of, condense, moments_of
+from sknw._engines._points import Points, condense
 from sknw._engines._prefix_sums import PrefixSums
-from sknw._engines._radix import argsort, argsort_coarsely
-from sknw._engines._sorted import SortedEngine
-from sknw._engines._windows import Windows, grown
+from sknw._engines._radix import argsort
+from sknw._engines._windows import Windows
 from sknw._kernels import KERNELS
-from sknw._weights import kept_fraction
 
-SCATTER = {
-    "uniform": lambda rng, n: rng.random(n),
-    "normal": lambda rng, n: rng.normal(size=n),
-    "t(1.5)": lambda rng, n: rng.standard_t(1.5, size=n),
-    "cauchy": lambda rng, n: rng.standard_cauchy(size=n),
-    "lattice": lambda rng, n: rng.integers(0, 60, size=n) * 0.1,
-    "duplicates": lambda rng, n: rng.normal(size=25)[rng.integers(0, 25, size=n)],
-    "clusters": lambda rng, n: rng.normal(size=n) + 1e6 * rng.integers(0, 3, size=n),
-    "gaps": lambda rng, n: rng.random(n) + 3 * rng.integers(0, 9, size=n),
-    "offset": lambda rng, n: rng.normal(size=n) + 1e6,
-    "outlier": lambda rng, n: np.r_[rng.normal(size=n - 1), 1e9],
-}
-WEIGHTS = {
-    "none": lambda rng, n: np.ones(n),
-    "counts": lambda rng, n: np.r_[1.0, rng.integers(0, 4, size=n - 1)],
-    "importances": lambda rng, n: np.r_[0.5, rng.random(n - 1) * (rng.random(n - 1) < 0.8)],
-}
-
-
-SMALL_BLOCKS = [
-    (_sorted, "SORTED_ROWS", 500),
-    (_sorted, "BLOCK_ROWS", 40),
-    (_points, "BLOCK_ROWS", 40),
-    (_cells, "GATHER_VALUES", 5000),
-    (_exponential_sums, "BLOCK_CHUNKS", 2),
-    (_exponential_sums, "CHUNK", 40),
-    (_prefix_sums, "BLOCK_ROWS", 40),
-    (_windows, "BLOCK_PAIRS", 300),
-]
-SUPPORTED = [name for name, kernel in KERNELS.items() if SortedEngine.supports(kernel, 1)]
+SUPPORTED = [kernel for engine, kernel in engines_and_kernels(KERNELS) if engine == "sorted"]
 every_kernel = pytest.mark.parametrize("kernel", SUPPORTED)
+every_compact_kernel = pytest.mark.parametrize("kernel", [name for name in SUPPORTED if KERNELS[name].compact])
+NEGLECTED = 1e-21
+"""Weight of keys out of reach, at most."""
 
 
-def poolers(kernel, keys, values, weights, bandwidth):
-    engines = make_engines(keys[:, None], values, weights, kept_fraction(weights))
-    for name in ("sorted", "dense"):
-        yield engines[name].prepare(KERNELS[kernel], np.array([bandwidth]))
+def scatter_one(name, rng, n):
+    """Keys (n,) of one feature."""
+    return SCATTER[name](rng, n, 1)[:, 0]
 
 
-def spread(x):
-    return np.quantile(x, 0.75) - np.quantile(x, 0.25)
+def fast_and_exact(kernel, keys, values, weights=None, bandwidth=1.0):
+    return [make_pooler(name, keys[:, None], values, weights, kernel, bandwidth) for name in ("sorted", "dense")]
 
 
 @every_kernel
@@ -75,26 +44,13 @@ def spread(x):
 )
 def test_errors_stay_within_tol(kernel, seed, n, scatter, weighting, log_bandwidth, tol):
     rng = np.random.default_rng(seed)
-    keys, values, weights = SCATTER[scatter](rng, n), rng.standard_t(2, size=(n, 2)), WEIGHTS[weighting](rng, n)
-    bandwidth = (spread(keys) or 1) * 10**log_bandwidth
+    keys, values, weights = SCATTER[scatter](rng, n, 1), rng.standard_t(2, size=(n, 2)), WEIGHTS[weighting](rng, n)
+    bandwidth = spread(keys) * 10**log_bandwidth
     queries = np.r_[
-        rng.choice(keys, 60) + bandwidth * rng.standard_t(1, size=60),
-        keys.min() - 1e4 * bandwidth,
-        keys.max() + 1e4 * bandwidth,
+        rng.choice(keys, 60) + bandwidth * rng.standard_t(1, size=(60, 1)),
+        [keys.min(axis=0) - 1e4 * bandwidth, keys.max(axis=0) + 1e4 * bandwidth],
     ]
-    fast, exact = poolers(kernel, keys, values, weights, bandwidth)
-    span = np.ptp(values[weights > 0], axis=0)
-    for rows in (queries[:, None], None):
-        pooled, log_mass = fast.pool(rows, tol=tol)
-        expected, expected_mass = exact.pool(rows)
-        np.testing.assert_array_equal(np.isneginf(log_mass), np.isneginf(expected_mass))
-        queried = keys if rows is None else queries
-        unclear = oracle.rounding_decides(queried[:, None], keys[weights > 0, None], bandwidth)
-        known = np.isfinite(expected_mass) | ~unclear
-        assert (np.abs(pooled - expected)[known] <= (tol + 2e-12) * span).all()
-        filled = np.isfinite(log_mass)
-        slack = 2 * tol + 1e-11 * (1 + np.abs(expected_mass[filled]))
-        assert (np.abs(log_mass[filled] - expected_mass[filled]) <= slack).all()
+    check_like_dense("sorted", kernel, Problem(keys, values, weights, bandwidth, queries), tol)
 
 
 @pytest.mark.parametrize("kernel", ["gaussian", "logistic", "exponential"])
@@ -115,9 +71,7 @@ def test_tol_holds_in_gaps(kernel, seed, gap, tol, weighting):
     h = (high - low) / gap
     queries = (low + high) / 2 + rng.uniform(-2, 2, size=4) * (h / gap if kernel == "gaussian" else h)
     counted = weights > 0
-    exact = [
-        hard_cases.exact_pool(kernel, [q], keys[counted, None], values[counted], h, weights[counted]) for q in queries
-    ]
+    exact = [exact_pool(kernel, [q], keys[counted, None], values[counted], h, weights[counted]) for q in queries]
     model = NadarayaWatsonRegressor(h, kernel=kernel, tol=tol, algorithm="sorted").fit(keys[:, None], values, weights)
     error = np.abs(model.predict(queries[:, None]) - exact)
     assert error.max() <= max(tol, 1e-15) * np.ptp(values[counted])
@@ -133,31 +87,36 @@ def test_expansions_keep_their_bound(kernel, bandwidth, span, offset):
     columns = np.array([rng.random(2000), np.ones(2000)])
     queries = np.sort(offset + rng.uniform(-5, span + 5, size=500))
     cells = Cells(Points.at_keys(Windows(keys, columns), -1), KERNELS[kernel], 0.5 / bandwidth)
-    sums, error = cells.sums(2 * queries, slopes=True)
-    t = ((queries[:, None] - keys) / bandwidth) ** 2
-    exact = np.vstack([columns @ K(t).T for K in (KERNELS[kernel], partial(grown, KERNELS[kernel]))])
+    sums, error = cells.sums(2 * queries)
+    exact = columns @ KERNELS[kernel](((queries[:, None] - keys) / bandwidth) ** 2).T
     known = np.isfinite(error)
     assert known.any()
-    out_of_reach = 2000 * NEGLECTED * np.array([1, 1, STEEPEST, STEEPEST])[:, None]
-    assert (np.abs(sums - exact)[:, known] <= error[known] + out_of_reach).all()
+    assert (np.abs(sums - exact)[:, known] <= error[known] + 2000 * NEGLECTED).all()
     assert (error[known] <= 1e-13 * 2000).all()
-    np.testing.assert_allclose(cells.sums(2 * queries)[0], sums[:2], rtol=1e-14)
+
+
+def moments_of_cells(points, n_terms=12):
+    """Cells (n_cells,), the keys before each, and Chebyshev moments (n_cells, n_terms, n_columns) of their points."""
+    cells, first = np.unique(points.cell, return_index=True)
+    basis = np.cos(np.arange(n_terms)[:, None] * np.arccos(np.clip(points.position, -1, 1)))
+    parts = np.split(basis[:, None] * points.columns, first[1:], axis=-1)
+    return cells, points.n_before[first], np.array([part.sum(axis=-1) for part in parts])
 
 
 @pytest.mark.parametrize("scatter", sorted(SCATTER))
 def test_condensed_keys_have_the_same_moments(scatter):
     rng = np.random.default_rng(0)
-    windows = Windows(SCATTER[scatter](rng, 5000), np.array([rng.random(5000), np.ones(5000)]))
+    windows = Windows(scatter_one(scatter, rng, 5000), np.array([rng.random(5000), np.ones(5000)]))
     condensed = condense(windows, 12)
     assert len(condensed.cell) <= min(len(windows.keys), 1500)
     for exponent in condensed.exponent + np.array([0, 1, 5, 40]):
-        found, expected = condensed.coarser(exponent), Points.at_keys(windows, exponent)
-        bounds, expected_bounds = bounds_of(found.cell), bounds_of(expected.cell)
-        np.testing.assert_array_equal(found.cell[bounds[:-1]], expected.cell[expected_bounds[:-1]])
-        np.testing.assert_array_equal(found.n_before[bounds], expected_bounds)
-        found, expected = moments_of(found, bounds, 12), moments_of(expected, expected_bounds, 12)
+        cells, n_before, found = moments_of_cells(condensed.coarser(exponent))
+        expected_cells, expected_before, expected = moments_of_cells(Points.at_keys(windows, exponent))
+        np.testing.assert_array_equal(cells, expected_cells)
+        np.testing.assert_array_equal(n_before, expected_before)
         # the slope of T_k is k² at most: it multiplies the rounding of positions
         assert (np.abs(found - expected) <= 12**2 * 5e-16 * expected[:, :1, 1:]).all()
+    assert condensed.n_before[-1] == len(windows.keys)
 
 
 def test_only_crowds_are_expanded():
@@ -171,7 +130,7 @@ def test_only_crowds_are_expanded():
     np.testing.assert_array_equal(np.isinf(error), [False, True, False, True])
 
 
-@pytest.mark.parametrize("kernel", [name for name in SUPPORTED if KERNELS[name].compact])
+@every_compact_kernel
 @pytest.mark.parametrize("bandwidth", [0.01, 0.3, 5.0, 100.0])
 def test_prefix_moments_keep_their_bound(kernel, bandwidth):
     rng = np.random.default_rng(0)
@@ -184,6 +143,16 @@ def test_prefix_moments_keep_their_bound(kernel, bandwidth):
     assert (error <= 1e-11 * 800).all()
 
 
+def test_prefix_sums_may_overflow():
+    """Cells so full that all their prefix sums together do not fit 64 bits."""
+    keys = np.sort(np.random.default_rng(0).random(5000))
+    sums = PrefixSums(Windows(keys, np.ones((1, 5000))), KERNELS["epanechnikov"], 0.01)
+    assert sums.prefix.min() < 0
+    found, _ = sums._moment_sums(keys, *sums._window(keys))
+    exact = KERNELS["epanechnikov"](((keys[::20, None] - keys) / 0.01) ** 2).sum(axis=1)
+    np.testing.assert_allclose(found[0, ::20], exact, rtol=1e-10)
+
+
 WIDE = {
     "keys 3e18 apart": lambda rng: np.r_[0.0, 3e18 * rng.normal(size=500)],
     "floats as coarse as the support": lambda rng: 2.0**53 + np.arange(500.0) * 2,
@@ -194,51 +163,49 @@ WIDE = {
 }
 
 
-@pytest.mark.parametrize("kernel", [name for name in SUPPORTED if KERNELS[name].compact])
+@every_compact_kernel
 @pytest.mark.parametrize("scatter", WIDE)
 @pytest.mark.parametrize("bandwidth", [1.0, 3.7])
 def test_compact_kernels_on_keys_that_floats_hardly_tell_apart(kernel, scatter, bandwidth):
     rng = np.random.default_rng(0)
     keys = WIDE[scatter](rng)
-    fast, exact = poolers(kernel, keys, rng.normal(size=(len(keys), 1)), np.ones(len(keys)), bandwidth)
+    fast, exact = fast_and_exact(kernel, keys, rng.normal(size=(len(keys), 1)), None, bandwidth)
     for queries in (None, np.r_[keys[::3], keys[::5] + 0.3][:, None]):
-        for found, expected in zip(fast.pool(queries, tol=1e-10), exact.pool(queries), strict=True):
+        for found, expected in zip(pool(fast, queries, tol=1e-10), pool(exact, queries), strict=True):
             np.testing.assert_allclose(found, expected, rtol=0, atol=1e-9)
 
 
-def test_prefix_sums_may_overflow():
-    """Cells so full that all their prefix sums together do not fit 64 bits."""
-    keys = np.sort(np.random.default_rng(0).random(5000))
-    sums = PrefixSums(Windows(keys, np.ones((1, 5000))), KERNELS["epanechnikov"], 0.01)
-    assert sums.prefix.min() < 0
-    found, _ = sums._moment_sums(keys, *sums._window(keys))
-    exact = KERNELS["epanechnikov"](((keys[:, None] - keys) / 0.01) ** 2).sum(axis=1)
-    np.testing.assert_allclose(found[0], exact, rtol=1e-10)
-
-
 @pytest.mark.parametrize("scatter", sorted(SCATTER))
-def test_orders(scatter):
-    x = SCATTER[scatter](np.random.default_rng(0), 3000)
+def test_argsort(scatter):
+    x = scatter_one(scatter, np.random.default_rng(0), 3000)
     for values in (x, -x, np.r_[x, -x, 0.0, -0.0, 5e-324, 1e308, -1e308]):
         np.testing.assert_array_equal(values[argsort(values)], np.sort(values))
     np.testing.assert_array_equal(argsort(np.repeat([2.0, 1.0], 50)), np.r_[50:100, 0:50])  # stable
-    steps = np.clip(np.floor((x - 1) / 0.01), 0, 65535)
-    assert (np.diff(steps[argsort_coarsely(x, 1, 0.01)]) >= 0).all()
 
 
 @every_kernel
-def test_equal_keys_are_one(kernel, monkeypatch):
-    """A million rows at sixty places cost as much as sixty: no window is too long."""
+def test_equal_keys_are_one(kernel):
+    """20,000 rows at sixty places cost as much as sixty: no window is too long."""
     rng = np.random.default_rng(0)
     keys, values = rng.integers(0, 60, size=20_000) * 1.0, rng.normal(size=(20_000, 1))
-    queries = np.r_[np.arange(-5, 65) + 0.4, 1e4][:, None]
-    fast, exact = poolers(kernel, keys, values, np.ones(20_000), 0.1)
-    expected = [exact.pool(rows) for rows in (queries, None)]
-    monkeypatch.setattr(fast.engine, "blocks", None)
-    for rows, (pooled, log_mass) in zip((queries, None), expected, strict=True):
-        found = fast.pool(rows, tol=1e-10)
-        np.testing.assert_allclose(found[0], pooled, atol=1e-9)
-        np.testing.assert_allclose(found[1], log_mass, rtol=1e-9)
+    queries, rows = np.r_[np.arange(-5, 65) + 0.4, 1e4][:, None], np.arange(0, 20_000, 50)
+    fast, exact = fast_and_exact(kernel, keys, values, None, 0.1)
+    for asked, some in ((queries, slice(None)), (None, rows)):
+        found, expected = pool(fast, asked, some, tol=1e-10), pool(exact, asked, some)
+        np.testing.assert_allclose(found[0], expected[0], atol=1e-9)
+        np.testing.assert_allclose(found[1], expected[1], rtol=1e-9)
+        assert n_unresolved(fast, lambda asked=asked: pool(fast, asked, tol=1e-10)) == 0
+
+
+@pytest.mark.parametrize("kernel", [name for name in SUPPORTED if name != "exponential"])
+def test_windows_that_are_too_long_are_left_to_others(kernel):
+    """As those of all keys are, where `tol` is zero."""
+    keys = np.random.default_rng(0).normal(size=2000)
+    fast, exact = fast_and_exact(kernel, keys, keys[:, None], None, 3.0)
+    queries = np.linspace(-1, 1, 50)[:, None]
+    assert n_unresolved(fast, lambda: pool(fast, queries, tol=0.0)) == 50
+    for found, expected in zip(pool(fast, queries), pool(exact, queries), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-13, atol=1e-13)
 
 
 @every_kernel
@@ -246,34 +213,32 @@ def test_leave_one_out_keeps_the_digits_of_a_light_twin(kernel):
     """The heavy row of two at one place leaves little behind, and what it leaves must not be rounding."""
     keys, values = np.r_[0.0, 0.0, np.arange(1, 400) * 1e3], np.random.default_rng(0).normal(size=(401, 1))
     weights = np.r_[1.0, 1e-20, np.full(399, 0.5)]
-    fast, exact = poolers(kernel, keys, values, weights, 1.0)
-    (pooled, log_mass), (expected, expected_mass) = fast.pool(None, tol=1e-12), exact.pool(None)
+    fast, exact = fast_and_exact(kernel, keys, values, weights)
+    (pooled, log_mass), (expected, expected_mass) = pool(fast, tol=1e-12), pool(exact)
     np.testing.assert_allclose(pooled, expected, rtol=1e-10)
     np.testing.assert_allclose(log_mass, expected_mass, atol=1e-12)
 
 
 @every_kernel
-def test_blocks_do_not_show(kernel, monkeypatch):
+def test_blocks_do_not_show(kernel):
+    """Where short cuts serve nearly all queries."""
     rng = np.random.default_rng(0)
-    keys, values, queries = rng.normal(size=2000), rng.normal(size=(2000, 3)), 4 * rng.normal(size=(900, 1))
-    problem = kernel, keys, values, np.ones(2000), 0.1
-    asked = [
-        (rows, tol) for rows in (queries[:100], queries, None) for tol in (1e-10, 0.0)
-    ]  # 0: all keys, a long window
-    whole = [next(poolers(*problem)).pool(rows, tol=tol)[0] for rows, tol in asked]
-    for module, name, size in SMALL_BLOCKS:
-        monkeypatch.setattr(module, name, size)
-    for (rows, tol), expected in zip(asked, whole, strict=True):
-        np.testing.assert_allclose(next(poolers(*problem)).pool(rows, tol=tol)[0], expected, atol=1e-10)
+    keys, values, queries = rng.normal(size=(2000, 1)), rng.normal(size=(2000, 3)), 4 * rng.normal(size=(900, 1))
+    problem = "sorted", keys, values, None, kernel, 0.1
+    asked = [(rows, tol) for rows in (queries[:100], queries, None) for tol in (1e-10, 0.0)]  # 0: a long window
+    whole = [pool(make_pooler(*problem), rows, tol=tol)[0] for rows, tol in asked]
+    with constants("sorted"):
+        for (rows, tol), expected in zip(asked, whole, strict=True):
+            np.testing.assert_allclose(pool(make_pooler(*problem), rows, tol=tol)[0], expected, atol=1e-10)
 
 
 @every_kernel
 @pytest.mark.parametrize(("unit", "bandwidth"), [(1.0, 1e-200), (1.0, np.inf), (1e-320, 1e10)])
 def test_scales_beyond_all_sense_are_left_to_the_dense_engine(kernel, unit, bandwidth):
     keys, values = unit * np.arange(30.0), np.arange(30.0)[:, None]
-    fast, exact = poolers(kernel, keys, values, np.ones(30), bandwidth)
+    fast, exact = fast_and_exact(kernel, keys, values, None, bandwidth)
     for rows in (keys[:, None], None):
-        np.testing.assert_array_equal(fast.pool(rows, tol=1e-10)[0], exact.pool(rows)[0])
+        np.testing.assert_array_equal(pool(fast, rows, tol=1e-10)[0], pool(exact, rows)[0])
 
 
 @every_kernel

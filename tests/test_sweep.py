@@ -1,15 +1,15 @@
-"""Multiples of one bandwidth give what each of them gives by itself."""
+"""A sweep over octaves of one bandwidth gives what each of these bandwidths gives by itself."""
 
 import numpy as np
 import oracle
 import pytest
+from engines import constants, make_pooler, make_poolers, pool, sweep
+from samples import assert_same_results
 
 from sknw import Kernel
 from sknw._copies import Sample
-from sknw._engines import make_engines
 from sknw._kernels import KERNELS
 from sknw._loo import make_losses
-from sknw._weights import kept_fraction
 
 OCTAVES = [*sorted(range(-8, 9), key=abs), -0.5, 2.5, np.inf]
 H = np.array([0.5, 0.8])
@@ -25,26 +25,27 @@ def draw(n, weights, outliers=False):
     return keys, values, w
 
 
-def make_dense(keys, values, weights):
-    return make_engines(keys, values, weights, kept_fraction(weights))["dense"]
+def in_ranges(pooled, values):
+    """Pooled values in units of the range of each value."""
+    return pooled / np.ptp(values, axis=0)
 
 
 @pytest.mark.parametrize("weights", ["none", "counts", "importances"])
 @pytest.mark.parametrize("lattice", [False, True])
 @pytest.mark.parametrize("kernel", [name for name in KERNELS if name != "constant"])
-def test_multiples_are_the_definition(kernel, lattice, weights):
+def test_a_sweep_is_the_definition(kernel, lattice, weights):
     keys, values, w = draw(42, weights)
     start = H
     if lattice:  # keys at the edge of a support
         keys, start = np.indices((6, 7)).reshape(2, -1).T * 0.1, np.array([0.1, 0.2])
-    pooler = make_dense(keys, values, w).prepare(KERNELS[kernel], start)
-    for octave, (pooled, log_mass) in zip(OCTAVES, pooler.multiples(OCTAVES), strict=True):
+    pooler = make_pooler("dense", keys, values, w, kernel, start)
+    for octave, (pooled, log_mass) in zip(OCTAVES, sweep(pooler, OCTAVES), strict=True):
         h = 2.0**octave * start
         attention, empty = oracle.attention(keys, keys, h, kernel, w, leave_one_out=True)
         np.testing.assert_array_equal(np.isneginf(log_mass), empty)
         sure = ~(empty & oracle.rounding_decides(keys, keys, h))
         expected = (attention @ values)[sure]
-        np.testing.assert_allclose(pooled[sure] / np.ptp(values, axis=0), expected / np.ptp(values, axis=0), atol=1e-9)
+        np.testing.assert_allclose(in_ranges(pooled[sure], values), in_ranges(expected, values), atol=1e-9)
 
 
 @pytest.mark.parametrize("kernel", ["gaussian", "exponential", "cauchy", "boxcar", "epanechnikov"])
@@ -55,53 +56,49 @@ def test_far_rows_are_right_too(kernel):
     keys[5] += [499.9, 0]
     keys[7:17] = [[-50 - 1e-6 * k, 0] for k in range(10)]  # rounding says which of them is the nearest of the next
     keys[17] = [-1e6, 0]
-    dense = make_dense(keys, values, w)
-    rows = np.arange(50)
-    pooler = dense.prepare(KERNELS[kernel], H)
-    for octave, (pooled, log_mass) in zip(OCTAVES, pooler.multiples(OCTAVES, rows), strict=True):
-        expected, expected_mass = dense.prepare(KERNELS[kernel], 2.0**octave * H).pool(rows=rows)
-        np.testing.assert_allclose(pooled / np.ptp(values, axis=0), expected / np.ptp(values, axis=0), atol=1e-7)
+    poolers, rows = make_poolers("dense", keys, values, w), np.arange(50)
+    for octave, (pooled, log_mass) in zip(OCTAVES, sweep(poolers(kernel, H), OCTAVES, rows), strict=True):
+        expected, expected_mass = pool(poolers(kernel, 2.0**octave * H), rows=rows)
+        np.testing.assert_allclose(in_ranges(pooled, values), in_ranges(expected, values), atol=1e-7)
         np.testing.assert_allclose(log_mass, expected_mass, rtol=1e-6, atol=1e-9)
 
 
 def test_errors_do_not_grow_from_octave_to_octave():
     keys, values, w = draw(60, "none")
-    dense, start, octaves = make_dense(keys, values, w), np.array([100.0, 100.0]), range(8, -9, -1)
-    for octave, (pooled, _) in zip(octaves, dense.prepare(KERNELS["gaussian"], start).multiples(octaves), strict=True):
-        expected, _ = dense.prepare(KERNELS["gaussian"], 2.0**octave * start).pool()
-        np.testing.assert_allclose(pooled / np.ptp(values, axis=0), expected / np.ptp(values, axis=0), atol=1e-11)
+    poolers, start, octaves = make_poolers("dense", keys, values, w), np.array([100.0, 100.0]), range(8, -9, -1)
+    for octave, (pooled, _) in zip(octaves, sweep(poolers("gaussian", start), octaves), strict=True):
+        expected, _ = pool(poolers("gaussian", 2.0**octave * start))
+        np.testing.assert_allclose(in_ranges(pooled, values), in_ranges(expected, values), atol=1e-11)
 
 
-def test_average_pooling_has_no_use_for_them():
-    keys, values, w = draw(42, "none")
-    assert make_dense(keys, values, w).prepare(KERNELS["constant"], H).multiples is None
-
-
-def test_many_rows_are_done_in_blocks_on_threads():
-    keys, values, w = draw(900, "none")
-    pooler = make_dense(keys, values, w).prepare(KERNELS["gaussian"], H)
-    alone, threads = (list(pooler.multiples([0, -2], n_jobs=n_jobs)) for n_jobs in (None, 2))
-    for one, other in zip(alone, threads, strict=True):
-        oracle.assert_same_results(one, other)
+@pytest.mark.parametrize("kernel", ["gaussian", "exponential", "epanechnikov"])
+def test_blocks_and_threads_do_not_show(kernel):
+    keys, values, w = draw(90, "none")
+    pooler, octaves = make_pooler("dense", keys, values, w, kernel, H), [0, -2]
+    whole = sweep(pooler, octaves)
+    with constants("sweep"):
+        alone, threads = (sweep(pooler, octaves, n_jobs=n_jobs) for n_jobs in (None, 2))
+    for expected, one, other in zip(whole, alone, threads, strict=True):
+        assert_same_results(one, other)
+        np.testing.assert_allclose(in_ranges(one[0], values), in_ranges(expected[0], values), atol=1e-13)
+        np.testing.assert_allclose(one[1], expected[1], rtol=1e-13)
 
 
 def test_a_kernel_of_ones_own():
-    keys, values, w = draw(50, "none")
-    dense, kernel = make_dense(keys, values, w), Kernel(lambda t: -2 * np.log1p(t))
-    (result,) = dense.prepare(kernel, H).multiples([-3])
-    expected = dense.prepare(kernel, H / 8).pool()
-    for one, other in zip(result, expected, strict=True):
+    poolers, kernel = make_poolers("dense", *draw(50, "none")), Kernel(lambda t: -2 * np.log1p(t))
+    (result,) = sweep(poolers(kernel, H), [-3])
+    for one, other in zip(result, pool(poolers(kernel, H / 8)), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-9)
 
 
-@pytest.mark.parametrize("kernel", ["gaussian", "epanechnikov"])
+@pytest.mark.parametrize("kernel", ["gaussian", "epanechnikov", "constant"])
 @pytest.mark.parametrize("mean_where_empty", [False, True])
 def test_losses_along_octaves_are_those_of_each(kernel, mean_where_empty, monkeypatch):
     monkeypatch.setattr("sknw._loo.SLOPE_NUMBERS", 300)  # in several parts
     keys, values, w = draw(60, "counts")
-    dense = make_dense(keys, values, w)
+    poolers = make_poolers("dense", keys, values, w)
     loss, _ = make_losses(
-        lambda h: dense.prepare(KERNELS[kernel], h),
+        lambda h: poolers(kernel, h),
         *(Sample(keys, values, w, np.arange(len(keys))), False, None),
         mean_where_empty=mean_where_empty,
         tol=0.0,
