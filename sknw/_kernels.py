@@ -5,7 +5,7 @@ Every kernel has K(0) = 1 and never grows with the distance; normalising constan
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from math import comb, inf, pi
 
 import numpy as np
@@ -213,6 +213,18 @@ def _boxcar(t):
     return t
 
 
+@dataclass(frozen=True)
+class _Power:
+    """A function of the family (1 - u^p)^q; equal ones are equal after pickling too."""
+
+    function: Callable
+    p: int
+    q: int
+
+    def __call__(self, t):
+        return self.function(t, self.p, self.q)
+
+
 def _power(t, p):
     """u^p for u = sqrt(t); t itself for p = 2."""
     if p == 1:
@@ -246,7 +258,7 @@ def _power_kernel(p, q):
     """The kernel (1 - u^p)^q inside a support of 1, for whole numbers p and q."""
     coefficients = np.zeros(p * q + 1)
     coefficients[::p] = [comb(q, j) * (-1) ** j for j in range(q + 1)]
-    log, weight, slope = (partial(function, p=p, q=q) for function in (_power_log, _power_weight, _power_slope))
+    log, weight, slope = (_Power(function, p, q) for function in (_power_log, _power_weight, _power_slope))
     return Kernel(log, weight, slope, 1.0, tuple(coefficients), convex=p <= 2, smooth=p >= 2)
 
 

@@ -6,7 +6,8 @@ from engines import SMALL_BLOCKS, constants
 from hypothesis import HealthCheck, settings
 from sklearn.datasets import load_iris
 
-from sknw import NadarayaWatsonClassifier, NadarayaWatsonRegressor, _search
+from sknw import NadarayaWatsonClassifier, NadarayaWatsonRegressor
+from sknw._learning import search
 from sknw.datasets import make_sine_trend
 
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -74,5 +75,5 @@ def plane(rng):
 @pytest.fixture
 def enough_rows(monkeypatch):
     """However few rows there are, the search ends at the minimum on all of them."""
-    monkeypatch.setattr(_search, "ENOUGH_ROWS", 0)
-    monkeypatch.setattr(_search, "UNSEEN", 0)
+    monkeypatch.setattr(search, "ENOUGH_ROWS", 0)
+    monkeypatch.setattr(search, "UNSEEN", 0)

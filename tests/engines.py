@@ -6,58 +6,65 @@ from importlib import import_module
 import numpy as np
 import pytest
 
-from sknw._engines import ENGINES, make_engines, prepare
+from sknw._engines import ENGINES, Poolers
 from sknw._kernels import KERNELS
-from sknw._weights import kept_fraction
+from sknw._problem import Problem
 
 SMALL_BLOCKS = {
-    "dense": [("_dense", "BLOCK_PAIRS", 112), ("_dense", "MIN_KEY_ROWS", 7)],
+    "dense": [("_engines.dense.keys", "BLOCK_PAIRS", 112), ("_engines.dense.keys", "MIN_KEY_ROWS", 7)],
     "gradient": [
-        ("_slope_sums", "SIDE", 16),
-        ("_slope_sums", "MOST_ROWS", 23),
-        ("_slopes", "CAREFUL_PAIRS", 700),
-        ("_pulled_slopes", "PULLED_PAIRS", 700),
+        ("_engines.dense.gradient", "BLOCK_PAIRS", 256),
+        ("_engines.dense.gradient", "BLOCK_NUMBERS", 700),
+        ("_engines.dense.gradient", "ATTENTION_PAIRS", 700),
+        ("_engines.dense.gradient", "VJP_PAIRS", 700),
     ],
     "blocks": [
-        ("_blocks", "LEAF_KEYS", 4),
-        ("_blocks", "BLOCK_QUERIES", 6),
-        ("_blocks", "FEWEST_QUERIES", 3),
-        ("_blocks", "BLOCKS_TOGETHER", 1),
-        ("_leaves", "BOUND_LEAVES", 16),
+        ("_engines.blocks.leaves", "LEAF_KEYS", 4),
+        ("_engines.blocks.leaves", "BOUND_LEAVES", 16),
+        ("_engines.blocks.engine", "BLOCK_QUERIES", 6),
+        ("_engines.blocks.engine", "FEWEST_QUERIES", 3),
+        ("_engines.blocks.engine", "BLOCKS_TOGETHER", 1),
     ],
-    "queries": [("_blocks", "SORTED_NUMBERS", 100), ("_sorted", "SORTED_ROWS", 15), ("_grid", "SORTED_ROWS", 15)],
+    "queries": [
+        ("_engines.summation.Summation", "chunk_numbers", 15),
+        ("_engines.blocks.engine.BlocksSummation", "chunk_numbers", 100),
+        ("_engines.grid.engine.GridSummation", "chunk_numbers", 30),
+    ],
     "sorted": [
-        ("_sorted", "BLOCK_ROWS", 40),
-        ("_points", "BLOCK_ROWS", 40),
-        ("_cells", "GATHER_VALUES", 5000),
-        ("_exponential_sums", "BLOCK_CHUNKS", 2),
-        ("_exponential_sums", "CHUNK", 40),
-        ("_prefix_sums", "BLOCK_ROWS", 40),
-        ("_windows", "BLOCK_PAIRS", 300),
+        ("_engines.sorted.engine", "BLOCK_SUMS", 80),
+        ("_engines.sorted.points", "BLOCK_ROWS", 40),
+        ("_engines.sorted.gauss_transform", "GATHER_VALUES", 5000),
+        ("_engines.sorted.exponential_sums", "BLOCK_CHUNKS", 2),
+        ("_engines.sorted.exponential_sums", "CHUNK", 40),
+        ("_engines.sorted.prefix_sums", "BLOCK_ROWS", 40),
+        ("_engines.sorted.windows", "BLOCK_PAIRS", 300),
     ],
     "grid": [
-        ("_grid", "BLOCK_ROWS", 7),
-        ("_tensor_cells", "PIECE_ROWS", 40),
-        ("_tensor_cells", "GATHER_VALUES", 30_000),
+        ("_engines.grid.engine", "BLOCK_QUERIES", 7),
+        ("_engines.grid.gauss_transform", "PIECE_ROWS", 40),
+        ("_engines.grid.gauss_transform", "GATHER_VALUES", 30_000),
     ],
-    "sweep": [("_multiples", "MULTIPLE_PAIRS", 700)],
+    "sweep": [("_engines.dense.sweep", "BLOCK_PAIRS", 700)],
 }
-"""By part of the engines: module, constant, and a value that makes the part work in tiny blocks."""
+"""By part of the engines: module or class, constant, and a value that makes the part work in tiny blocks."""
 
 CHOICES = {
-    "cells for few keys": [("_grid", "CELL_PAIRS", 0)],
-    "cells for some keys": [("_grid", "CELL_PAIRS", 1000)],
-    "blocks for few keys": [("_blocks", "MANY_KEYS", 0)],
-    "blocks on demand": [
-        ("_blocks", "MANY_KEYS", 50_000),
-        ("_blocks", "FEW_QUERIES", 100),
-        ("_blocks", "MOST_KEPT", 1),
+    "cells for few keys": [("_engines.grid.engine", "CELL_PAIRS", 0)],
+    "cells for some keys": [("_engines.grid.engine", "CELL_PAIRS", 1000)],
+    "blocks for few keys": [
+        ("_engines.blocks.engine", "MANY_KEYS", 0),
+        ("_engines.blocks.engine", "MOST_KEPT", np.inf),
     ],
-    "few keys in a copy": [("_blocks", "GATHERED_NUMBERS", 300)],
-    "no keys in a copy": [("_blocks", "GATHERED_NUMBERS", 1)],
-    "labels for few classes": [("_dense", "FEW_CLASSES", 0)],
-    "values summed first": [("_pulled_slopes", "MANY_COLUMNS", 0)],
-    "features summed first": [("_pulled_slopes", "MANY_COLUMNS", np.inf)],
+    "blocks on demand": [
+        ("_engines.blocks.engine", "MANY_KEYS", 50_000),
+        ("_engines.blocks.engine", "FEW_QUERIES", 100),
+        ("_engines.blocks.engine", "MOST_KEPT", 1),
+    ],
+    "few keys in a copy": [("_engines.blocks.leaves", "GATHERED_NUMBERS", 300)],
+    "no keys in a copy": [("_engines.blocks.leaves", "GATHERED_NUMBERS", 1)],
+    "labels for few classes": [("_problem", "FEW_CLASSES", 0)],
+    "values summed first": [("_engines.dense.gradient", "MANY_COLUMNS", 0)],
+    "features summed first": [("_engines.dense.gradient", "MANY_COLUMNS", np.inf)],
 }
 """Module, constant, and a value that makes engines choose what they would choose for another size of problem."""
 
@@ -68,7 +75,7 @@ def constants(*names):
     with pytest.MonkeyPatch.context() as patch:
         for name in names:
             for module, constant, value in (SMALL_BLOCKS | CHOICES)[name]:
-                patch.setattr(f"sknw._engines.{module}.{constant}", value)
+                patch.setattr(f"sknw.{module}.{constant}", value)
         yield
 
 
@@ -94,12 +101,14 @@ def as_kernel(kernel):
 
 def make_poolers(algorithm, keys, values, weights=None):
     """A function (kernel, bandwidth, tol) -> pooler, for the poolers of one fit: they share its engines."""
-    weights = np.ones(len(keys)) if weights is None else weights
-    engines = make_engines(keys, values, weights, kept_fraction(weights))
+    problem = Problem(keys, values, np.ones(len(keys)) if weights is None else weights)
+    engines = {}
 
     def make(kernel="gaussian", bandwidth=1.0, tol=1e-10):
         bandwidth = np.broadcast_to(np.asarray(bandwidth, dtype=float), keys.shape[1])
-        return prepare(algorithm, engines, as_kernel(kernel), bandwidth, tol)[1]
+        poolers = Poolers(problem, algorithm, as_kernel(kernel), tol)
+        poolers.engines = engines
+        return poolers(bandwidth)
 
     return make
 
@@ -111,7 +120,8 @@ def make_pooler(algorithm, keys, values, weights=None, kernel="gaussian", bandwi
 
 def pool(pooler, queries=None, rows=slice(None), n_jobs=None, tol=0.0):
     """Pooled values (m, n_values) and log_mass (m,) for some rows of the queries; None leaves one out."""
-    return pooler.pool(queries, rows, n_jobs, tol)
+    pooled = pooler.pool(queries, rows, n_jobs, tol)
+    return pooled.values, pooled.log_mass
 
 
 def attention(pooler, queries=None, rows=slice(None), n_jobs=None):
@@ -121,7 +131,7 @@ def attention(pooler, queries=None, rows=slice(None), n_jobs=None):
 
 def sweep(pooler, octaves, rows=slice(None), n_jobs=None):
     """Pooled values and log_mass in leave-one-out for 2^octave times the bandwidth, one pair for each octave."""
-    return list(pooler.multiples(octaves, rows, n_jobs))
+    return [(pooled.values, pooled.log_mass) for pooled in pooler.sweep(octaves, rows, n_jobs)]
 
 
 def gradient(pooler, cotangents, rows=slice(None), n_jobs=None, tol=0.0):
@@ -129,11 +139,8 @@ def gradient(pooler, cotangents, rows=slice(None), n_jobs=None, tol=0.0):
 
     The product is the sum over rows and values of `cotangents` (m, n_values) times d pooled / d log h_f.
     """
-    if pooler.pull is not None:
-        rows = np.arange(len(pooler.engine.rows))[rows]
-        return pooler.pull(lambda values, log_mass, part: cotangents[part], rows, n_jobs, tol)
-    values, log_mass, slopes = pooler.slopes(rows, n_jobs, tol)
-    return values, log_mass, np.einsum("qv,qfv->f", cotangents, slopes)
+    pooled, product = pooler.gradient(lambda pooled, places: cotangents[places], rows, n_jobs, tol)
+    return pooled.values, pooled.log_mass, product
 
 
 def jacobian(pooler, rows, tol=0.0):
@@ -145,23 +152,25 @@ def jacobian(pooler, rows, tol=0.0):
 
 def is_served_by(pooler, algorithm):
     """Whether the engine itself serves the pooler, not another one in its place."""
-    made = vars(pooler).get("blocks", pooler)  # before they are made on demand, it is the dense engine
-    return type(made).__name__ == f"{algorithm.title()}Pooler"
+    if algorithm == "blocks" and "tree" not in vars(pooler._summations[0]):
+        return False  # the leaves are not made before there are many queries
+    return pooler.algorithm == algorithm
 
 
 def kept_share(pooler, tol):
-    """The share of pairs that the blocks engine looks at, as it judges itself."""
-    return pooler.kept_share(tol)
+    """The share of pairs that the blocks engine estimates that it has to look at."""
+    return pooler._summations[0].kept_share(tol)
 
 
 def n_unresolved(pooler, call):
-    """How many rows the engine leaves to the next one, or to its own careful pass, while `call()` runs."""
+    """How many rows the engine leaves to the next one, or to its own stable pass, while `call()` runs."""
     counts = []
 
     def counting(function, n_rows):
         def count(*args, **kwargs):
-            counts.append(n_rows(*args))
-            return function(*args, **kwargs)
+            found = function(*args, **kwargs)
+            counts.append(n_rows(found, *args))
+            return found
 
         return count
 
@@ -173,12 +182,9 @@ def n_unresolved(pooler, call):
 
 
 def _fallbacks(pooler):
-    """Functions that take over rows, and how many rows their arguments are."""
-    if hasattr(pooler, "_blocks"):
-        yield pooler._blocks, "pool", lambda queries, rows, *rest: len(rows)
-        yield pooler._blocks, "slopes", lambda rows, *rest: len(rows)
-    elif hasattr(pooler, "dense"):
-        yield pooler.dense, "distance_blocks", lambda block, *rest: block.n_rows
+    """Functions that take over rows, and how many rows their results and arguments are."""
+    if pooler.algorithm == "dense":
+        yield import_module("sknw._engines.dense.collect"), "collect_stable", lambda found, pairs, *rest: len(pairs)
+        yield import_module("sknw._engines.dense.gradient"), "_attention_sums", lambda found, pairs: len(pairs)
     else:
-        yield import_module("sknw._engines._dense"), "collect_nearby", lambda pooler, block, *rest: block.n_rows
-        yield import_module("sknw._engines._slopes"), "careful_moments", lambda pooler, block: block.n_rows
+        yield pooler, "_run_engine", lambda found, *rest: len(found)

@@ -11,7 +11,7 @@ from samples import assert_close, assert_same_mass, assert_same_results, draw, h
 
 from sknw._engines import ENGINES
 from sknw._kernels import KERNELS
-from sknw._weights import kept_fraction
+from sknw._weights import retained_share
 
 TOL = 1e-11
 """What results may be off by, in units of the range of the values, where engines are asked for 1e-12."""
@@ -125,7 +125,7 @@ def each_column_of_values_is_as_by_itself(engine, kernel, seed):
 
 def wide_bandwidths_give_the_mean(engine, kernel, seed):
     keys, values, weights, _, queries = draw_for(engine, kernel, seed)
-    left = weights - np.diag(weights * (1 - kept_fraction(weights)))
+    left = weights - np.diag(weights * (1 - retained_share(weights)))
     mean, others = np.average(values, axis=0, weights=weights), left @ values / left.sum(axis=1, keepdims=True)
     for bandwidth, tol in ((np.inf, TOL), (1e9 * np.ptp(keys), 1e-7)):
         pooler = make_pooler(engine, keys, values, weights, kernel, bandwidth)

@@ -9,10 +9,10 @@ from properties import check_like_dense
 from samples import SCATTER, WEIGHTS, Problem, spread
 
 from sknw import NadarayaWatsonClassifier, NadarayaWatsonRegressor
-from sknw._engines._blocks import _heaviest
-from sknw._engines._leaves import Leaves, kd_order
+from sknw._engines.blocks.engine import _heaviest
+from sknw._engines.blocks.leaves import Leaves, kd_order
 from sknw._kernels import KERNELS
-from sknw._weights import kept_fraction
+from sknw._weights import retained_share
 
 pytestmark = pytest.mark.usefixtures("small_problems", "small_blocks")
 SUPPORTED = [kernel for engine, kernel in engines_and_kernels(KERNELS) if engine == "blocks"]
@@ -100,7 +100,7 @@ def test_jensen_bounds_the_mass(kernel, seed, n, scatter, weighting, log_bandwid
     """From below, in leave-one-out too."""
     rng = np.random.default_rng(seed)
     keys, weights = SCATTER[scatter](rng, n, 2), WEIGHTS[weighting](rng, n)
-    keys, weights, kept = keys[weights > 0], weights[weights > 0], kept_fraction(weights)[weights > 0]
+    keys, weights, kept = keys[weights > 0], weights[weights > 0], retained_share(weights)[weights > 0]
     bandwidth = spread(keys) * 10**log_bandwidth
     order, size = kd_order(keys / bandwidth, 4)
     leaves, place = Leaves(keys[order], weights[order], size, bandwidth), np.argsort(order)

@@ -46,9 +46,11 @@ def test_more_features():
 
 
 def test_an_engine_that_cannot_is_refused():
-    with pytest.raises(ValueError, match=r"cannot do this kernel with 2 features; .*\['grid', 'blocks', 'dense'\]"):
+    with pytest.raises(
+        ValueError, match=r"does not support this kernel with 2 features; .*\['grid', 'blocks', 'dense'\]"
+    ):
         NadarayaWatsonRegressor(algorithm="sorted").fit(np.eye(2), [0, 1])
-    with pytest.raises(ValueError, match=r"algorithm='blocks' cannot do this kernel .*\['dense'\]"):
+    with pytest.raises(ValueError, match=r"algorithm='blocks' does not support this kernel .*\['dense'\]"):
         NadarayaWatsonRegressor(algorithm="blocks", kernel=Kernel(lambda t: -t)).fit(np.eye(3), [0, 1, 2])
 
 

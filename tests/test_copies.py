@@ -7,7 +7,7 @@ from sklearn.ensemble import BaggingRegressor
 from sklearn.exceptions import ConvergenceWarning
 
 from sknw import BandwidthDisplay, NadarayaWatsonClassifier, NadarayaWatsonRegressor
-from sknw._copies import make_sample
+from sknw._learning.copies import make_sample
 
 each = pytest.mark.parametrize("bandwidth", ["loo", "loo_ard"])
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from samples import WEIGHTS, assert_close
 
-from sknw._engines._products import largest_norm
+from sknw._engines.dense.products import largest_norm
 
 WEIGHTS = WEIGHTS | {"light": lambda rng, n: np.exp(rng.uniform(-200, 0, size=n))}
 TAILED = ["gaussian", "exponential", "logistic"]
@@ -88,7 +88,7 @@ def test_products_that_round_all_to_one_side_keep_tol(kernel, d, tol):
     """Far from the centre along a diagonal, where the rounding of features adds up, up to the largest |q|²."""
     rng = np.random.default_rng(d)
     centre = np.ones(d) / np.sqrt(d)
-    limit = np.sqrt(largest_norm(make_pooler("dense", np.zeros((1, d)), np.zeros((1, 1)), None, kernel), tol))
+    limit = np.sqrt(largest_norm(d, tol))
     for share in (0.5, 0.99):
         clouds = [side * share * limit * centre + rng.normal(size=(150, d)) / np.sqrt(d) for side in (-1, 1)]
         keys, values = np.vstack(clouds), rng.normal(size=(300, 1))

@@ -11,7 +11,6 @@ from sknw import (
     BandwidthDisplay,
     CurveDisplay,
     NadarayaWatsonRegressor,
-    _display,
 )
 
 pytestmark = pytest.mark.usefixtures("plt")
@@ -73,7 +72,7 @@ class TestAttention:
     @pytest.mark.parametrize(("n_queries", "query_block"), [(None, 4), (23, 3), (8, 1)])
     @pytest.mark.parametrize("block_weights", [2**20, 70])
     def test_large_matrices_are_means_of_blocks(self, sine, n_queries, query_block, block_weights, monkeypatch, rng):
-        monkeypatch.setattr(_display, "MOST_PIXELS", 10)
+        monkeypatch.setattr("sknw._plots.attention.MOST_PIXELS", 10)
         monkeypatch.setattr("sknw._base.BLOCK_WEIGHTS", block_weights)
         sine.fit(sine.keys_[:37], sine.values_[:37, 0])
         queries = None if n_queries is None else rng.uniform(0, 5, size=(n_queries, 1))

@@ -16,7 +16,7 @@ from samples import HARD_CASES, WEIGHTS, Problem, assert_close
 from sknw import Kernel
 from sknw._engines import ENGINES
 from sknw._kernels import KERNELS
-from sknw._weights import kept_fraction
+from sknw._weights import retained_share
 
 pytestmark = pytest.mark.usefixtures("small_problems")
 every_engine = pytest.mark.parametrize("engine", ENGINES)
@@ -160,7 +160,7 @@ def test_average_pooling_of_many_keys(engine, kernel, weighting):
     pooled, log_mass = pool(pooler, keys, tol=1e-10)
     np.testing.assert_allclose(pooled, np.tile(np.average(values, weights=weights, axis=0), (n, 1)), atol=1e-14)
     np.testing.assert_allclose(log_mass, np.log(weights.sum()), rtol=1e-13)
-    gone = (weights * (1 - kept_fraction(weights)))[:, None]
+    gone = (weights * (1 - retained_share(weights)))[:, None]
     others = (weights @ values - gone * values) / (weights.sum() - gone)
     np.testing.assert_allclose(pool(pooler, tol=1e-10)[0], others, atol=1e-12)
 

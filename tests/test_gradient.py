@@ -26,7 +26,7 @@ from samples import SCATTER, WEIGHTS, assert_same_mass, has_key_at_edge, spread
 
 from sknw import Kernel
 from sknw._kernels import KERNELS
-from sknw._weights import kept_fraction
+from sknw._weights import retained_share
 
 pytestmark = pytest.mark.usefixtures("small_problems")
 SMOOTH = [name for name, kernel in KERNELS.items() if kernel.log_slope is not None]
@@ -109,7 +109,7 @@ def test_small_cases_in_60_digits(kernel, weighting):
     rng, bandwidth = np.random.default_rng(2), np.array([1.5, 2.5]) * (2 if KERNELS[kernel].compact else 1)
     values, weights = rng.normal(size=(9, 2)), WEIGHTS[weighting](rng, 9)
     assert not has_key_at_edge(SMALL, bandwidth, kernel, 1e-3).any()
-    left = weights - np.diag(weights * (1 - kept_fraction(weights)))
+    left = weights - np.diag(weights * (1 - retained_share(weights)))
     expected = np.empty((9, 2, 2))
     for i, f, k in np.ndindex(9, 2, 2):
         expected[i, f, k] = exact_slope(kernel, SMALL, i, values[:, k], bandwidth, f, left[i])

@@ -11,7 +11,7 @@ from properties import check_like_dense
 from samples import SCATTER, WEIGHTS, Problem, assert_same_results, spread
 
 from sknw import NadarayaWatsonClassifier, NadarayaWatsonRegressor
-from sknw._engines._tensor_cells import Cells, Grid
+from sknw._engines.grid.gauss_transform import Cells, Grid
 from sknw._kernels import KERNELS
 
 pytestmark = pytest.mark.usefixtures("small_problems")

@@ -7,7 +7,7 @@ import pytest
 from exact import LOG_KERNELS
 
 from sknw import Kernel
-from sknw._kernels import KERNELS
+from sknw._kernels import FORMS, KERNELS
 
 U = np.concatenate([[0.0], np.geomspace(1e-6, 0.999, 60), [1.001, 1.5, 3.0, 20.0]])
 every_kernel = pytest.mark.parametrize("name", KERNELS)
@@ -74,8 +74,12 @@ def test_coefficients_fact(name):
 
 @every_kernel
 def test_facts_about_the_formula(name):
-    assert KERNELS[name].gaussian == (name == "gaussian")
-    assert KERNELS[name].exponential == (name == "exponential")
+    assert KERNELS[name].form == (name if name in FORMS else "")
+
+
+def test_form_must_be_one_that_is_known():
+    with pytest.raises(ValueError, match=r"form must be one of .*'gaussian'.*, got 'gauss'"):
+        Kernel(np.negative, form="gauss")
 
 
 def test_support_cuts_a_kernel_given_by_its_log():

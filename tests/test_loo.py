@@ -313,7 +313,7 @@ def test_an_optimum_at_the_lower_edge_is_reported():
 
 
 def test_a_search_that_stops_early_says_so(monkeypatch):
-    monkeypatch.setattr("sknw._descents.MOST_EVALUATIONS", 3)
+    monkeypatch.setattr("sknw._learning.minimize.MOST_EVALUATIONS", 3)
     with pytest.warns(ConvergenceWarning, match=r"stopped after \d+ evaluations"):
         NadarayaWatsonRegressor("loo_ard").fit(*wave())
 

@@ -8,9 +8,10 @@ import pytest
 from engines import constants, make_poolers, pool
 from samples import wave, weighting
 
-from sknw import NadarayaWatsonRegressor, _loo
-from sknw._copies import Sample
-from sknw._validation import CrossValidation
+from sknw import NadarayaWatsonRegressor
+from sknw._learning import loss as losses
+from sknw._learning.copies import Sample
+from sknw._learning.loss import CrossValidation
 from sknw._weights import sample_size
 
 each = pytest.mark.parametrize("bandwidth", ["loo", "loo_ard"])
@@ -19,9 +20,9 @@ each = pytest.mark.parametrize("bandwidth", ["loo", "loo_ard"])
 @pytest.fixture
 def few_pairs(monkeypatch):
     """A hundred rows in a search, and two hundred at its end."""
-    monkeypatch.setattr(_loo, "FEWEST_ROWS", 10)
-    monkeypatch.setattr(_loo, "SEARCH_PAIRS", 100 * 1000)
-    monkeypatch.setattr(_loo, "FINAL_PAIRS", 200 * 1000)
+    monkeypatch.setattr(losses, "FEWEST_ROWS", 10)
+    monkeypatch.setattr(losses, "SEARCH_PAIRS", 100 * 1000)
+    monkeypatch.setattr(losses, "FINAL_PAIRS", 200 * 1000)
 
 
 @each
@@ -53,7 +54,7 @@ def make_test_losses(n, weights=None, linear=False, prepare=None, data=None):
     X, y = data or (np.arange(n)[:, None], np.zeros(n))
     sample = Sample(X, y.reshape(n, -1), np.ones(n) if weights is None else weights, np.arange(n))
     parameters = {"mean_where_empty": False, "tol": 0, "n_jobs": None}
-    return _loo.make_losses(prepare, sample, linear, np.random.RandomState(0), **parameters)
+    return losses.make_losses(prepare, sample, linear, np.random.RandomState(0), **parameters)
 
 
 @pytest.mark.parametrize("name", ["none", "counts", "importances"])
@@ -100,7 +101,7 @@ def test_many_columns_have_the_same_gradient(kernel, mean_where_empty, name):
     poolers, sample, results = make_poolers("dense", X, values, weights), Sample(X, values, weights, np.arange(200)), []
     for order, n_jobs in (("features summed first", None), ("values summed first", None), ("values summed first", 3)):
         parameters = {"mean_where_empty": mean_where_empty, "tol": 0, "n_jobs": n_jobs}
-        loss, _ = _loo.make_losses(partial(poolers, kernel), sample, False, None, **parameters)
+        loss, _ = losses.make_losses(partial(poolers, kernel), sample, False, None, **parameters)
         with constants(order, "gradient"):
             results.append(loss.with_gradient(np.r_[0.8, 1.0, 1.5, 2.0, 3.0, np.inf]))
     (expected, slopes), (found, gradient), threads = results
@@ -137,7 +138,7 @@ def test_rows_without_weight_are_not_judged(few_pairs, bandwidth):
 @each
 @pytest.mark.parametrize(("d", "name"), [(1, "sorted"), (2, "grid")])
 def test_fast_engines_judge_all_rows(d, name, bandwidth, monkeypatch):
-    monkeypatch.setattr(_loo, "SEARCH_ROWS", 500)
+    monkeypatch.setattr(losses, "SEARCH_ROWS", 500)
     X, y = wave(n=6000, d=d)
     fast = NadarayaWatsonRegressor(bandwidth, algorithm=name).fit(X, y)
     exact = NadarayaWatsonRegressor(bandwidth, algorithm="dense").fit(X, y)

@@ -7,7 +7,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sknw import NadarayaWatsonClassifier, NadarayaWatsonRegressor
-from sknw._search import N_DRAWS
+from sknw._learning.search import N_DRAWS
 
 callback = pytest.importorskip("sklearn.callback", reason="scikit-learn 1.9 has callbacks")
 each = pytest.mark.parametrize("bandwidth", ["loo", "loo_ard"])

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from sknw._descents import MOST_EVALUATIONS, OCTAVES, REACH, _to_octaves, _to_sharpness
-from sknw._search import ENOUGH_ROWS, N_DRAWS, Search
-from sknw._validation import Comparison
+from sknw._learning.loss import Comparison
+from sknw._learning.minimize import MOST_EVALUATIONS, OCTAVES, REACH, _to_octaves, _to_sharpness
+from sknw._learning.search import ENOUGH_ROWS, N_DRAWS, Search
 
 
 class Loss:

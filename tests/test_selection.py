@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from sknw import _selection
-from sknw._selection import order_statistics
+from sknw._learning import rules
+from sknw._learning.rules import order_statistics
 
 VALUES = {
     "normal": lambda rng, n: rng.normal(size=n),
@@ -20,7 +20,7 @@ VALUES = {
 @pytest.mark.parametrize("name", VALUES)
 @pytest.mark.parametrize("few", [0, 10**9])
 def test_order_statistics_are_those_of_sorted_values(name, n, few, monkeypatch):
-    monkeypatch.setattr(_selection, "FEW_VALUES", few if n >= _selection.SAMPLE else 10**9)
+    monkeypatch.setattr(rules, "FEW_VALUES", few if n >= rules.SAMPLE else 10**9)
     rng = np.random.default_rng(n)
     values = VALUES[name](rng, n)
     ranks = np.r_[0, n - 1, rng.integers(0, n, size=5)]

@@ -26,8 +26,7 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sknw import NadarayaWatsonClassifier, NadarayaWatsonRegressor
-from sknw._base import NadarayaWatson
-from sknw._documentation import API_PAGE, page_template
+from sknw._base import API_PAGE, NadarayaWatson, _page_template
 from sknw._kernels import KERNELS
 
 EMPTY = ("nearest", "mean", "nan", "raise")
@@ -228,7 +227,7 @@ def publish(monkeypatch, tmp_path):
         lines = ["Metadata-Version: 2.1", "Name: scikit-nw", "Version: 0", *(f"Project-URL: {url}" for url in urls)]
         (folder / "METADATA").write_text("\n".join(lines))
         monkeypatch.syspath_prepend(tmp_path)
-        monkeypatch.setattr(NadarayaWatson, "_doc_link_template", page_template())
+        monkeypatch.setattr(NadarayaWatson, "_doc_link_template", _page_template())
 
     return install
 
@@ -248,7 +247,7 @@ def test_html_links_nowhere_while_nothing_is_published(publish):
 
 def test_html_links_nowhere_from_a_checkout_that_is_not_installed(monkeypatch):
     monkeypatch.setattr("sys.path", [])
-    assert page_template() == ""
+    assert _page_template() == ""
 
 
 def test_html_of_a_subclass_elsewhere_does_not_link_to_our_pages(publish):

@@ -10,11 +10,10 @@ from properties import check_like_dense
 from samples import SCATTER, WEIGHTS, Problem, spread
 
 from sknw import NadarayaWatsonClassifier, NadarayaWatsonRegressor
-from sknw._engines._cells import Cells
-from sknw._engines._points import Points, condense
-from sknw._engines._prefix_sums import PrefixSums
-from sknw._engines._radix import argsort
-from sknw._engines._windows import Windows
+from sknw._engines.sorted.gauss_transform import Cells
+from sknw._engines.sorted.points import Points, condense
+from sknw._engines.sorted.prefix_sums import PrefixSums
+from sknw._engines.sorted.windows import Windows, argsort
 from sknw._kernels import KERNELS
 
 SUPPORTED = [kernel for engine, kernel in engines_and_kernels(KERNELS) if engine == "sorted"]

@@ -7,9 +7,9 @@ from engines import constants, make_pooler, make_poolers, pool, sweep
 from samples import assert_same_results
 
 from sknw import Kernel
-from sknw._copies import Sample
 from sknw._kernels import KERNELS
-from sknw._loo import make_losses
+from sknw._learning.copies import Sample
+from sknw._learning.loss import make_losses
 
 OCTAVES = [*sorted(range(-8, 9), key=abs), -0.5, 2.5, np.inf]
 H = np.array([0.5, 0.8])
@@ -94,7 +94,7 @@ def test_a_kernel_of_ones_own():
 @pytest.mark.parametrize("kernel", ["gaussian", "epanechnikov", "constant"])
 @pytest.mark.parametrize("mean_where_empty", [False, True])
 def test_losses_along_octaves_are_those_of_each(kernel, mean_where_empty, monkeypatch):
-    monkeypatch.setattr("sknw._loo.SLOPE_NUMBERS", 300)  # in several parts
+    monkeypatch.setattr("sknw._engines.dense.sweep.SWEEP_NUMBERS", 300)  # in several parts
     keys, values, w = draw(60, "counts")
     poolers = make_poolers("dense", keys, values, w)
     loss, _ = make_losses(

@@ -7,13 +7,14 @@ import time
 import numpy as np
 import pytest
 from joblib import parallel_config
+from threadpoolctl import ThreadpoolController
 
 from sknw import NadarayaWatsonRegressor
-from sknw._threads import _controller, run_blocks, single_threaded_blas
+from sknw._threads import run_blocks, single_threaded_blas
 
 
 def blas_threads():
-    return {pool["num_threads"] for pool in _controller().info() if pool["user_api"] == "blas"}
+    return {pool["num_threads"] for pool in ThreadpoolController().info() if pool["user_api"] == "blas"}
 
 
 def test_interleaved_limits_leave_the_threads_as_they_were():

@@ -1,17 +1,15 @@
 import numpy as np
 import pytest
-from engines import engines_and_kernels, gradient
+from engines import engines_and_kernels, gradient, make_pooler, pool
 
 from sknw import NadarayaWatsonRegressor
 from sknw._kernels import KERNELS
 from sknw._weights import (
     are_counts,
     has_one_unit,
-    kept_fraction,
-    means_of_others,
+    retained_share,
     sample_size,
     scale_importances,
-    weighted_mean,
 )
 
 
@@ -28,9 +26,9 @@ def test_sample_size():
     assert sample_size(np.array([1e-300, 0.5e-300])) == pytest.approx(1.5**2 / 1.25)
 
 
-def test_kept_fraction():
-    np.testing.assert_allclose(kept_fraction(np.array([0.0, 1.0, 4.0])), [0, 0, 0.75])
-    np.testing.assert_allclose(kept_fraction(np.array([0.5, 1.0, 4.0])), 0)
+def test_retained_share():
+    np.testing.assert_allclose(retained_share(np.array([0.0, 1.0, 4.0])), [0, 0, 0.75])
+    np.testing.assert_allclose(retained_share(np.array([0.5, 1.0, 4.0])), 0)
 
 
 @pytest.mark.parametrize(("weights", "one"), [([1, 0], True), ([2, 0], False), ([0.5, 0], True), ([1, 1], False)])
@@ -39,11 +37,11 @@ def test_has_one_unit(weights, one):
 
 
 @pytest.mark.parametrize("weights", [[1.0, 3, 0, 2], [0.3, 1e-9, 0.2, 5], [1e15 + 0.5, 0.25, 0.5, 1]])
-def test_means_of_others(weights):
+def test_average_pooling_of_others(weights):
     weights, values = np.array(weights), np.random.default_rng(0).normal(size=(4, 2))
-    for i, mean in enumerate(means_of_others(values, weights)):
+    for i, mean in enumerate(pool(make_pooler("dense", values, values, weights, "constant"))[0]):
         left = weights.copy()
-        left[i] *= kept_fraction(weights)[i]
+        left[i] *= retained_share(weights)[i]
         np.testing.assert_allclose(mean, left @ values / left.sum(), rtol=1e-12)
 
 
@@ -82,5 +80,6 @@ def test_weights_that_differ_by_any_factor(algorithm, kernel, d):
 
 def test_means_do_not_overflow():
     values, weights = np.array([[1.7e308], [1.7e308], [-1.7e308]]), np.array([0.5, 0.25, 0.75])
-    assert weighted_mean(values, weights) == 0
-    np.testing.assert_allclose(means_of_others(values, weights)[:, 0], 1.7e308 * np.array([-0.5, -0.2, 1]), rtol=1e-12)
+    pooler = make_pooler("dense", np.zeros((3, 1)), values, weights, "constant")
+    np.testing.assert_allclose(pool(pooler, np.zeros((1, 1)))[0], 0, atol=1e293)
+    np.testing.assert_allclose(pool(pooler)[0][:, 0], 1.7e308 * np.array([-0.5, -0.2, 1]), rtol=1e-12)

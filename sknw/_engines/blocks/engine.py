@@ -134,7 +134,7 @@ class BlocksSummation(Summation):
 
     @np.errstate(all="ignore")
     def sums(self, queries, tol, derivatives=False):
-        """`Sums` for pairs in kd order, in blocks of a size; unresolved where too many keys matter."""
+        """`Sums` for pairs in kd order, in blocks of a size; unresolved where a copy of the keys would be too large."""
         pairs, size = queries
         collect = derivative_sums if derivatives else collect_sums
         sums = _join([self._block_sums(pairs.take(rows), tol, collect) for rows in slices(len(pairs), size)])
@@ -150,8 +150,10 @@ class BlocksSummation(Summation):
     def _block_sums(self, pairs, tol, collect):
         """The sums for a block of queries, from the keys that matter to it; `collect(pairs)` makes them."""
         kept, half = self._plan(pairs, tol), len(pairs) // 2
-        if self.tree.fits(kept) or len(pairs) <= FEWEST_QUERIES:
+        if self.tree.fits(kept):
             return self._sums_among(kept, pairs, collect, has_nearest=not self.kernel.compact)
+        if len(pairs) <= FEWEST_QUERIES:
+            return self._constant_sums(len(pairs), np.nan)
         halves = slice(half), slice(half, None)
         return _join([self._block_sums(pairs.take(rows), tol, collect) for rows in halves])
 
@@ -166,15 +168,18 @@ class BlocksSummation(Summation):
     def _sums_among(self, kept, pairs, collect, has_nearest):
         """The sums for a block of queries, from the keys of the leaves `kept`."""
         if len(kept) == 0:
-            n_queries, n_columns = len(pairs), self.keys.columns.shape[1]
-            zeros = np.zeros((n_queries, self.keys.raw.shape[1], n_columns))
-            return Sums(zeros[:, 0], np.full(n_queries, -np.inf), np.zeros(n_queries), zeros)
+            return self._constant_sums(len(pairs), 0.0)
         if not self.tree.fits(kept):
             return collect(pairs)
         raw, columns = self.tree.gather(kept)
         subset = self.keys.subset(raw, columns, np.mean(_box(pairs.raw), axis=0), has_nearest)
         index = None if pairs.self_index is None else self.tree.index_among(kept, self.tree.place[pairs.self_index])
         return collect(subset.raw_pairs(pairs.raw, index, pairs.retained))
+
+    def _constant_sums(self, n_queries, value):
+        """Sums of zero, without any weight, or of nan, which are unresolved."""
+        derivatives = np.full((n_queries, self.keys.raw.shape[1], self.keys.columns.shape[1]), value)
+        return Sums(derivatives[:, 0], np.full(n_queries, np.log(value)), np.zeros(n_queries), derivatives)
 
     @np.errstate(all="ignore")
     def _plan(self, pairs, tol):

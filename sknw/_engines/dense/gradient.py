@@ -131,7 +131,7 @@ def _are_resolved(pairs, growth, mass, tol, relative):
     """Which queries (b,) have sums to rely on, by those of G (b,) and of K (b,) times the weights of keys."""
     bound = PRODUCT_BOUND if pairs.kernel.smooth else DIFFERENCE_BOUND
     if has_tail(pairs.kernel):
-        bound = max(bound, largest_norm(pairs, min(tol, LARGEST_TOL)))
+        bound = max(bound, largest_norm(pairs.raw.shape[1], min(tol, LARGEST_TOL)))
     growth = growth / mass
     resolved = mass >= LEAST_MASS * (1 + pairs.keys.largest_norm)
     if relative is None:

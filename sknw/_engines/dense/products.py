@@ -55,7 +55,7 @@ def takes_products(pairs, tol):
     if safe.all() or not may_be_relative(kernel, tol):
         return safe
     if kernel.form == "gaussian":
-        return safe | (_norms(pairs, FARTHEST) <= largest_norm(pairs, tol))
+        return safe | (_norms(pairs, FARTHEST) <= largest_norm(pairs.raw.shape[1], tol))
     sample = pairs.take(np.flatnonzero(~safe)[:SAMPLE_QUERIES])
     sample.retained = np.zeros(len(sample))  # own keys have their place without distances
     rarely_close = np.mean(_least_of_sample(sample) < 4 * _closest(sample, tol)) < 0.1
@@ -75,9 +75,9 @@ def collect_by_products(pairs, reduce, tol):
     return result, log_mass
 
 
-def largest_norm(pairs, tol):
+def largest_norm(n_features, tol):
     """|q|² up to which products are precise enough for the Gaussian and keys near by."""
-    return max(SAFE_NORM, SHARE * tol / t_error(pairs.raw.shape[1]))
+    return max(SAFE_NORM, SHARE * tol / t_error(n_features))
 
 
 def t_error(n_features):
@@ -173,7 +173,7 @@ class RelativeWeights:
 
     def __init__(self, pairs, tol):
         self.pairs, self.form = pairs, pairs.kernel.form
-        self.largest_norm, self.closest = largest_norm(pairs, tol), _closest(pairs, tol)
+        self.largest_norm, self.closest = largest_norm(pairs.raw.shape[1], tol), _closest(pairs, tol)
         self.shift = np.full(len(pairs), -1e300)
 
     def stream(self):

@@ -65,7 +65,8 @@ class GridEngine(Engine):
         grid = Grid(self._cells_for(bandwidth), kernel, bandwidth)
         n_cells, n_keys = len(grid.cells.occupied), len(keys)
         largest = MOMENT_VALUES if grid.n_columns <= FEW_COLUMNS else min(MOMENT_VALUES, n_keys * grid.n_columns)
-        if not 0 < n_cells * CELL_PAIRS <= n_keys**2 or n_cells * grid.cell_values > largest:
+        is_worth_it = n_cells * CELL_PAIRS <= n_keys**2 and n_cells * grid.cell_values <= largest
+        if n_cells == 0 or not is_worth_it:
             return None
         grid.prepare()
         return GridSummation(grid)
