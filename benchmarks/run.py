@@ -9,7 +9,6 @@ from bars import memory_of_process, print_bars
 from problems import EARLIER, PROBLEMS
 from tables import compare_contenders, compare_kernels, measure_memory, print_choices, print_empty_queries
 from threadpoolctl import threadpool_limits
-from versions import load_version
 
 TABLES = ("problems", "kernels", "bars", "learning", "trust", "corners", "versions")
 
@@ -28,7 +27,7 @@ def print_machine():
     print()
 
 
-def print_tables(tables, problems, rounds, before):
+def print_tables(tables, problems, rounds, arguments):
     """The tables asked for."""
     everything = {}
     if {"problems", "bars"} & set(tables):
@@ -47,17 +46,15 @@ def print_tables(tables, problems, rounds, before):
     if "trust" in tables:
         from trust import print_trust
 
-        print_trust(before)
+        print_trust()
     if "corners" in tables:
         from corners import print_corners
 
         print_corners(rounds)
-    if "versions" in tables and before is not None:
-        from corners import compare_problems
-        from trust import compare_versions
+    if "versions" in tables and arguments.before:
+        from versions import print_versions
 
-        compare_problems(before, rounds)
-        compare_versions(before, rounds)
+        print_versions(arguments.before, rounds, arguments.random, arguments.only)
 
 
 def main():
@@ -65,7 +62,8 @@ def main():
     parser.add_argument("tables", nargs="*", metavar="table", help=f"any of {', '.join(TABLES)}; all if none is given")
     parser.add_argument("--only", default="", metavar="TEXT", help="only the problems whose name holds this text")
     parser.add_argument("--rounds", type=int, default=25, help="most rounds of timing (default 25)")
-    parser.add_argument("--before", metavar="PATH", help="another checkout, to compare with in trust and versions")
+    parser.add_argument("--before", metavar="PATH", help="another checkout, to compare with in versions")
+    parser.add_argument("--random", type=int, default=1000, help="random problems in versions (default 1000)")
     parser.add_argument("--plot", metavar="FILE", help="only draw cost against n into this file")
     parser.add_argument("--memory", nargs=3, metavar=("N", "D", "ALGORITHM"), help="only print this process's peak MiB")
     arguments = parser.parse_args()
@@ -73,7 +71,7 @@ def main():
     if unknown:
         parser.error(f"no such table: {', '.join(sorted(unknown))}")
     problems = {name: row for name, row in PROBLEMS.items() if arguments.only in name}
-    if not problems:
+    if not problems and "versions" not in arguments.tables:
         parser.error(f"no problem's name holds {arguments.only!r}")
     with threadpool_limits(1):
         if arguments.memory:
@@ -84,8 +82,7 @@ def main():
             plot_costs(arguments.plot, arguments.rounds)
         else:
             print_machine()
-            before = load_version(arguments.before) if arguments.before else None
-            print_tables(arguments.tables or TABLES, problems, arguments.rounds, before)
+            print_tables(arguments.tables or TABLES, problems, arguments.rounds, arguments)
 
 
 if __name__ == "__main__":
