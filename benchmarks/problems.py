@@ -127,7 +127,7 @@ def random_problem(rng, n, d, m, decades=3.0):
     """A regression with one output, made to be hard; numbers differ by up to 10^decades, which may be 300."""
     scale = 10.0 ** rng.choice([0, rng.uniform(-decades, decades)])
     keys = (_random_keys(rng, n, d, decades) + rng.choice([0, 0, 1, 1e6])) * scale
-    bandwidth = scale * 10.0 ** rng.normal(-0.5, 1) * rng.choice([1.0, 0.5, 3.0], size=d)
+    bandwidth = scale * 10.0 ** rng.normal(0.0, 1.0) * rng.choice([1.0, 0.5, 3.0], size=d)
     values = rng.normal(size=n) * 10.0 ** rng.choice([0, 0, rng.uniform(-decades, decades)])
     queries = _random_queries(rng, keys, bandwidth, m, decades)
     kernel = str(rng.choice(["gaussian", "gaussian", *KERNELS]))

@@ -97,13 +97,13 @@ def write(results):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("tables", nargs="*", choices=[*TABLES, "versions"], help="all but versions, if none is given")
-    parser.add_argument(
-        "--only", default="", metavar="TEXT", help="only rows whose name holds this text; keeps nothing"
-    )
+    parser.add_argument("--only", default="", metavar="TEXT", help="only what holds this text; keeps nothing")
     parser.add_argument("--rounds", type=int, default=25, help="most rounds of timing (default 25)")
     parser.add_argument("--before", metavar="PATH", help="in versions, the checkout to compare with")
     parser.add_argument("--random", type=int, default=1000, help="in versions, random problems (default 1000)")
     arguments = parser.parse_args()
+    if "versions" in arguments.tables and arguments.before is None:
+        parser.error("versions needs --before")
     results, broken = json.loads(RESULTS.read_text(encoding="utf-8")), []
     with threadpool_limits(1):
         for name, rows in make_tables(arguments):

@@ -25,33 +25,34 @@ FAILURES = (ImportError, RuntimeError, ValueError, MemoryError)
 
 
 def time_contenders(problem, rows, rounds):
-    """By name of a contender, for those that manage: how many queries are timed, and seconds for all."""
-    timed = {}
+    """By name of a contender, for those that manage: how many queries are timed, the predictions of these and of those
+    farthest out; and seconds for all.
+    """
+    found, far = {}, problem.farthest(FAR_QUERIES)
     for name, contender in rows.items():
         try:
-            timed[name] = cut_queries(contender.predict, problem, contender.cost)
+            m = cut_queries(contender.predict, problem, contender.cost)
+            found[name] = m, contender.predict(problem.first(m)), contender.predict(far)
         except FAILURES:
             if name not in PEERS:
                 raise
-    measures = {name: partial(time_prediction, rows[name].predict, problem, m) for name, m in timed.items()}
-    return timed, time_interleaved(measures, rounds)
+    measures = {name: partial(time_prediction, rows[name].predict, problem, m) for name, (m, *_) in found.items()}
+    return found, time_interleaved(measures, rounds)
 
 
 def compare_contenders(only, rounds):
     """All contenders on all problems: errors, and seconds for fit and predict."""
     for name, problem in ((name, make_problem(**sizes)) for name, sizes in PROBLEMS.items() if only in name):
-        rows, far = contenders(problem), problem.farthest(FAR_QUERIES)
+        found, seconds = time_contenders(problem, contenders(problem), rounds)
         means = define(problem.first(int(min(CHECKED_QUERIES, CHECKED_PAIRS // len(problem.keys)))))
-        far_means = define(far)
-        timed, seconds = time_contenders(problem, rows, rounds)
-        for contender, m in timed.items():
-            predict, times = rows[contender].predict, seconds[contender]
-            error, _ = disagreement(problem, predict(problem.first(m)), means)
-            far_error, unanswered = disagreement(problem, predict(far), far_means)
+        far_means = define(problem.farthest(FAR_QUERIES))
+        for contender, (m, prediction, far_prediction) in found.items():
+            error, _ = disagreement(problem, prediction, means)
+            far_error, unanswered = disagreement(problem, far_prediction, far_means)
             row = {"problem": name, "contender": contender, "error": error, "far error": far_error}
             row |= {"bound": None if contender in PEERS else TOL, "no answer": unanswered, "timed": m}
-            row |= {f"x {own}": ratio(times, seconds[own]) for own in ("dense", "auto")}
-            yield row | {"seconds": np.median(times)}
+            row |= {f"x {own}": ratio(seconds[contender], seconds[own]) for own in ("dense", "auto")}
+            yield row | {"seconds": np.median(seconds[contender])}
 
 
 def compare_costs(only, rounds):
