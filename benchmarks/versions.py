@@ -213,6 +213,7 @@ def compare_times(before, after, rounds, only=""):
             seconds = time_interleaved(measures, rounds, fewest=5, allotment=ALLOTMENT)
             ratios[name] = ratio(seconds[after], seconds[before])
             yield {"case": name, "seconds before": np.median(seconds[before]), "after / before": ratios[name]}
-    worst, mean = max(ratios, key=ratios.get, default=None), np.exp(np.mean(np.log(list(ratios.values()))))
-    yield {"case": f"worst: {worst}", "after / before": ratios.get(worst)}
-    yield {"case": f"geometric mean of {len(ratios)}", "after / before": mean}
+    if ratios:
+        worst, mean = max(ratios, key=ratios.get), np.exp(np.mean(np.log(list(ratios.values()))))
+        yield {"case": f"worst: {worst}", "after / before": ratios[worst]}
+        yield {"case": f"geometric mean of {len(ratios)}", "after / before": mean}
