@@ -1,4 +1,4 @@
-"""Ways to get the same predictions: each takes a Problem and returns predictions (m,), fit included.
+"""The definition, and ways to get the same predictions: each takes a Problem and returns predictions, fit included.
 
 `PEERS` says of each other way what it can do; a package is imported only when its contender is called.
 """
@@ -12,13 +12,28 @@ from math import inf
 from typing import NamedTuple
 
 import numpy as np
-from definition import WEIGHTS
 from scipy.spatial.distance import cdist
 from sklearn.neighbors import KernelDensity, KNeighborsRegressor, RadiusNeighborsRegressor
 
-from sknw import NadarayaWatsonRegressor
-from sknw._engines import ENGINES
-from sknw._kernels import KERNELS
+KERNELS = {
+    "gaussian": lambda t, m: m.exp(-t / 2),
+    "exponential": lambda t, m: m.exp(-m.sqrt(t)),
+    "logistic": lambda t, m: 1 / m.cosh(m.sqrt(t) / 2) ** 2,
+    "cauchy": lambda t, m: 1 / (1 + t),
+    "constant": lambda t, m: 1 + 0 * t,
+    "boxcar": lambda t, m: 1 + 0 * t,
+    "triangular": lambda t, m: 1 - m.sqrt(t),
+    "epanechnikov": lambda t, m: 1 - t,
+    "biweight": lambda t, m: (1 - t) ** 2,
+    "triweight": lambda t, m: (1 - t) ** 3,
+    "tricube": lambda t, m: (1 - t * m.sqrt(t)) ** 3,
+    "cosine": lambda t, m: m.cos(m.pi * m.sqrt(t) / 2),
+}
+"""K as a function of t = (distance / bandwidth)² inside the support; m is numpy or mpmath."""
+
+COMPACT = ("boxcar", "triangular", "epanechnikov", "biweight", "triweight", "tricube", "cosine")
+"""Kernels that are zero for t > 1."""
+
 
 LOGITS = {"gaussian": lambda t: t * -0.5, "exponential": lambda t: -t.sqrt()}
 """t -> log K for the tensors of torch and KeOps."""
@@ -39,20 +54,50 @@ FFT_KERNELS = {
 }
 """KDEpy's names of kernels, and the variance of each at bandwidth 1: its bandwidths are standard deviations."""
 
+FAST = ("gaussian", "exponential", "epanechnikov", "boxcar", "tricube")
+"""Kernels of contenders that take any."""
+
 MOST_NODES = 2**25
 """Up to how many grid points or frequencies a contender may take."""
 
 
-def scikit_nw(problem, algorithm="dense", tol=1e-10):
-    """This package, one thread."""
-    model = NadarayaWatsonRegressor(problem.bandwidth, kernel=problem.kernel, algorithm=algorithm, tol=tol)
-    return model.fit(problem.keys, problem.targets).predict(problem.queries)
+def kernel_weights(kernel, t):
+    """K(t) in float64, zero outside the support."""
+    weights = KERNELS[kernel](t, np)
+    return weights * (t <= 1) if kernel in COMPACT else weights
+
+
+def define(problem):
+    """The definition in float64, by all distances of some queries at a time; nan where no key has weight.
+
+    Gaussian weights depend on differences of t alone, so each query's least t is taken off: far away all would be zero.
+    """
+    keys, queries = problem.scaled()
+    means, step = np.empty(len(queries)), max(1, 2**20 // len(keys))
+    for i in range(0, len(queries), step):
+        t = cdist(queries[i : i + step], keys, "sqeuclidean")
+        if problem.kernel == "gaussian":
+            t -= t.min(axis=1, keepdims=True)
+        weights = kernel_weights(problem.kernel, t)
+        with np.errstate(invalid="ignore"):
+            means[i : i + step] = weights @ problem.targets / weights.sum(axis=1)
+    return means
+
+
+def disagreement(problem, prediction, means):
+    """How far a prediction of the first queries is from their means: the largest difference as a fraction of the range
+    of the targets, and the share of queries that have a mean but no finite prediction.
+    """
+    means, prediction = means[: len(prediction)], prediction[: len(means)]
+    weighted, answered = np.isfinite(means), np.isfinite(prediction)
+    error = np.abs(prediction - means)[weighted & answered].max(initial=0) / np.ptp(problem.targets)
+    return error, (weighted & ~answered).sum() / max(weighted.sum(), 1)
 
 
 def full_matrix(problem):
     """The textbook's one-liner: all distances, all weights."""
     keys, queries = problem.scaled()
-    weights = WEIGHTS[problem.kernel](cdist(queries, keys, "sqeuclidean"))
+    weights = kernel_weights(problem.kernel, cdist(queries, keys, "sqeuclidean"))
     with np.errstate(invalid="ignore"):
         return weights @ problem.targets / weights.sum(axis=1)
 
@@ -64,15 +109,27 @@ def chunked_cdist(problem):
     for i in range(0, len(queries), 64):
         for k in range(0, len(keys), 1024):
             t = cdist(queries[i : i + 64], keys[k : k + 1024], "sqeuclidean")
-            weights = WEIGHTS[problem.kernel](t)
+            weights = kernel_weights(problem.kernel, t)
             sums[i : i + 64, 0] += weights @ problem.targets[k : k + 1024]
             sums[i : i + 64, 1] += weights.sum(axis=1)
     with np.errstate(invalid="ignore"):
         return sums[:, 0] / sums[:, 1]
 
 
+def softmax(problem):
+    """A Gaussian by four lines of numpy, 64 queries at a time, with the largest exponent of a row taken off."""
+    keys, queries = problem.scaled()
+    norms, pooled = np.square(keys).sum(axis=1) / 2, []
+    for start in range(0, len(queries), 64):
+        weights = queries[start : start + 64] @ keys.T - norms
+        weights -= weights.max(axis=1, keepdims=True)
+        np.exp(weights, out=weights)
+        pooled.append(weights @ problem.targets / weights.sum(axis=1))
+    return np.concatenate(pooled)
+
+
 def _callable_weights(problem):
-    weight = WEIGHTS[problem.kernel]
+    weight = partial(kernel_weights, problem.kernel)
 
     def weights(distances):
         if distances.dtype != object:
@@ -236,9 +293,9 @@ class Contender(NamedTuple):
 
 
 PEERS = {
-    "full_matrix": Contender(full_matrix, "scipy", "pairs", 1e-12, tuple(WEIGHTS), most_keys=1e4),
-    "chunked_cdist": Contender(chunked_cdist, "scipy", "pairs", 1e-12, tuple(WEIGHTS)),
-    "k_neighbors": Contender(k_neighbors, "sklearn", "pairs", 1e-12, tuple(WEIGHTS), 10, 1e4),
+    "full_matrix": Contender(full_matrix, "scipy", "pairs", 1e-12, FAST, most_keys=1e4),
+    "chunked_cdist": Contender(chunked_cdist, "scipy", "pairs", 1e-12, FAST),
+    "k_neighbors": Contender(k_neighbors, "sklearn", "pairs", 1e-12, FAST, 10, 1e4),
     "radius_neighbors": Contender(
         radius_neighbors, "sklearn", "pairs", 1e-8, ("gaussian", "epanechnikov", "boxcar", "tricube"), 10, 1e5
     ),
@@ -252,20 +309,34 @@ PEERS = {
 }
 
 
+LINES = {
+    "auto": ("scikit-nw, auto", "#0072B2", "o-"),
+    "dense": ("scikit-nw, dense", "#000000", "^-"),
+    "nonuniform_fft": ("finufft", "#D55E00", "s:"),
+    "fft_kde": ("KDEpy FFTKDE", "#E69F00", "D:"),
+    "torch_attention": ("torch attention", "#56B4E9", "v--"),
+    "keops": ("KeOps", "#CC79A7", "P--"),
+    "statsmodels": ("statsmodels", "#777777", "X--"),
+    "kernel_density": ("KernelDensity", "#009E73", "d--"),
+}
+"""How contenders are drawn: label, colour (Okabe & Ito's, for all kinds of sight), marker and dash; this package's
+lines are solid, and those of contenders that are wrong in the tails dotted."""
+
+
 def own_contenders(problem):
     """This package's engines that can do a problem, and its own choice of one."""
-    n_features = problem.keys.shape[1]
-    able = [name for name, engine in ENGINES.items() if engine.supports(KERNELS[problem.kernel], n_features)]
-    chosen = NadarayaWatsonRegressor(problem.bandwidth, kernel=problem.kernel).fit(problem.keys, problem.targets)
-    costs = {name: "pairs" if name == "dense" else "linear" for name in able}
-    costs["auto"] = costs[chosen.algorithm_]
+
+    def predict(problem, algorithm):
+        return problem.predict(problem.fit(algorithm))
+
+    costs = {name: "pairs" if name == "dense" else "linear" for name in problem.algorithms()}
+    costs["auto"] = costs[problem.fit().algorithm_]
     return {
-        name: Contender(partial(scikit_nw, algorithm=name), "sknw", cost, 1e-10, tuple(KERNELS))
+        name: Contender(partial(predict, algorithm=name), "sknw", cost, 1e-10, tuple(KERNELS))
         for name, cost in costs.items()
     }
 
 
-def contenders(problem, peers=True):
+def contenders(problem):
     """The contenders that can do a problem, this package first."""
-    others = {name: peer for name, peer in PEERS.items() if peers and peer.can_do(problem)}
-    return own_contenders(problem) | others
+    return own_contenders(problem) | {name: peer for name, peer in PEERS.items() if peer.can_do(problem)}

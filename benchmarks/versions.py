@@ -1,6 +1,6 @@
 """Compare this checkout with an earlier one: results, and processor time in interleaved rounds.
 
-Each version runs in a process of its own, which gets cases and orders through a pipe; all inputs are made once.
+Each version runs in a process of its own, with one thread, and gets the same problems through a pipe.
 """
 
 import os
@@ -9,225 +9,211 @@ import subprocess
 import sys
 import time
 import warnings
-from itertools import chain
-from math import ceil
+from functools import partial
+from itertools import chain, product
 from pathlib import Path
 
 import numpy as np
-from cases import named_cases, random_case, timed_cases
+from problems import PROBLEMS, make_problem, random_problem
+from threadpoolctl import threadpool_limits
+from timing import ratio, time_interleaved
 
-HERE = Path(__file__).resolve().parent.parent
-"""This checkout."""
+MOST_KEYS, MOST_QUERIES, LEARNED_KEYS = 12_000, 5000, 400
+"""Up to which sizes results are compared: with a given bandwidth, and with a learned one."""
 
-BOUNDS = {"predictions": 1e-12, "left out": 1e-12, "attention": 1e-12, "bandwidths": 1e-9, "losses": 1e-9}
-"""By kind of result, the difference above which a case is counted."""
+FEW_KEYS = 300
+"""Up to so many keys all of their attention is compared."""
 
-ATTENTION_QUERIES, ATTENTION_KEYS = 30, 300
-"""Of so many queries attention is compared; and all of it among up to so many keys."""
+BLOCK_QUERIES = 4100
+"""Enough queries for "blocks" to use its blocks with few keys."""
 
 SHORTEST, ALLOTMENT = 0.02, 1.0
 """Seconds: a call is repeated to take the first; after the second only the fewest rounds are completed."""
 
 
-class Worker:
-    """What a version does in its own process."""
-
-    def __init__(self):
-        self._case = self._model = None
-
-    def check(self, path):
-        """Where `sknw` comes from."""
-        return sys.modules["sknw"].__file__
-
-    def answer(self, case):
-        """The results of a case, arrays by (kind, algorithm); where the package refuses, the error's name."""
-        results = {}
-        for algorithm in case.algorithms():
-            model = _outcome(case.fit, algorithm)
-            if isinstance(model, str):
-                results["predictions", algorithm] = model
-                continue
-            if isinstance(case.parameters["bandwidth"], str):
-                return {("bandwidths", algorithm): model.bandwidth_, ("losses", algorithm): np.array(model.loo_loss_)}
-            predict = model.predict_proba if case.is_classes else model.predict
-            calls = {"predictions": (predict, case.queries), "left out": (predict, None)}
-            calls["attention"] = model.attention_weights, case.queries[:ATTENTION_QUERIES]
-            if len(case.keys) <= ATTENTION_KEYS:
-                calls["attention left out"] = model.attention_weights, None
-            for kind, (call, queries) in calls.items():
-                results[kind, algorithm] = _outcome(call, queries)
-        return results
-
-    def load(self, case):
-        """Take a case to time."""
-        self._case, self._model = case, case.fit()
-
-    def seconds(self, action):
-        """Processor time of an action on the case, of one call among as many as take long enough."""
-        first = self._time(action, 1)
-        repeats = ceil(SHORTEST / max(first, 1e-4))
-        return first if repeats == 1 else self._time(action, repeats) / repeats
-
-    def _time(self, action, repeats):
-        start = time.process_time()
-        for _ in range(repeats):
-            ACTIONS[action](self._case, self._model)
-        return time.process_time() - start
+def start(path):
+    """The checkout at `path` at work: a process that calls functions of this module with its own `sknw`."""
+    path = Path(path).resolve()
+    if not (path / "sknw" / "__init__.py").exists():
+        raise ValueError(f"{path} holds no package sknw")
+    environment = os.environ | {"PYTHONPATH": f"{path}{os.pathsep}{Path(__file__).resolve().parent}"}
+    command = [sys.executable, "-P", "-c", "import versions; versions.serve()"]
+    return subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
 
-def _outcome(call, argument):
-    try:
-        return call(argument)
-    except ValueError as error:
-        return type(error).__name__
+def send(version, function, *arguments):
+    """Begin a call in the process of a version."""
+    pickle.dump((function, arguments), version.stdin)
+    version.stdin.flush()
 
 
-def _one_by_one(case, model):
-    for query in case.queries[:100]:
-        model.predict(query[None])
+def ask(version, function, *arguments):
+    """The result of a call in the process of a version."""
+    send(version, function, *arguments)
+    return pickle.load(version.stdout)
 
 
-ACTIONS = {
-    "fit": lambda case, model: case.fit().predict(case.queries[:1]),  # what is put off until the first query counts
-    "predict": lambda case, model: model.predict(case.queries),
-    "predict(None)": lambda case, model: model.predict(None),
-    "one query": _one_by_one,
-    "attention": lambda case, model: model.attention_weights(case.queries),
+def serve():
+    """Do the calls that come through the standard input, until it ends."""
+    results, sys.stdout = sys.stdout.buffer, sys.stderr
+    warnings.simplefilter("ignore")
+    with threadpool_limits(1):
+        while sys.stdin.buffer.peek(1):
+            function, arguments = pickle.load(sys.stdin.buffer)
+            pickle.dump(function(*arguments), results)
+            results.flush()
+
+
+# Results.
+
+
+RESULTS = {
+    "predictions": lambda problem, model: problem.predict(model),
+    "leave-one-out": lambda problem, model: problem._replace(queries=None).predict(model),
+    "attention": lambda problem, model: model.attention_weights(problem.queries[:30]),
+    "attention, leave-one-out": lambda problem, model: model.attention_weights(),
+    "bandwidths": lambda problem, model: np.append(model.bandwidth_, model.loo_loss_),
 }
+"""What is compared: functions of a problem and a model; the last for bandwidths that are learned."""
 
 
-class Version:
-    """A checkout at work in a process of its own, with one thread."""
-
-    def __init__(self, path):
-        threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-        self._process = subprocess.Popen(
-            [sys.executable, __file__],
-            env=os.environ | threads | {"PYTHONPATH": str(Path(path).resolve())},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-        found = self.ask("check", path)
-        if Path(path).resolve() not in Path(found).parents:
-            raise RuntimeError(f"{path} holds no sknw: {found} was imported")
-
-    def send(self, *order):
-        """Begin an order: the name of a method of `Worker`, and its argument."""
-        pickle.dump(order, self._process.stdin)
-        self._process.stdin.flush()
-
-    def receive(self):
-        """The result of an order, when it is there."""
-        return pickle.load(self._process.stdout)
-
-    def ask(self, *order):
-        """Both."""
-        self.send(*order)
-        return self.receive()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        self._process.stdin.close()
-        self._process.stdout.close()
-        self._process.wait()
+def answer(problem):
+    """The results of a problem, by (kind, algorithm); where the package refuses, the name of the error."""
+    results, kinds = {}, list(RESULTS)[: 4 if len(problem.keys) <= FEW_KEYS else 3]
+    if isinstance(problem.bandwidth, str):
+        kinds = ["bandwidths"]
+    for algorithm, kind in product(["auto", *problem.algorithms()], kinds):
+        try:
+            results[kind, algorithm] = RESULTS[kind](problem, problem.fit(algorithm))
+        except ValueError as error:
+            results[kind, algorithm] = type(error).__name__
+    return results
 
 
-def difference(kind, before, after, case):
-    """How far a result is from that of the version before, in the unit of its kind; inf where only one has a number."""
+def named_problems():
+    """(name, problem): the named problems, with fewer points, and with learned bandwidths."""
+    for name, sizes in PROBLEMS.items():
+        problem = make_problem(**sizes | {"n": min(sizes["n"], MOST_KEYS), "m": min(sizes["m"], MOST_QUERIES)})
+        yield name, problem
+        few = problem._replace(keys=problem.keys[:LEARNED_KEYS], targets=problem.targets[:LEARNED_KEYS])
+        yield from ((f"{name} {learned}", few._replace(bandwidth=learned)) for learned in ("loo", "loo_ard"))
+
+
+def varied_problem(seed):
+    """A random problem of any size, with several outputs, with classes, or with a bandwidth that is learned."""
+    rng = np.random.default_rng(seed)
+    is_learned = rng.random() < 1 / 8
+    n = int(rng.choice([rng.integers(2, 3001), 2 * 1500 ** rng.random()]))
+    n, d = min(n, LEARNED_KEYS) if is_learned else n, int(rng.choice([1, 1, 2, 2, *range(1, 13)]))
+    problem = random_problem(rng, n, d, BLOCK_QUERIES if rng.random() < 0.2 else int(rng.integers(1, 200)))
+    kind, targets = rng.choice(["one", "several", "classes"]), problem.targets
+    if kind == "several":
+        targets = np.column_stack([targets, 1e3 * rng.normal(size=n), np.arange(n)])
+    elif kind == "classes":
+        targets = np.searchsorted(np.quantile(targets, [0.2, 0.5, 0.9]), targets)
+    bandwidth = str(rng.choice(["loo", "loo_ard"])) if is_learned else problem.bandwidth
+    empty, tol = str(rng.choice(["nearest", "mean", "nan", "raise"])), float(rng.choice([0, 1e-10, 1e-6]))
+    return problem._replace(targets=targets, is_classes=kind == "classes", bandwidth=bandwidth, empty=empty, tol=tol)
+
+
+def difference(kind, problem, before, after):
+    """How far a result is from the one before, in its kind's unit; inf where only one of them is a number."""
     if isinstance(before, str) or isinstance(after, str):
-        return 0.0 if isinstance(before, type(after)) and before == after else np.inf
-    scale = np.ones(1)
-    if kind in ("predictions", "left out") and not case.is_classes:
-        scale = np.ptp(case.targets, axis=0)
-    elif kind in ("bandwidths", "losses"):
-        scale = np.abs(before)
+        return 0.0 if np.array_equal(before, after) else np.inf
+    scale = np.abs(before)
+    if kind != "bandwidths":
+        scale = 1.0 if problem.is_classes or "attention" in kind else np.ptp(problem.targets, axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        off = np.abs(after - before) / np.where(scale > 0, scale, 1)
+        off = np.abs(after - before) / np.where(scale == 0, 1, scale)
     off = np.where((before == after) | (np.isnan(before) & np.isnan(after)), 0, off)
     return float(np.nan_to_num(off, nan=np.inf).max(initial=0))
 
 
 def compare_results(before, after, n_random, only=""):
-    """Rows: by kind of result, how many were compared, the worst difference and where, and how many are too large."""
-    found = {kind: {} for kind in BOUNDS}
-    for case in chain(named_cases(only), map(random_case, range(n_random))):
-        if only not in case.name:
-            continue
-        for version in (before, after):
-            version.send("answer", case)
-        old, new = before.receive(), after.receive()
-        for kind, algorithm in old:
-            off = difference(kind, old[kind, algorithm], new[kind, algorithm], case)
-            found[kind.replace("attention left out", "attention")][f"{case.name}, {kind}, {algorithm}"] = off
+    """Rows: by kind of result, the largest difference between two versions, and how many are above the bound."""
+    found = {kind: {} for kind in RESULTS}
+    for name, problem in chain(named_problems(), ((f"random {i}", varied_problem(i)) for i in range(n_random))):
+        if only in name:
+            send(before, answer, problem)
+            new, old = ask(after, answer, problem), pickle.load(before.stdout)
+            for kind, algorithm in old:
+                off = difference(kind, problem, old[kind, algorithm], new[kind, algorithm])
+                found[kind][f"{name}, {algorithm}"] = off
     for kind, differences in found.items():
-        if differences:
-            worst = max(differences, key=differences.get)
-            above = sum(off > BOUNDS[kind] for off in differences.values())
-            yield {
-                "result": kind,
-                "compared": len(differences),
-                "worst difference": differences[worst],
-                "bound": BOUNDS[kind],
-                "above it": above,
-                "worst of": worst if differences[worst] else "",
-            }
+        bound, worst = 1e-9 if kind == "bandwidths" else 1e-12, max(differences, key=differences.get, default=None)
+        row = {"result": kind, "compared": len(differences), "error": differences.get(worst, 0.0), "bound": bound}
+        row["above the bound"] = sum(off > bound for off in differences.values())
+        yield row | {"largest at": worst if row["error"] else None}
+
+
+# Times.
+
+
+ACTIONS = {
+    "fit": lambda problem, model: problem.fit().predict(problem.queries[:1]),  # with what waits for the first query
+    "predict": lambda problem, model: model.predict(problem.queries),
+    "predict(None)": lambda problem, model: model.predict(None),
+    "one query": lambda problem, model: [model.predict(query[None]) for query in problem.queries[:100]],
+    "attention": lambda problem, model: model.attention_weights(problem.queries),
+}
+
+TIMED = {
+    "dense": [(3, 3000, kernel) for kernel in ("gaussian", "epanechnikov", "boxcar", "exponential", "custom")]
+    + [(30, 3000, "gaussian"), (64, 3000, "gaussian")],
+    "sorted": [(1, 10**5, kernel) for kernel in ("gaussian", "exponential", "epanechnikov", "tricube")],
+    "grid": [(2, 10**5, "gaussian")],
+    "blocks": [(3, 5 * 10**4, "gaussian"), (3, 5 * 10**4, "epanechnikov")],
+    "average": [(3, 10**5, "constant")],
+}
+"""By engine: d, n = m, and the kernel of what is timed."""
+
+LEARNED = ((3, 500, 1), (8, 2000, 1), (64, 1797, 10), (2, 20_000, 1))
+"""d, n, and the number of classes of fits that learn a bandwidth; with one class, a regression."""
+
+PREPARED = {}
+"""The problem that is timed, and its model."""
+
+
+def prepare(problem):
+    """Take a problem to time."""
+    PREPARED.update(problem=problem, model=problem.fit())
+
+
+def time_action(action, repeats=1):
+    """Processor time of an action on the problem: of one call, among as many as take long enough."""
+    start = time.process_time()
+    for _ in range(repeats):
+        ACTIONS[action](**PREPARED)
+    spent = time.process_time() - start
+    is_long = repeats > 1 or spent > SHORTEST
+    return spent / repeats if is_long else time_action(action, 2 + int(SHORTEST / max(spent, 1e-5)))
+
+
+def timed_problems():
+    """(name, problem, action): what is timed."""
+    for engine, (d, n, kernel) in ((engine, size) for engine, sizes in TIMED.items() for size in sizes):
+        problem = make_problem(d, n, n, kernel=kernel)
+        for action in ACTIONS if engine == "dense" else list(ACTIONS)[:-1]:
+            yield f"{engine} {kernel} n={n} d={d}: {action}", problem, action
+    for (d, n, n_classes), bandwidth in product(LEARNED, ("loo", "loo_ard")):
+        problem = make_problem(d, n, 1)._replace(bandwidth=bandwidth, is_classes=n_classes > 1)
+        if n_classes > 1:
+            problem = problem._replace(targets=n_classes * np.argsort(np.argsort(problem.targets)) // n)
+        yield f"{bandwidth} n={n} d={d} classes={n_classes}: fit", problem, "fit"
 
 
 def compare_times(before, after, rounds, only=""):
-    """Rows: by case and action, the seconds before, and the median ratio of the seconds after to those before."""
+    """Rows: by case, processor time before, one thread, and the median over rounds of the ratio of both versions."""
     ratios = {}
-    for case, actions in timed_cases():
-        names = {action: f"{case.name}: {action}" for action in actions if only in f"{case.name}: {action}"}
-        if not names:
-            continue
-        for version in (before, after):
-            version.ask("load", case)
-        for action, name in names.items():
-            seconds = _time_both(before, after, action, rounds)
-            ratios[name] = np.median(seconds[:, 1] / seconds[:, 0])
-            yield {"case": name, "seconds before": np.median(seconds[:, 0]), "after / before": ratios[name]}
+    for name, problem, action in timed_problems():
+        if only in name:
+            for version in (before, after):
+                ask(version, prepare, problem)
+            measures = {version: partial(ask, version, time_action, action) for version in (before, after)}
+            seconds = time_interleaved(measures, rounds, fewest=5, allotment=ALLOTMENT)
+            ratios[name] = ratio(seconds[after], seconds[before])
+            yield {"case": name, "seconds before": np.median(seconds[before]), "after / before": ratios[name]}
     if ratios:
-        worst = max(ratios, key=ratios.get)
+        worst, mean = max(ratios, key=ratios.get), np.exp(np.mean(np.log(list(ratios.values()))))
         yield {"case": f"worst: {worst}", "after / before": ratios[worst]}
-        yield {
-            "case": f"geometric mean of {len(ratios)}",
-            "after / before": np.exp(np.mean(np.log([*ratios.values()]))),
-        }
-
-
-def _time_both(before, after, action, rounds):
-    """Seconds (rounds, 2) of an action, one version after the other, after a round to warm up."""
-    for version in (before, after):
-        version.ask("seconds", action)
-    seconds = []
-    while len(seconds) < rounds and (len(seconds) < 5 or np.sum(seconds) < 2 * ALLOTMENT):
-        seconds.append([version.ask("seconds", action) for version in (before, after)])
-    return np.array(seconds)
-
-
-def print_versions(path, rounds, n_random, only=""):
-    """Both comparisons of this checkout with the one at `path`."""
-    with Version(path) as before, Version(HERE) as after:
-        for row in chain(compare_results(before, after, n_random, only), compare_times(before, after, rounds, only)):
-            numbers = [f"{value:.3g}" if isinstance(value, float) else str(value) for value in row.values()]
-            print("; ".join(f"{name} {number}" for name, number in zip(row, numbers, strict=True)), flush=True)
-
-
-def serve():
-    """Do orders from the standard input until it ends."""
-    worker, results = Worker(), os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # whatever else is printed goes to the standard error
-    warnings.simplefilter("ignore")
-    while True:
-        try:
-            name, argument = pickle.load(sys.stdin.buffer)
-        except EOFError:
-            return
-        pickle.dump(getattr(worker, name)(argument), results)
-        results.flush()
-
-
-if __name__ == "__main__":
-    serve()
+        yield {"case": f"geometric mean of {len(ratios)}", "after / before": mean}
