@@ -221,6 +221,7 @@ def _join(blocks):
     return Sums(*(None if any(field is None for field in fields) else np.concatenate(fields) for fields in blocks))
 
 
+@np.errstate(all="ignore")
 def expected_share(kernel, keys, bandwidth, tol, n_queries=16, n_sample=512):
     """A lower estimate of the share of pairs that matter, from a few keys, in far less time than a plan takes."""
     used = np.isfinite(bandwidth)
@@ -232,13 +233,12 @@ def expected_share(kernel, keys, bandwidth, tol, n_queries=16, n_sample=512):
     growth = (BLOCK_QUERIES + LEAF_KEYS) / len(keys) * len(sample) / max(rank, 1)
     radius = np.sqrt(np.partition(t, rank, axis=1)[:, rank]) * growth ** (1 / max(1, used.sum()))
     least = np.square(np.maximum(np.sqrt(t) - radius[:, None], 0))
-    with np.errstate(all="ignore"):
-        if kernel.compact:
-            return np.mean(least <= kernel.support**2)
-        logs = kernel.log(t)
-        most = logs.max(axis=1, keepdims=True)
-        log_mean = most + np.log(np.exp(logs - most).mean(axis=1, keepdims=True))
-        return np.mean(kernel.log(least) > log_mean + np.log(tol))
+    if kernel.compact:
+        return np.mean(least <= kernel.support**2)
+    logs = kernel.log(t)
+    most = logs.max(axis=1, keepdims=True)
+    log_mean = most + np.log(np.exp(logs - most).mean(axis=1, keepdims=True))
+    return np.mean(kernel.log(least) > log_mean + np.log(tol))
 
 
 def _box(raw):
