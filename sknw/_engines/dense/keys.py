@@ -118,7 +118,7 @@ class Keys:
         """Queries (b, n_features) in units of the powers of two; beyond FAR they are moved towards the centre."""
         queries = self._used(queries)
         with np.errstate(over="ignore"):
-            raw = np.ldexp(queries, -self._exponents)
+            raw = np.ldexp(queries, -self._exponents, order="C")
         far = np.flatnonzero(~(np.abs(raw - self._centre) <= FAR).all(axis=1))
         if len(far):
             raw[far] = self._centre + self._directions(queries[far])
