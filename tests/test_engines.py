@@ -35,7 +35,7 @@ def embed(points, engine, kernel="gaussian"):
     ("engine", "kernel", "prop"),
     [(engine, kernel, prop) for engine in ENGINES for kernel in KERNELS for prop in properties_of(engine, kernel)],
 )
-@settings(max_examples=20)
+@settings(max_examples=10)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_properties(engine, kernel, prop, seed):
     prop(engine, kernel, seed)

@@ -30,6 +30,7 @@ from sknw._weights import retained_share
 
 pytestmark = pytest.mark.usefixtures("small_problems")
 SMOOTH = [name for name, kernel in KERNELS.items() if kernel.log_slope is not None]
+EPS = np.finfo(float).eps
 ORDERS = ["values summed first", "features summed first"]
 PROBLEMS = {
     "seed": st.integers(0, 2**32 - 1),
@@ -70,7 +71,7 @@ def by_attention(pooler, keys, values, bandwidth, kernel):
 def test_gradients_are_those_of_the_attention(
     kernel, seed, n, d, scatter, weighting, bandwidth, ignored, n_values, largest, parts
 ):
-    """Derivatives to 1e-9 of the range, and pooled values and masses as those of `pool`."""
+    """Derivatives to 1e-9 of the range and to the rounding of what they are a covariance of; and values of `pool`."""
     rng = np.random.default_rng(seed)
     keys, weights = SCATTER[scatter](rng, n, d), WEIGHTS[weighting](rng, n)
     values = largest * rng.normal(size=(n, n_values))
@@ -79,8 +80,9 @@ def test_gradients_are_those_of_the_attention(
     span = np.ptp(values[weights > 0], axis=0)
     with constants(*parts):
         pooler = make_pooler("dense", keys, values, weights, kernel, bandwidth)
-        expected, _ = by_attention(pooler, keys, values, bandwidth, kernel)
-        check_gradients(pooler, of_jacobian(expected), 1e-9 * (span + np.abs(expected)))
+        expected, growth = by_attention(pooler, keys, values, bandwidth, kernel)
+        error = (1e-9 + 4 * EPS * growth[:, :, None]) * span + 1e-9 * np.abs(expected)
+        check_gradients(pooler, of_jacobian(expected), error)
         pooled, log_mass, found = gradient(pooler, np.ones((n, n_values)))
     assert (found[np.isinf(bandwidth)] == 0).all()
     expected, expected_mass = pool(pooler)
@@ -146,7 +148,7 @@ def test_hard_cases_in_60_digits(case, kernel):
         expected[i, f] = exact_slope(kernel, keys, i, values, bandwidth, f, others[i])
     pooler = make_pooler("dense", keys, values[:, None], None, kernel, bandwidth)
     careful, growth = by_attention(pooler, keys, values[:, None], bandwidth, kernel)
-    error = (1e-9 + 4 * np.finfo(float).eps * growth) * np.ptp(values) + 1e-9 * np.abs(expected)
+    error = (1e-9 + 4 * EPS * growth) * np.ptp(values) + 1e-9 * np.abs(expected)
     assert (np.abs(careful[:, :, 0] - expected) <= error).all()
     for order in ORDERS:
         with constants(order):

@@ -1,11 +1,13 @@
 """What X may be, and what is said of what it may not be."""
 
+import copy
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import sparse
 from sklearn.compose import make_column_transformer
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import DataConversionWarning, NotFittedError
 from sklearn.model_selection import cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
@@ -160,3 +162,89 @@ def test_the_largest_floats_give_no_warning(Estimator):
     X = np.array([[1.7e308], [-1.7e308], [1.7e308], [-1.7e308]])
     model = Estimator(1.0).fit(X, [0, 1, 0, 1])
     np.testing.assert_allclose(model.predict(X), [0, 1, 0, 1], atol=1e-300)
+
+
+GOOD_X, GOOD_Y = np.array([[0.0, 1.0], [1.0, 2.0], [2.0, 0.5]]), np.array([0, 1, 1])
+
+
+@pytest.mark.parametrize("Estimator", ESTIMATORS)
+@pytest.mark.parametrize(
+    ("parameters", "X", "y", "sample_weight", "message"),
+    [
+        ({}, [[0, np.nan], [1, 1], [2, 2]], GOOD_Y, None, "Input X contains NaN"),
+        ({}, [[0, np.inf], [1, 1], [2, 2]], GOOD_Y, None, "Input X contains infinity"),
+        ({}, GOOD_X, [0, np.nan, 1], None, "Input y contains NaN"),
+        ({}, np.empty((0, 2)), [], None, r"0 sample\(s\)"),
+        ({}, GOOD_X[:, 0], GOOD_Y, None, "Expected 2D array, got 1D array instead"),
+        ({}, GOOD_X, [0, 1], None, "inconsistent numbers of samples"),
+        (
+            {},
+            GOOD_X,
+            GOOD_Y,
+            [1, -1, 1],
+            "sample_weight must not be negative, got a smallest weight of -1; a weight of 0",
+        ),
+        ({}, GOOD_X, GOOD_Y, [0, 0, 0], "sample_weight is zero for every row"),
+        ({}, GOOD_X, GOOD_Y, [1, np.nan, 0], "sample_weight contains NaN"),
+        ({}, GOOD_X, GOOD_Y, [1, 1], r"sample_weight has shape \(2,\), but X has 3 rows"),
+        ({"bandwidth": 0}, GOOD_X, GOOD_Y, None, r"'bandwidth'.*\(0.0, inf\].*Got 0 instead"),
+        ({"bandwidth": -1.5}, GOOD_X, GOOD_Y, None, "Got -1.5 instead"),
+        ({"bandwidth": np.nan}, GOOD_X, GOOD_Y, None, "'bandwidth'.*Got nan instead"),
+        ({"bandwidth": "cv"}, GOOD_X, GOOD_Y, None, "'bandwidth'.*silverman.*Got 'cv' instead"),
+        ({"bandwidth": [1, 2, 3]}, GOOD_X, GOOD_Y, None, "X has 2 features"),
+        ({"bandwidth": [1, -2]}, GOOD_X, GOOD_Y, None, r"bandwidth must be positive, got \[1, -2\]"),
+        ({"kernel": "epan"}, GOOD_X, GOOD_Y, None, "'kernel'.*Got 'epan' instead"),
+        ({"kernel": abs}, GOOD_X, GOOD_Y, None, "'kernel'"),
+        ({"empty": "zero"}, GOOD_X, GOOD_Y, None, "'empty'.*Got 'zero' instead"),
+        ({"algorithm": "fast"}, GOOD_X, GOOD_Y, None, "'algorithm'.*Got 'fast' instead"),
+        ({"tol": -1}, GOOD_X, GOOD_Y, None, "'tol'.*Got -1 instead"),
+        ({"n_jobs": "two"}, GOOD_X, GOOD_Y, None, "'n_jobs'"),
+    ],
+)
+def test_bad_input_is_refused_and_changes_nothing(Estimator, parameters, X, y, sample_weight, message):
+    model = Estimator(1.0).fit(GOOD_X[:, :1], GOOD_Y)
+    before, values = copy.deepcopy(vars(model)), model.values_.copy()
+    model.set_params(**parameters)
+    with pytest.raises(ValueError, match=message):
+        model.fit(X, y, sample_weight)
+    model.set_params(bandwidth=1.0, kernel="gaussian", empty="nearest", algorithm="auto", tol=1e-10, n_jobs=None)
+    for name, value in before.items():
+        if name not in ("_pooler", "_range", "_values"):
+            np.testing.assert_array_equal(vars(model)[name], value)
+    np.testing.assert_array_equal(model.values_, values)
+    assert vars(model).keys() == before.keys()
+    assert np.isfinite(model.predict([[0.5]])).all()
+
+
+@pytest.mark.parametrize("Estimator", ESTIMATORS)
+@pytest.mark.parametrize("queries", [[[np.nan, 0]], [[1.0]], [[1.0, 2.0, 3.0]], np.empty((0, 2)), [1.0, 2.0]])
+def test_bad_queries_are_refused(Estimator, queries):
+    model = Estimator().fit(GOOD_X, GOOD_Y)
+    with pytest.raises(ValueError, match=r"NaN|expecting 2 features|0 sample|Expected 2D"):
+        model.predict(queries)
+
+
+@pytest.mark.parametrize("Estimator", ESTIMATORS)
+def test_unfitted_use(Estimator):
+    for method in ("predict", "attention_weights"):
+        with pytest.raises(NotFittedError, match="is not fitted yet"):
+            getattr(Estimator(), method)(GOOD_X)
+
+
+@pytest.mark.parametrize("Estimator", ESTIMATORS)
+@pytest.mark.parametrize(("X", "weights"), [([[1.0]], None), ([[1.0], [2.0]], [1, 0]), ([[1.0], [2.0]], [0.5, 0])])
+def test_a_single_row_cannot_be_left_out(Estimator, X, weights):
+    model = Estimator().fit(X, np.arange(len(X)), weights)
+    for ask in (model.predict, model.attention_weights, lambda X: model.score(X, [1])):
+        with pytest.raises(ValueError, match="n_samples=1"):
+            ask(None)
+
+
+def test_classifier_refuses_what_is_not_a_class():
+    with pytest.raises(ValueError, match="Unknown label type: continuous"):
+        NadarayaWatsonClassifier().fit(GOOD_X, [0.1, 0.2, 0.3])
+    with pytest.raises(ValueError, match="1d array"):
+        NadarayaWatsonClassifier().fit(GOOD_X, np.c_[GOOD_Y, GOOD_Y])
+    with pytest.warns(DataConversionWarning, match="column-vector y was passed"):
+        model = NadarayaWatsonClassifier().fit(GOOD_X, GOOD_Y[:, None])
+    assert model.predict(GOOD_X).shape == (3,)
