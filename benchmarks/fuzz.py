@@ -17,8 +17,8 @@ from problems import random_problem
 
 mp = mpmath.mp
 
-FORCED = ("CELL_PAIRS", "FEW_KEYS", "MANY_KEYS", "CROWD")
-"""Constants of the engines that keep small problems from the short cuts of large ones; zero forces these."""
+FORCED = {"CELL_PAIRS": 0, "CROWD": 0, "FEW_ROWS": 0, "MANY_KEYS": 0, "MOST_KEPT": np.inf}
+"""Constants of the engines that keep small problems from the short cuts of large ones, and values that force these."""
 
 EDGE = 1e-12
 """Relative width, in t, of the edge of a support and of a tie between nearest keys."""
@@ -103,9 +103,9 @@ def check(seed):
     problem = random_problem(rng, n, d, 9, decades=300)._replace(tol=float(rng.choice([1e-12, 1e-10, 1e-6])))
     with set_digits(problem), warnings.catch_warnings(), ExitStack() as stack:
         warnings.simplefilter("error")
-        engines = [module for name, module in sys.modules.items() if name.startswith("sknw._engines.")]
+        engines = [module for name, module in sys.modules.items() if name.startswith("sknw._engines")]
         for module, name in [(module, name) for module in engines for name in FORCED if hasattr(module, name)]:
-            stack.enter_context(patch.object(module, name, 0 if seed % 2 else getattr(module, name)))
+            stack.enter_context(patch.object(module, name, FORCED[name] if seed % 2 else getattr(module, name)))
         for asked, truths in zip((problem.queries, None), find_truths(problem, rng), strict=True):
             for algorithm in problem.algorithms() if truths else ():
                 try:
