@@ -90,7 +90,7 @@ class Kernel:
         return np.where(self.inside(t), weights, 0.0) if self.compact else weights
 
     @property
-    def plain(self):
+    def in_place(self):
         """K as a function that may overwrite t, and need not know the rule for the edge: fast."""
         return self.weight or self
 

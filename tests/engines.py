@@ -13,8 +13,8 @@ from sknw._problem import Problem
 SMALL_BLOCKS = {
     "dense": [("_engines.dense.keys", "BLOCK_PAIRS", 112), ("_engines.dense.keys", "MIN_KEY_ROWS", 7)],
     "gradient": [
-        ("_engines.dense.gradient", "BLOCK_PAIRS", 256),
-        ("_engines.dense.gradient", "BLOCK_NUMBERS", 700),
+        ("_engines.dense.gradient", "DERIVATIVE_PAIRS", 256),
+        ("_engines.dense.gradient", "DERIVATIVE_NUMBERS", 700),
         ("_engines.dense.gradient", "ATTENTION_PAIRS", 700),
         ("_engines.dense.gradient", "VJP_PAIRS", 700),
     ],
@@ -32,19 +32,19 @@ SMALL_BLOCKS = {
     ],
     "sorted": [
         ("_engines.sorted.engine", "BLOCK_SUMS", 80),
-        ("_engines.sorted.points", "BLOCK_ROWS", 40),
+        ("_engines.sorted.points", "POLYNOMIAL_POINTS", 40),
         ("_engines.sorted.gauss_transform", "GATHER_VALUES", 5000),
         ("_engines.sorted.exponential_sums", "BLOCK_CHUNKS", 2),
         ("_engines.sorted.exponential_sums", "CHUNK", 40),
-        ("_engines.sorted.prefix_sums", "BLOCK_ROWS", 40),
-        ("_engines.sorted.windows", "BLOCK_PAIRS", 300),
+        ("_engines.sorted.prefix_sums", "BLOCK_KEYS", 40),
+        ("_engines.sorted.windows", "WINDOW_PAIRS", 300),
     ],
     "grid": [
-        ("_engines.grid.engine", "BLOCK_QUERIES", 7),
+        ("_engines.grid.engine", "CELL_QUERIES", 7),
         ("_engines.grid.gauss_transform", "PIECE_ROWS", 40),
         ("_engines.grid.gauss_transform", "GATHER_VALUES", 30_000),
     ],
-    "sweep": [("_engines.dense.sweep", "BLOCK_PAIRS", 700)],
+    "sweep": [("_engines.dense.sweep", "SWEEP_PAIRS", 700)],
 }
 """By part of the engines: module or class, constant, and a value that makes the part work in tiny blocks."""
 

@@ -15,7 +15,7 @@ from sknw._engines.grid.gauss_transform import Cells, Grid
 from sknw._kernels import KERNELS
 
 pytestmark = pytest.mark.usefixtures("small_problems")
-FAR = 2.0**50
+FARTHEST_CELL = 2.0**50
 """Cells from zero up to which keys and queries have a cell."""
 
 
@@ -91,8 +91,14 @@ def test_offsets_and_far_keys_cost_no_digit():
 
 
 def test_keys_and_queries_too_far_for_cells():
-    keys = np.r_[np.random.default_rng(0).normal(size=(60, 2)), [[2 * FAR, 0], [2 * FAR + 1, 0], [1e100, 1e100]]]
-    values, queries = np.arange(63.0)[:, None], np.array([[0.0, 0.0], [2 * FAR, 0], [1e100, 9e99], [1e308, -1e308]])
+    keys = np.r_[
+        np.random.default_rng(0).normal(size=(60, 2)),
+        [[2 * FARTHEST_CELL, 0], [2 * FARTHEST_CELL + 1, 0], [1e100, 1e100]],
+    ]
+    values, queries = (
+        np.arange(63.0)[:, None],
+        np.array([[0.0, 0.0], [2 * FARTHEST_CELL, 0], [1e100, 9e99], [1e308, -1e308]]),
+    )
     for bandwidth in (1.0, 1e-3):
         fast, exact = (make_pooler(name, keys, values, bandwidth=bandwidth) for name in ("grid", "dense"))
         assert is_served_by(fast, "grid")

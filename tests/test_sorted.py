@@ -10,7 +10,7 @@ from properties import check_like_dense
 from samples import SCATTER, WEIGHTS, Problem, spread
 
 from sknw import NadarayaWatsonClassifier, NadarayaWatsonRegressor
-from sknw._engines.sorted.gauss_transform import Cells
+from sknw._engines.sorted.gauss_transform import CellMoments
 from sknw._engines.sorted.points import Points, condense
 from sknw._engines.sorted.prefix_sums import PrefixSums
 from sknw._engines.sorted.windows import Windows, argsort
@@ -85,7 +85,7 @@ def test_expansions_keep_their_bound(kernel, bandwidth, span, offset):
     keys = np.sort(offset + span * rng.random(2000))
     columns = np.array([rng.random(2000), np.ones(2000)])
     queries = np.sort(offset + rng.uniform(-5, span + 5, size=500))
-    cells = Cells(Points.at_keys(Windows(keys, columns), -1), KERNELS[kernel], 0.5 / bandwidth)
+    cells = CellMoments(Points.at_keys(Windows(keys, columns), -1), KERNELS[kernel], 0.5 / bandwidth)
     sums, error = cells.sums(2 * queries)
     exact = columns @ KERNELS[kernel](((queries[:, None] - keys) / bandwidth) ** 2).T
     known = np.isfinite(error)
@@ -122,7 +122,7 @@ def test_only_crowds_are_expanded():
     """Keys that no crowd can feel have no moments; far from zero, no position loses digits."""
     crowd = np.linspace(0, 1, 500)
     keys = np.sort(np.r_[crowd, 1e9 + crowd, -1e12, 30 + 40 * np.arange(500)])
-    cells = Cells(Points.at_keys(Windows(keys, np.ones((1, 1501))), -1), KERNELS["gaussian"], 1.0)
+    cells = CellMoments(Points.at_keys(Windows(keys, np.ones((1, 1501))), -1), KERNELS["gaussian"], 1.0)
     assert cells.n_before[-1] == 1000
     sums, error = cells.sums(2 * np.array([0.5, 30.0, 1e9 + 0.5, 2e9]))
     assert sums[0, 0] == pytest.approx(sums[0, 2], rel=1e-6)

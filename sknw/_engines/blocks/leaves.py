@@ -1,4 +1,4 @@
-"""Leaves of a k-d tree: the keys in groups of neighbours, and what is known of a group without a look at its keys.
+"""Leaves of a k-d tree: groups of neighbouring keys, and bounds on their weights that do not look at each key.
 
 Of a leaf b we keep its box, its mass c_b = sum w_i, its weighted mean mu_b and its spread s_b², the weighted mean of
 |x_i - mu_b|². For the queries q in a box of their own this bounds
@@ -92,45 +92,45 @@ class Leaves:
         return np.einsum("fb,fb->b", gap, gap)
 
     @np.errstate(all="ignore")
-    def log_mass_bound(self, kernel, raw, own, kept):
+    def log_mass_bound(self, kernel, raw, self_place, retained):
         """A lower bound (b,) of log sum_i w_i K(t_i), for the queries (b, d) of a block.
 
-        `own` is None, or the positions (b,) of the queries' own keys in kd order, -1 without one, and `kept` (b,)
-        what they keep.
+        `self_place` is None, or the places (b,) of the queries' own keys in kd order, -1 without one, and `retained`
+        (b,) the share of their weight that these retain.
         """
         centre = (raw.min(axis=0) + raw.max(axis=0)) / 2
         means = (self.low - centre[:, None] + self.offset) / self.mantissa
         constant = np.einsum("fb,fb->b", means, means) + self.spread
-        few = slice(None)
+        heaviest = slice(None)
         if len(constant) > BOUND_LEAVES:
-            few = np.argpartition(self.log_mass + kernel.log(constant), -BOUND_LEAVES)[-BOUND_LEAVES:]
-            means = means[:, few]
+            heaviest = np.argpartition(self.log_mass + kernel.log(constant), -BOUND_LEAVES)[-BOUND_LEAVES:]
+            means = means[:, heaviest]
         queries = (raw - centre) / self.mantissa[:, 0]
         norms = np.einsum("if,if->i", queries, queries)
         t = (-2 * queries) @ means
-        t += (1 + SLACK) * constant[few]
+        t += (1 + SLACK) * constant[heaviest]
         t += (1 + SLACK) * norms[:, None]
-        log_mass = np.broadcast_to(self.log_mass[few], t.shape)
-        if own is not None:
+        log_mass = np.broadcast_to(self.log_mass[heaviest], t.shape)
+        if self_place is not None:
             log_mass = log_mass.copy()
-            self._leave_out(t, log_mass, np.arange(len(self.counts))[few], own, kept)
+            self._leave_out(t, log_mass, np.arange(len(self.counts))[heaviest], self_place, retained)
         logs = kernel.log(t)
         logs += log_mass
         most = logs.max(axis=1)
         bound = most + np.log(np.exp(logs - most[:, None]).sum(axis=1))
         return np.where(np.isneginf(most), -np.inf, bound - SLACK * (1 + np.abs(bound)))
 
-    def _leave_out(self, t, log_mass, few, own, kept):
-        """Take the queries' own keys off the mean t (b, n_few) and the log_mass (b, n_few) of the leaves `few`."""
+    def _leave_out(self, t, log_mass, leaves, self_place, retained):
+        """Take the queries' own keys off the mean t (b, n_leaves) and the log_mass (b, n_leaves) of some leaves."""
         column = np.full(len(self.counts) + 1, -1)
-        column[few] = np.arange(len(few))
-        leaf = np.where(own >= 0, own // self.size, len(self.counts))
+        column[leaves] = np.arange(len(leaves))
+        leaf = np.where(self_place >= 0, self_place // self.size, len(self.counts))
         rows = np.flatnonzero(column[leaf] >= 0)
         leaf = leaf[rows]
-        rest = (1 - SLACK) * self.mass[leaf] - (1 - kept[rows]) * self.weights[own[rows]]
+        mass = (1 - SLACK) * self.mass[leaf] - (1 - retained[rows]) * self.weights[self_place[rows]]
         pairs = rows, column[leaf]
-        t[pairs] *= np.where(rest > 0, self.mass[leaf] / rest, 1.0)
-        log_mass[pairs] = np.log(np.maximum(rest, 0.0))
+        t[pairs] *= np.where(mass > 0, self.mass[leaf] / mass, 1.0)
+        log_mass[pairs] = np.log(np.maximum(mass, 0.0))
 
 
 class KeyTree:

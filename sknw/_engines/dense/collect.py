@@ -88,10 +88,10 @@ def _collect_alike(pairs, reduce, by_product, tol):
         log_mass = np.where(mass >= _least_mass(pairs, by_product), np.log(mass), np.nan)
     unresolved = np.flatnonzero(np.isnan(log_mass))
     if len(unresolved):
-        rest = pairs.take(unresolved)
+        unresolved_pairs = pairs.take(unresolved)
         by_product = by_product and pairs.kernel.compact  # near enough for windows
-        nearest = Nearest.find(rest, by_product) if nearest is None else nearest.take(unresolved)
-        found = collect_stable(rest, nearest, reduce)
+        nearest = Nearest.find(unresolved_pairs, by_product) if nearest is None else nearest.take(unresolved)
+        found = collect_stable(unresolved_pairs, nearest, reduce)
         result[unresolved], log_mass[unresolved], nearest_t[unresolved] = found
     return result, log_mass, nearest_t
 
@@ -149,9 +149,9 @@ def _weigh_products(pairs, rows, block, t):
     """Weights from t with the rounding of a matrix product; differences decide where K jumps at the edge."""
     kernel, edge = pairs.kernel, pairs.keys.edge
     if not kernel.jumps:
-        return kernel.plain(t)
+        return kernel.in_place(t)
     inside, clearly_inside = t <= edge + t_slack(edge), t <= edge - t_slack(edge)
-    weights = kernel.plain(t)
+    weights = kernel.in_place(t)
     if np.count_nonzero(inside) != np.count_nonzero(clearly_inside):
         at_edge = np.flatnonzero((inside != clearly_inside).any(axis=1))
         weights[at_edge] = kernel(pairs.differences(block, np.arange(len(pairs))[rows][at_edge]))

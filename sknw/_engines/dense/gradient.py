@@ -36,10 +36,10 @@ from .pairs import slices
 from .products import RelativeWeights, gaussian_weights, has_tail, largest_norm, may_be_relative, underflows
 from .stable import TINY_MASS, t_slack
 
-BLOCK_PAIRS = 2**16
+DERIVATIVE_PAIRS = 2**16
 """Pairs of queries and keys in a block of weights."""
 
-BLOCK_NUMBERS = 2**19
+DERIVATIVE_NUMBERS = 2**19
 """The most sums of a block of queries, and the most expanded columns at a time."""
 
 MANY_COLUMNS = 150
@@ -86,11 +86,12 @@ def derivative_sums(pairs, tol=0.0):
     relative = RelativeWeights(pairs, min(tol, LARGEST_TOL)) if underflows(pairs, tol) else None
     sums, resolved = _expanded_sums(pairs, tol, relative)
     if relative is None and may_be_relative(pairs.kernel, tol):
-        weak = np.flatnonzero(~(sums.columns[:, -1] >= TINY_MASS))
-        if len(weak):
-            rest = pairs.take(weak)
-            found, resolved[weak] = _expanded_sums(rest, tol, RelativeWeights(rest, min(tol, LARGEST_TOL)))
-            _put(sums, weak, found)
+        light = np.flatnonzero(~(sums.columns[:, -1] >= TINY_MASS))
+        if len(light):
+            light_pairs = pairs.take(light)
+            relative = RelativeWeights(light_pairs, min(tol, LARGEST_TOL))
+            found, resolved[light] = _expanded_sums(light_pairs, tol, relative)
+            _put(sums, light, found)
     unresolved = np.flatnonzero(~resolved)
     if len(unresolved):
         _put(sums, unresolved, _attention_sums(pairs.take(unresolved)))
@@ -152,8 +153,8 @@ def _n_sums(pairs):
 def _sum_expanded(pairs, relative):
     """Those sums (b, k)."""
     columns, sums = pairs.keys.columns, np.zeros((len(pairs), _n_sums(pairs)))
-    step, k = max(1, BLOCK_PAIRS // len(pairs)), n_expanded(pairs)
-    for panel in slices(len(pairs.keys.weights), max(1, BLOCK_NUMBERS // k)):
+    step, k = max(1, DERIVATIVE_PAIRS // len(pairs)), n_expanded(pairs)
+    for panel in slices(len(pairs.keys.weights), max(1, DERIVATIVE_NUMBERS // k)):
         expanded = _expand(pairs.keys, panel)
         for block, decay, weights, derivatives in _stream(pairs, slices(panel.stop, step, panel.start), relative):
             if decay is not None:
@@ -189,7 +190,7 @@ def _stream(pairs, blocks, relative):
             if kernel.compact:
                 _decide_edge(pairs, block, t)
             log_slope = kernel.log_slope(t)
-            weights = pairs.retain(kernel.plain(t), block)
+            weights = pairs.retain(kernel.in_place(t), block)
             yield block, None, weights, _differentiate(log_slope, weights)
 
 
@@ -228,14 +229,14 @@ def _attention_sums(pairs):
         means = attention @ values
         sums.columns[rows, :-1], sums.columns[rows, -1] = means, total[:, 0] > 0
         matters = (attention > LEAST_ATTENTION) & ~np.isneginf(sums.log_mass[rows])[:, None]
-        for f, growth in enumerate(_stream_growth(block, matters)):
+        for f, growth in enumerate(_stream_log_derivatives(block, matters)):
             growth -= np.einsum("bn,bn->b", attention, growth)[:, None]
             growth *= attention
             sums.derivatives[rows, f, :-1] = growth @ values - means * growth.sum(axis=1, keepdims=True)
     return sums
 
 
-def _stream_growth(pairs, matters):
+def _stream_log_derivatives(pairs, matters):
     """Stream g(t) u_f² (b, n_keys), one feature after the other; zero for pairs that do not matter."""
     keys = pairs.keys
     t = pairs.differences(slice(0, len(keys.raw)))
@@ -259,7 +260,7 @@ def vjp(pairs, tol, cotangents):
 def _vjp_by_derivatives(pairs, rows, tol, cotangents):
     """The same for some queries (p,), from the derivative of each value."""
     gradient = 0.0
-    for block in slices(len(rows), max(1, BLOCK_NUMBERS // _n_sums(pairs))):
+    for block in slices(len(rows), max(1, DERIVATIVE_NUMBERS // _n_sums(pairs))):
         sums = derivative_sums(pairs.take(rows[block]), tol)
         gradient = gradient + sums.contract(cotangents(sums, rows[block]))
     return gradient

@@ -135,7 +135,7 @@ def _plain_weights(pairs, tol):
     for block, t in pairs.stream_t(by_product=True):
         if may_magnify:
             _refine_small(pairs, block, t, closest)
-        yield slice(None), block, pairs.retain(kernel.plain(t), block)
+        yield slice(None), block, pairs.retain(kernel.in_place(t), block)
 
 
 def gaussian_weights(pairs, blocks):

@@ -15,7 +15,7 @@ from ..._threads import run_blocks
 from ..summation import Sums
 from .stable import LOWEST_EXPONENT, TINY_MASS, is_resolved, raise_exponents, t_slack
 
-BLOCK_PAIRS = 2**17
+SWEEP_PAIRS = 2**17
 """Pairs in a block: a MiB of distances, and another of weights."""
 
 SWEEP_NUMBERS = 2**23
@@ -42,7 +42,9 @@ def _sweep_together(keys, octaves, left_out, n_jobs):
     """The same, with distances taken once for all octaves."""
     shape = len(octaves), len(left_out)
     columns, (log_mass, nearest_t) = np.empty((*shape, keys.columns.shape[1])), np.empty((2, *shape))
-    kind = _Windows if keys.kernel.compact else _Gaussian if keys.kernel.form == "gaussian" else _Unbounded
+    kind = (
+        _WindowSweep if keys.kernel.compact else _GaussianSweep if keys.kernel.form == "gaussian" else _UnboundedSweep
+    )
 
     @np.errstate(all="ignore")
     def sum_block(rows):
@@ -50,11 +52,11 @@ def _sweep_together(keys, octaves, left_out, n_jobs):
         for k in np.argsort(octaves)[::-1]:
             columns[k, rows], log_mass[k, rows], nearest_t[k, rows] = sums_of(4.0 ** -octaves[k])
 
-    run_blocks(sum_block, len(left_out), max(1, BLOCK_PAIRS // len(keys.weights)), n_jobs)
+    run_blocks(sum_block, len(left_out), max(1, SWEEP_PAIRS // len(keys.weights)), n_jobs)
     yield from map(Sums, columns, log_mass, nearest_t)
 
 
-class _SweptPairs:
+class _Sweep:
     """All pairs of some rows: t (b, n_keys), and the least of each query (b,) but for own keys."""
 
     def __init__(self, keys, left_out):
@@ -73,10 +75,10 @@ class _SweptPairs:
     def plain_sums(self, scale, rows=slice(None)):
         """The same with K where t is `scale` times as large, but for the rule about the edge of a support."""
         t = np.multiply(self.t[rows], scale, out=self.scaled[: len(self.least[rows])])
-        return self.sums(self.kernel.plain(t), rows)
+        return self.sums(self.kernel.in_place(t), rows)
 
 
-class _Gaussian(_SweptPairs):
+class _GaussianSweep(_Sweep):
     """Weights relative to that of the nearest key: their exponents scale as t does.
 
     Asked for octaves from the widest to the narrowest, as K(4 t) = K(t)⁴ is cheaper than exp.
@@ -115,25 +117,25 @@ class _Gaussian(_SweptPairs):
         return weights
 
 
-class _Unbounded(_SweptPairs):
+class _UnboundedSweep(_Sweep):
     """Weights as they are, and relative to that of the nearest key for queries whose mass nearly underflows."""
 
     def __call__(self, scale):
         """The same."""
         sums = self.plain_sums(scale)
         log_mass = np.log(sums[:, -1])
-        weak = np.flatnonzero(~(sums[:, -1] >= TINY_MASS))
-        if len(weak):
-            shift = self.kernel.log(scale * self.least[weak])
-            exponents = self.kernel.log(scale * self.t[weak]) - shift[:, None]
-            sums[weak] = self.sums(np.exp(raise_exponents(exponents)), weak)
-            mass = sums[weak, -1]
-            resolved = (mass >= TINY_MASS) & is_resolved(self.kernel, scale * self.least[weak])
-            log_mass[weak] = np.where(resolved, np.log(mass) + shift, np.nan)
+        light = np.flatnonzero(~(sums[:, -1] >= TINY_MASS))
+        if len(light):
+            shift = self.kernel.log(scale * self.least[light])
+            exponents = self.kernel.log(scale * self.t[light]) - shift[:, None]
+            sums[light] = self.sums(np.exp(raise_exponents(exponents)), light)
+            mass = sums[light, -1]
+            resolved = (mass >= TINY_MASS) & is_resolved(self.kernel, scale * self.least[light])
+            log_mass[light] = np.where(resolved, np.log(mass) + shift, np.nan)
         return sums, log_mass, 0.0
 
 
-class _Windows(_SweptPairs):
+class _WindowSweep(_Sweep):
     """Weights of a kernel of bounded support; where no key has weight, of the nearest keys."""
 
     @cached_property
@@ -146,9 +148,9 @@ class _Windows(_SweptPairs):
         sums, log_mass, nearest_t = self.nearest.copy(), np.full(len(self.least), -np.inf), scale * self.least
         near = np.flatnonzero(nearest_t <= self.edge + t_slack(self.edge))
         found = self.plain_sums(scale, near if len(near) < len(sums) else slice(None))
-        weak = np.flatnonzero(~(found[:, -1] >= SOUND_MASS))
-        if len(weak):
-            found[weak] = self.sums(self.kernel(scale * self.t[near[weak]]), near[weak])
+        light = np.flatnonzero(~(found[:, -1] >= SOUND_MASS))
+        if len(light):
+            found[light] = self.sums(self.kernel(scale * self.t[near[light]]), near[light])
         positive = found[:, -1] > 0
         filled = near[positive]
         sums[filled], log_mass[filled], nearest_t[filled] = found[positive], np.log(found[positive, -1]), 0.0

@@ -5,7 +5,7 @@ wide, of which only those that hold keys exist. Keys enter through the moments o
 column. The Gaussian is a product over features, so moments become the expansion of the sums over a cell of queries
 by p x p matrices, one for each distance between cells: first along the first feature, then along the second.
 
-Error. `_tensor_cells` bounds the errors of sums. Values lie in [0, range], so the error of a prediction, as a fraction
+Error. `gauss_transform` bounds the errors of sums. Values lie in [0, range], so the error of a prediction, as a fraction
 of the range, is at most twice the error of the mass over the mass. Queries for which that exceeds `tol` (in tails and
 gaps, and in leave-one-out where little else is near) are unresolved.
 
@@ -39,7 +39,7 @@ MOMENT_VALUES = 3 * 2**23
 FEW_COLUMNS = 16
 """Columns from which on moments may take no more numbers than the columns of the keys."""
 
-BLOCK_QUERIES = 2**14
+CELL_QUERIES = 2**14
 """Queries done together."""
 
 
@@ -106,7 +106,7 @@ class GridSummation(Summation):
     def locate(self, points, left_out):
         """Cells and positions in them, in the order of the cells."""
         cells, positions = self.grid.cells.locate(points)
-        return Located([cells, positions], np.argsort(cells), BLOCK_QUERIES, left_out)
+        return Located([cells, positions], np.argsort(cells), CELL_QUERIES, left_out)
 
     @np.errstate(divide="ignore", invalid="ignore")
     def sums(self, queries, tol, derivatives=False):

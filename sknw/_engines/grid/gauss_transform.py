@@ -4,11 +4,11 @@
 bandwidth. Cells are two to four bandwidths wide, so bandwidths within a factor of two share them.
 
 Positions. Cells are a power of two wide and begin at multiples of it, so x / width, its floor and what remains are
-exact, wherever x is: neither a far key nor an offset costs a digit. Keys and queries more than FAR cells from zero,
-where floats are too coarse for cells, have no cell.
+exact, wherever x is: neither a far key nor an offset costs a digit. Keys and queries more than FARTHEST_CELL cells from
+zero, where floats are too coarse for cells, have no cell.
 
 Error. Let k be the Gaussian of one feature and k' its interpolant on two cells at distance d. They differ by at most
-EXPANSION g(d), as `_chebyshev` proves, where g(d) = exp(-d² / 4), and k <= g². With distances x and y along the two
+EXPANSION g(d), as `chebyshev` proves, where g(d) = exp(-d² / 4), and k <= g². With distances x and y along the two
 features
 
     |k'(x) k'(y) - k(x) k(y)| <= |k'(x) - k(x)| |k'(y)| + |k(x)| |k'(y) - k(y)| <= 2 EXPANSION g(x) g(y)
@@ -18,7 +18,7 @@ much as k, and a distance u that is off by eps u changes k by eps u² k(u) <= 1.
 bandwidths away along a feature may be left out, and weigh less than exp(-REACH² / 2) each.
 
 Sums of u_f² K, u_f being the distance along feature f in bandwidths, come from the same moments, with translations of
-k2(u) = u² k(u) along f. By `_chebyshev` k2 and its interpolant from p terms differ by less than (p + 2.5) EXPANSION g,
+k2(u) = u² k(u) along f. By `chebyshev` k2 and its interpolant from p terms differ by less than (p + 2.5) EXPANSION g,
 and k2 = u² g(u)² <= 1.5 g(u), so
 
     |k2'(x) k'(y) - k2(x) k(y)| <= (p + 4) EXPANSION g(x) g(y),
@@ -50,7 +50,7 @@ ROUNDING = 32 * np.finfo(float).eps
 SUMS, DERIVATIVES = ((0, 0),), ((0, 0), (1, 0), (0, 1))
 """What is expanded: powers of u² that the kernel is multiplied by, along each feature."""
 
-FAR = 2.0**50
+FARTHEST_CELL = 2.0**50
 """Cells from zero up to which keys and queries have a cell."""
 
 GATHER_VALUES = 2**19
@@ -70,7 +70,7 @@ class Axis:
     def __init__(self, x, exponent):
         self.exponent = exponent
         cell, _ = self._cells(x)
-        cell = np.unique(np.where(np.abs(cell) < FAR, cell, 0.0))
+        cell = np.unique(np.where(np.abs(cell) < FARTHEST_CELL, cell, 0.0))
         last = np.flatnonzero(np.diff(cell) > 2 * MARGIN)
         self.low = cell[np.append(0, last + 1)] - MARGIN
         self.high = cell[np.append(last, -1)] + MARGIN
@@ -87,7 +87,7 @@ class Axis:
         """The place of each x (b,), -1 where no key is within reach, and its position in the cell, in [-1, 1]."""
         cell, x = self._cells(x)
         segment = np.maximum(np.searchsorted(self.low, cell, side="right") - 1, 0)
-        within = (cell >= self.low[segment]) & (cell <= self.high[segment]) & (np.abs(cell) < FAR)
+        within = (cell >= self.low[segment]) & (cell <= self.high[segment]) & (np.abs(cell) < FARTHEST_CELL)
         with np.errstate(invalid="ignore"):
             return np.where(within, cell + self.base[segment], -1).astype(np.int64), 2 * (x - cell) - 1
 
@@ -99,7 +99,7 @@ class Cells:
     """
 
     def __init__(self, keys, columns, bandwidth):
-        self.exponents, self.columns, self._kept = _exponents(bandwidth), columns, (None, None)
+        self.exponents, self.columns, self._latest = _exponents(bandwidth), columns, (None, None)
         self.axes = [Axis(keys[:, f], exponent) for f, exponent in enumerate(self.exponents)]
         cells, positions = self.locate(keys)
         self._order = np.argsort(cells)[np.count_nonzero(cells < 0) :]
@@ -127,21 +127,21 @@ class Cells:
 
         Those of the last cell are zero.
         """
-        kept = self._kept
-        if kept[0] != n_terms:
-            kept = self._kept = None, None
+        latest = self._latest
+        if latest[0] != n_terms:
+            latest = self._latest = None, None
             with single_threaded_blas():
-                kept = self._kept = n_terms, self._make_moments(*n_terms)
-        return kept[1]
+                latest = self._latest = n_terms, self._make_moments(*n_terms)
+        return latest[1]
 
     def _make_moments(self, n_x, n_y):
         columns = self.columns.T.take(self._order, axis=1)
         moments = np.zeros((len(self._bounds), n_x, len(columns) * n_y))
-        for rows, parts in _pieces(self._bounds):
+        for rows, blocks in _pieces(self._bounds):
             x, y = _polynomials(self._positions[:, rows], n_x, n_y)
             weighted = (columns[:, None, rows] * y).reshape(len(columns) * n_y, -1)
-            for c, part in parts:
-                moments[c] += x[:, part] @ weighted[:, part].T
+            for c, block in blocks:
+                moments[c] += x[:, block] @ weighted[:, block].T
         return moments
 
 
@@ -260,21 +260,21 @@ class Grid:
         matrices = x.matrices[:n_powers].reshape(n_powers * x.n_terms, -1)
         step = max(1, GATHER_VALUES // (self.cell_values * at.shape[1]))
         for begin in range(0, len(occupied), step):
-            some = occupied[begin : begin + step]
-            moments = np.take(self.moments, at[some], axis=0).reshape(len(some), -1, self.n_columns * y.n_terms)
-            along_x = (matrices @ moments).reshape(len(some), n_powers, -1, y.n_terms)
-            translated[:, some] = along_x.transpose(1, 0, 3, 2)
+            block = occupied[begin : begin + step]
+            moments = np.take(self.moments, at[block], axis=0).reshape(len(block), -1, self.n_columns * y.n_terms)
+            along_x = (matrices @ moments).reshape(len(block), n_powers, -1, y.n_terms)
+            translated[:, block] = along_x.transpose(1, 0, 3, 2)
         return translated
 
     def _evaluate(self, local, bounds, positions):
         """Sums (b, n_expansions, n_columns) for queries bounds[c] ... bounds[c + 1] in the cell of local[c]."""
         sums = np.empty((positions.shape[1], local.shape[1], self.n_columns))
-        for rows, parts in _pieces(bounds):
+        for rows, blocks in _pieces(bounds):
             x, y = _polynomials(positions[:, rows], *self.n_terms)
             terms = np.empty((local.shape[3], x.shape[1]))
             for e in range(local.shape[1]):
-                for c, part in parts:
-                    np.matmul(local[c, e].T, y[:, part], out=terms[:, part])
+                for c, block in blocks:
+                    np.matmul(local[c, e].T, y[:, block], out=terms[:, block])
                 products = terms.reshape(len(x), self.n_columns, -1)
                 products *= x[:, None]
                 sums[rows, e] = products.sum(axis=0).T
@@ -282,7 +282,7 @@ class Grid:
 
 
 def _pieces(bounds):
-    """Cut rows bounds[c] ... bounds[c + 1] of cells c into (slice of rows, [(c, the cell's part of that slice)])."""
+    """Cut rows bounds[c] ... bounds[c + 1] of cells c into (slice of rows, [(c, block of that cell in the slice)])."""
     for begin in range(0, bounds[-1], PIECE_ROWS):
         end = min(begin + PIECE_ROWS, bounds[-1])
         first, last = np.searchsorted(bounds, begin, side="right") - 1, np.searchsorted(bounds, end)

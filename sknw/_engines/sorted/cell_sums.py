@@ -1,6 +1,6 @@
-"""Gaussian and logistic sums over sorted keys: by `Cells` where these are right, else by windows.
+"""Gaussian and logistic sums over sorted keys: by `CellMoments` where these are right, else by windows.
 
-Error. The expansions err by at most EXPANSION for each unit of mass, as `_chebyshev` proves, and by rounding. Keys out
+Error. The expansions err by at most EXPANSION for each unit of mass, as `chebyshev` proves, and by rounding. Keys out
 of reach weigh less than NEGLECTED each. Queries for which that is too much (in tails and gaps, and in leave-one-out
 where little else is near) and those with few keys around sum their window key by key: the exact softmax over all keys
 but those that, all together, weigh less than tol / 4 of the nearest. A key at the distance u and the nearest at u0, in
@@ -13,7 +13,7 @@ from math import log
 import numpy as np
 
 from ..error_free import excess
-from .gauss_transform import Cells
+from .gauss_transform import CellMoments
 from .windows import argsort, argsort_coarsely, take
 
 CELL_EXPONENT = -1
@@ -30,8 +30,8 @@ class CellSums:
     def __init__(self, windows, kernel, h, points):
         self.windows, self.h = windows, h
         self.total, self.lightest = windows.columns[-1].sum(), windows.columns[-1].min()
-        self.cells = Cells(points, kernel, WIDTH / h)
-        self.relative = _Gaussian if kernel.form == "gaussian" else _Logistic
+        self.cells = CellMoments(points, kernel, WIDTH / h)
+        self.relative = _GaussianTail if kernel.form == "gaussian" else _LogisticTail
 
     def order(self, q):
         """An order of queries that puts those of a cell together."""
@@ -46,13 +46,15 @@ class CellSums:
         """
         log_scale = np.zeros(len(q))
         if tol == 0:
-            sums, rest = np.empty((len(self.windows.columns), len(q))), np.arange(len(q))
+            sums, unresolved = np.empty((len(self.windows.columns), len(q))), np.arange(len(q))
         else:
             sums, error = self.cells.sums(q / WIDTH)
             error += self.total * NEGLECTED
-            rest = self.windows.leave_out(sums, error, removed, tol)
-        if len(rest):
-            sums[:, rest], log_scale[rest] = self._window_sums(q[rest], take(removed, rest), tol)
+            unresolved = self.windows.leave_out(sums, error, removed, tol)
+        if len(unresolved):
+            sums[:, unresolved], log_scale[unresolved] = self._window_sums(
+                q[unresolved], take(removed, unresolved), tol
+            )
         return sums, log_scale
 
     def _window_sums(self, q, removed, tol):
@@ -80,7 +82,7 @@ def _further(q, x, anchor):
     return further
 
 
-class _Gaussian:
+class _GaussianTail:
     """The kernel relative to its value at u0."""
 
     @staticmethod
@@ -98,7 +100,7 @@ class _Gaussian:
         return np.exp(-more * (more + 2 * u0) / 2)
 
 
-class _Logistic:
+class _LogisticTail:
     """The same for the logistic kernel."""
 
     @staticmethod

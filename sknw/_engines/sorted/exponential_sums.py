@@ -42,20 +42,20 @@ class ExponentialSums:
         left = right - 1
         if removed is not None:
             own = removed[-1] > 0
-            rest = np.where(own, self.windows.rest(np.maximum(left, 0), removed), 0.0)
+            remaining = np.where(own, self.windows.remaining(np.maximum(left, 0), removed), 0.0)
             left -= own
         to_left, to_right, difference = self._distances(q, left, right)
         nearest = np.minimum(to_left, to_right)
         # the farther side decays by the difference of the distances, which their own rounding would spoil
         left_decay, right_decay = np.maximum(difference, 0.0), np.maximum(-difference, 0.0)
         if removed is not None:
-            here = rest[-1] > 0
-            nearest[here], left_decay[here], right_decay[here] = 0.0, to_left[here], to_right[here]
+            stays = remaining[-1] > 0
+            nearest[stays], left_decay[stays], right_decay[stays] = 0.0, to_left[stays], to_right[stays]
         left, right = np.maximum(left, 0), np.maximum(len(self.keys) - 1 - right, 0)
         to_left, to_right = np.take(self.up_to, left, axis=1), np.take(self.from_on, right, axis=1)
         sums = np.exp(-left_decay) * to_left + np.exp(-right_decay) * to_right
         if removed is not None:
-            sums += rest
+            sums += remaining
         return sums, -nearest
 
     def _distances(self, q, left, right):

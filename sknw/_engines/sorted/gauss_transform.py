@@ -36,7 +36,7 @@ GATHER_VALUES = 2**19
 """Numbers in the moments that are translated together."""
 
 
-class Cells:
+class CellMoments:
     """Chebyshev moments of `Points` on cells that are as wide as theirs, 1 / 2 to 1 bandwidth."""
 
     def __init__(self, points, kernel, width):
@@ -78,8 +78,8 @@ class Cells:
         sums = np.full((local.shape[2], len(x)), np.nan)
         basis = polynomials(position, self.n_terms)
         for c in np.flatnonzero(np.isfinite(mass)):
-            part = slice(bounds[c], bounds[c + 1])
-            np.matmul(local[c].T, basis[:, part], out=sums[:, part])
+            block = slice(bounds[c], bounds[c + 1])
+            np.matmul(local[c].T, basis[:, block], out=sums[:, block])
         return sums, np.repeat((EXPANSION + ROUNDING) * mass, np.diff(bounds))
 
     def _expansions(self, targets):
@@ -92,10 +92,10 @@ class Cells:
         crowded = np.flatnonzero(self._are_crowded(targets, self.sources, self.n_before, self.reach))
         step = max(1, GATHER_VALUES // (self.translations.shape[1] * n_columns))
         for begin in range(0, len(crowded), step):
-            part = crowded[begin : begin + step]
-            moments = self._moments_around(targets[part])
-            mass[part] = moments[:, :, 0, -1] @ self.shares
-            local[part] = self.translations @ moments.reshape(len(part), -1, n_columns)
+            block = crowded[begin : begin + step]
+            moments = self._moments_around(targets[block])
+            mass[block] = moments[:, :, 0, -1] @ self.shares
+            local[block] = self.translations @ moments.reshape(len(block), -1, n_columns)
         return local, mass
 
     def _moments_around(self, targets):

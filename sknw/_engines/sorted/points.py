@@ -1,4 +1,4 @@
-"""Weighted points in cells: sorted keys, or a few points in the place of many keys.
+"""Weighted points in cells: sorted keys, or a n_points points in the place of many keys.
 
 A cell is a power of two wide and begins at a multiple of it, so that x / width, its floor and what remains are exact,
 wherever x is: neither a far key nor an offset costs a digit.
@@ -17,7 +17,7 @@ from ..chebyshev import interpolation, polynomials
 FULL = 256
 """Keys in a condensed cell, where they are as dense as in the middle half of them."""
 
-BLOCK_ROWS = 2**13
+POLYNOMIAL_POINTS = 2**13
 """Points whose polynomials are taken together."""
 
 
@@ -67,8 +67,8 @@ def moments_of(points, bounds, n_terms, cells=slice(None)):
     """Moments (n_cells, n_terms, n_columns) of the points bounds[c] ... bounds[c + 1] of some cells."""
     starts, stops, columns = bounds[:-1][cells], bounds[1:][cells], points.columns
     moments = np.zeros((len(starts), n_terms, len(columns)))
-    for begin in range(0, len(points.position), BLOCK_ROWS):
-        end = min(begin + BLOCK_ROWS, len(points.position))
+    for begin in range(0, len(points.position), POLYNOMIAL_POINTS):
+        end = min(begin + POLYNOMIAL_POINTS, len(points.position))
         basis = polynomials(points.position[begin:end], n_terms)
         for c in range(np.searchsorted(stops, begin, side="right"), np.searchsorted(starts, end)):
             first, last = max(starts[c], begin), min(stops[c], end)
@@ -91,11 +91,11 @@ def condense(windows, n_terms):
     nodes, to_coefficients = interpolation(n_terms)
     moments = moments_of(points, bounds, n_terms, np.flatnonzero(full))
     weights = np.einsum("kj,ckv->vcj", to_coefficients, moments).reshape(len(points.columns), -1)
-    few = np.where(full, n_terms, sizes)
-    is_node = np.repeat(full, few)
+    n_points = np.where(full, n_terms, sizes)
+    is_node = np.repeat(full, n_points)
     position, columns = np.empty(len(is_node)), np.empty((len(weights), len(is_node)))
     position[is_node], position[~is_node] = np.tile(nodes, full.sum()), points.position[~is_full]
     columns[:, is_node], columns[:, ~is_node] = weights, points.columns[:, ~is_full]
     cells = points.cell[bounds[:-1]]
-    n_before = np.append(np.repeat(bounds[:-1], few), len(keys))
-    return Points(points.exponent, np.repeat(cells, few), position, columns, n_before)
+    n_before = np.append(np.repeat(bounds[:-1], n_points), len(keys))
+    return Points(points.exponent, np.repeat(cells, n_points), position, columns, n_before)

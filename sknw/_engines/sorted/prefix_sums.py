@@ -20,7 +20,7 @@ import numpy as np
 
 from .windows import take
 
-BLOCK_ROWS = 2**14
+BLOCK_KEYS = 2**14
 """Keys done together."""
 
 MOST_CELLS = 2.0**40
@@ -127,8 +127,8 @@ class PrefixSums:
         """Integers (n_columns, n_moments, n + 1), in `units`."""
         n_columns, n = columns.shape
         prefix = np.zeros((n_columns, self.basis.size, n + 1), dtype=np.int64)
-        for begin in range(0, n, BLOCK_ROWS):
-            block = slice(begin, min(begin + BLOCK_ROWS, n))
+        for begin in range(0, n, BLOCK_KEYS):
+            block = slice(begin, min(begin + BLOCK_KEYS, n))
             b = self._place(self.keys[block], self.cell[block])
             scaled = columns[:, block] / self.units[:, None]
             for r, term in enumerate(self.basis.of_keys(b)):
@@ -149,17 +149,19 @@ class PrefixSums:
         """
         start, stop = self._window(q)
         if tol == 0:
-            sums, rest = np.empty((len(self.windows.columns), len(q))), np.arange(len(q))
+            sums, unresolved = np.empty((len(self.windows.columns), len(q))), np.arange(len(q))
         else:
             sums, error = self._moment_sums(q, start, stop)
-            rest = self.windows.leave_out(sums, error, removed, tol)
-        if len(rest):
+            unresolved = self.windows.leave_out(sums, error, removed, tol)
+        if len(unresolved):
 
             def weigh(query, key):
-                return self.kernel(np.square((self.keys[key] - q[rest][query]) / self.h))
+                return self.kernel(np.square((self.keys[key] - q[unresolved][query]) / self.h))
 
-            found = self.windows.sums(q[rest], start[rest], stop[rest], weigh, take(removed, rest))
-            sums[:, rest] = found
+            found = self.windows.sums(
+                q[unresolved], start[unresolved], stop[unresolved], weigh, take(removed, unresolved)
+            )
+            sums[:, unresolved] = found
         return sums, np.zeros(len(q))
 
     def _window(self, q):

@@ -14,11 +14,11 @@ from ..error_free import excess
 LONGEST = 1024
 """Keys in a window from which on another engine is cheaper."""
 
-BLOCK_PAIRS = 2**16
+WINDOW_PAIRS = 2**16
 """Pairs of a query and a key done together."""
 
-LEAST_REST = 0.01
-"""What a row must leave of the weight of a collapsed key, as a fraction: less would lose digits."""
+LEAST_REMAINING = 0.01
+"""The least fraction of the weight of a collapsed key that may remain without a row: less would lose digits."""
 
 
 def take(removed, queries):
@@ -51,25 +51,25 @@ class Windows:
         return argsort_coarsely(q, low, (high - low) / 65535 or 1.0)
 
     def search(self, x, side="left"):
-        """np.searchsorted of some x that are near each other, among the keys between their least and their largest."""
+        """np.searchsorted for x that are near each other, among the keys between the least and the largest of them."""
         first, last = np.searchsorted(self.keys, [x.min(), x.max()], side=side)
         return first + np.searchsorted(self.keys[first:last], x, side=side)
 
-    def rest(self, position, removed):
-        """What rows leave of the columns (n_columns, b) of their keys; NaN where digits would be lost."""
+    def remaining(self, position, removed):
+        """What remains of the columns (n_columns, b) of keys without their rows; nan where digits would be lost."""
         there = np.take(self.columns, position, axis=1)
-        rest = there - removed
+        remaining = there - removed
         if self.collapsed is not None:
-            rest[:, self.collapsed[position] & (rest[-1] < LEAST_REST * there[-1])] = np.nan
-        return rest
+            remaining[:, self.collapsed[position] & (remaining[-1] < LEAST_REMAINING * there[-1])] = np.nan
+        return remaining
 
     def nearest(self, q, removed):
-        """The position of the nearest key of each query; of the nearest other one, if nothing of the own is left."""
+        """The position of the nearest key of each query; of the nearest other key, if nothing remains of the own one."""
         right = self.search(q)
         left = right - 1
         last = len(self.keys) - 1
         if removed is not None:
-            right += (removed[-1] > 0) & ~(self.rest(np.minimum(right, last), removed)[-1] > 0)
+            right += (removed[-1] > 0) & ~(self.remaining(np.minimum(right, last), removed)[-1] > 0)
         further = excess(q, self.keys[np.maximum(left, 0)], self.keys[np.minimum(right, last)])
         return np.where((left >= 0) & ((right > last) | (further <= 0)), left, right)
 
@@ -97,7 +97,7 @@ class Windows:
         sums[:, counts > LONGEST] = np.nan
         queries = np.flatnonzero((counts > 0) & (counts <= LONGEST))
         pairs = np.cumsum(counts[queries])
-        cuts = np.searchsorted(pairs, np.arange(BLOCK_PAIRS, pairs[-1:].sum(), BLOCK_PAIRS))
+        cuts = np.searchsorted(pairs, np.arange(WINDOW_PAIRS, pairs[-1:].sum(), WINDOW_PAIRS))
         for block in np.split(queries, cuts):
             if len(block):
                 sums[:, block] = self._block_sums(q, block, start[block], counts[block], weigh, removed)
@@ -111,7 +111,7 @@ class Windows:
         products = weights * np.take(self.columns, key, axis=1)
         if removed is not None:
             own = np.flatnonzero((self.keys[key] == q[query]) & (removed[-1, query] > 0))
-            products[:, own] = weights[own] * self.rest(key[own], removed[:, query[own]])
+            products[:, own] = weights[own] * self.remaining(key[own], removed[:, query[own]])
         return np.add.reduceat(products, offsets, axis=1)
 
     def nearest_sums(self, q, removed):
