@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .._threads import run_blocks
+from .summation import put
 
 ATTENTION_PAIRS = 2**20
 """Attention weights that a thread computes together."""
@@ -134,7 +135,7 @@ class Pooler:
             unresolved = np.flatnonzero(np.isnan(sums.log_mass))
             if len(unresolved):
                 found = self.at(2.0**octave * self.bandwidth).pool(None, subset(rows, unresolved), n_jobs)
-                _put(pooled, unresolved, found)
+                put(found, pooled, unresolved)
             yield pooled
 
     def attention(self, queries=None, rows=slice(None), n_jobs=None):
@@ -144,9 +145,9 @@ class Pooler:
         attention, log_mass = np.zeros((m, len(self.problem.rows))), np.empty(m)
         located = self._locate(dense, queries, rows)
 
-        def attend(part):
-            weights, log_mass[part] = dense.weights(located[part])
-            attention[part, self.problem.key_rows] = weights / weights.sum(axis=1, keepdims=True)
+        def attend(block):
+            weights, log_mass[block] = dense.weights(located[block])
+            attention[block, self.problem.key_rows] = weights / weights.sum(axis=1, keepdims=True)
 
         step = min(located.step, max(1, ATTENTION_PAIRS // len(self.problem.keys)))
         run_blocks(attend, m, step, n_jobs)
@@ -194,11 +195,11 @@ class Pooler:
             chunk = subset(places, slice(start, start + step))
             located, found = self._locate(summation, queries, subset(rows, chunk)), {}
 
-            def run_block(part, chunk=chunk, located=located, found=found):
-                block = subset(chunk, part if located.order is None else located.order[part])
-                is_unresolved, found[part.start] = do_block(summation, located[part], block)
+            def run_block(block, chunk=chunk, located=located, found=found):
+                block_places = subset(chunk, block if located.order is None else located.order[block])
+                is_unresolved, found[block.start] = do_block(summation, located[block], block_places)
                 if is_unresolved.any():
-                    unresolved.append(subset(block, np.flatnonzero(is_unresolved)))
+                    unresolved.append(subset(block_places, np.flatnonzero(is_unresolved)))
 
             run_blocks(run_block, n_rows(chunk), located.step, n_jobs)
             results += [found[first] for first in sorted(found)]
@@ -211,11 +212,6 @@ class Pooler:
         pooled.log_mass[places] = sums.log_mass + np.log(self.problem.largest_weight)
         if sums.nearest_t is not None:
             pooled.nearest_t[places] = sums.nearest_t
-
-
-def _put(pooled, places, found):
-    for field, found_field in zip(pooled, found, strict=True):
-        field[places] = found_field
 
 
 class LeftOut:

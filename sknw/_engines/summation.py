@@ -45,6 +45,12 @@ class Sums(NamedTuple):
         return np.einsum("qv,qfv->f", cotangents[resolved], covariances)
 
 
+def put(found, results, rows):
+    """Write the fields of a named tuple of arrays into some rows of those of another one."""
+    for field, result in zip(found, results, strict=True):
+        result[rows] = field
+
+
 class Located:
     """Queries in an order that puts neighbours together.
 

@@ -30,7 +30,7 @@ these take their derivatives from the attention itself.
 
 import numpy as np
 
-from ..summation import Sums
+from ..summation import Sums, put
 from .collect import collect_sums, collect_weights
 from .pairs import slices
 from .products import RelativeWeights, gaussian_weights, has_tail, largest_norm, may_be_relative, underflows
@@ -91,16 +91,11 @@ def derivative_sums(pairs, tol=0.0):
             light_pairs = pairs.take(light)
             relative = RelativeWeights(light_pairs, min(tol, LARGEST_TOL))
             found, resolved[light] = _expanded_sums(light_pairs, tol, relative)
-            _put(sums, light, found)
+            put(found, sums, light)
     unresolved = np.flatnonzero(~resolved)
     if len(unresolved):
-        _put(sums, unresolved, _attention_sums(pairs.take(unresolved)))
+        put(_attention_sums(pairs.take(unresolved)), sums, unresolved)
     return sums
-
-
-def _put(sums, rows, found):
-    for field, found_field in zip(sums, found, strict=True):
-        field[rows] = found_field
 
 
 def _expanded_sums(pairs, tol, relative):
@@ -123,7 +118,7 @@ def _expanded_sums(pairs, tol, relative):
     empty = np.flatnonzero(np.isneginf(log_mass)) if pairs.kernel.compact else []
     if len(empty):
         found = collect_sums(pairs.take(empty))
-        _put(sums, empty, found._replace(derivatives=sums.derivatives[empty]))
+        put(found._replace(derivatives=sums.derivatives[empty]), sums, empty)
         resolved |= np.isneginf(log_mass)
     return sums, resolved
 

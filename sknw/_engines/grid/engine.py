@@ -5,9 +5,9 @@ wide, of which only those that hold keys exist. Keys enter through the moments o
 column. The Gaussian is a product over features, so moments become the expansion of the sums over a cell of queries
 by p x p matrices, one for each distance between cells: first along the first feature, then along the second.
 
-Error. `gauss_transform` bounds the errors of sums. Values lie in [0, range], so the error of a prediction, as a fraction
-of the range, is at most twice the error of the mass over the mass. Queries for which that exceeds `tol` (in tails and
-gaps, and in leave-one-out where little else is near) are unresolved.
+Error. `gauss_transform` bounds the errors of sums. Values lie in [0, range], so the error of a prediction, as a
+fraction of the range, is at most twice the error of the mass over the mass. Queries for which that exceeds `tol` (in
+tails and gaps, and in leave-one-out where little else is near) are unresolved.
 
 Derivatives. With u_f the distance along feature f in bandwidths, S_k = sum_i K c_ik and D_fk = sum_i u_if² K c_ik over
 the columns c, the last of which is the weight, the derivatives by log h_f are

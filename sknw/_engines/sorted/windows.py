@@ -64,7 +64,7 @@ class Windows:
         return remaining
 
     def nearest(self, q, removed):
-        """The position of the nearest key of each query; of the nearest other key, if nothing remains of the own one."""
+        """The position of the nearest key of each query; of the nearest other one, if nothing of its own remains."""
         right = self.search(q)
         left = right - 1
         last = len(self.keys) - 1
