@@ -80,7 +80,7 @@ class BlocksEngine(Engine):
         keys = self.problem.keys
         if expected_share(kernel, keys, bandwidth, tol) > MOST_KEPT:
             return None
-        summation = BlocksSummation(Keys(self.problem, kernel, bandwidth))
+        summation = BlocksSummation(self.problem, kernel, bandwidth)
         is_worth_it = len(keys) <= MANY_KEYS or summation.kept_share(tol) <= MOST_KEPT
         return summation if is_worth_it else None
 
@@ -90,13 +90,18 @@ class BlocksSummation(Summation):
 
     cost, chunk_numbers = "pairs", 2**19
 
-    def __init__(self, keys):
-        self.keys, self.kernel = keys, keys.kernel
+    def __init__(self, problem, kernel, bandwidth):
+        self.problem, self.kernel, self.bandwidth = problem, kernel, bandwidth
         self._shares = {}
 
     @cached_property
+    def keys(self):
+        """The keys in units of the bandwidth; made for the first queries that need them."""
+        return Keys(self.problem, self.kernel, self.bandwidth)
+
+    @cached_property
     def tree(self):
-        """The keys in leaves; made for the first queries that need it."""
+        """The keys in leaves."""
         return KeyTree(self.keys)
 
     @cached_property
@@ -106,7 +111,7 @@ class BlocksSummation(Summation):
 
     def accepts(self, n_queries, tol, gradient):
         """Whether there are many queries, or very many keys, and not too many pairs matter."""
-        if len(self.keys.weights) > MANY_KEYS:
+        if len(self.problem.keys) > MANY_KEYS:
             return True
         return n_queries >= FEW_QUERIES and self.kept_share(tol) <= MOST_KEPT
 
@@ -116,7 +121,7 @@ class BlocksSummation(Summation):
 
     def _block_rows(self, n_queries):
         """Few queries lie far apart: blocks of fewer then matter to fewer keys."""
-        ratio = n_queries / len(self.keys.weights)
+        ratio = n_queries / len(self.problem.keys)
         return int(np.clip(BLOCK_QUERIES * np.sqrt(ratio), FEWEST_QUERIES, BLOCK_QUERIES))
 
     def kept_share(self, tol):
