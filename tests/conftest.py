@@ -33,14 +33,14 @@ def plt():
 
 @pytest.fixture(scope="module")
 def small_blocks():
-    """Every engine works in tiny blocks."""
+    """Every engine works in tiny blocks, until the end of the module."""
     with constants(*SMALL_BLOCKS):
         yield
 
 
 @pytest.fixture(scope="module")
 def small_problems():
-    """The engines for many keys serve few keys too."""
+    """The engines for many keys serve few keys too, until the end of the module."""
     with constants("cells for few keys", "blocks for few keys"):
         yield
 

@@ -16,8 +16,8 @@ from sknw._weights import retained_share
 TOL = 1e-11
 """What results may be off by, in units of the range of the values, where engines are asked for 1e-12."""
 
-
 TOLS = [0.0, 1e-12, 1e-8, 1e-4, 1e-2]
+"""What engines are asked for where they are compared with the definition."""
 
 
 def values_equal_the_definition(engine, kernel, seed):

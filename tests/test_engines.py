@@ -212,21 +212,19 @@ def _cut(t):
     return np.where(t < 2, -t, -np.inf)
 
 
-@every_engine
+OWN = {
+    "unbounded": (Kernel(lambda t: -2 * np.log1p(t)), lambda t: -2 * np.log1p(t)),
+    "cut off": (Kernel(lambda t: -t, support=2.0), lambda t: np.where(t <= 4, -t, -np.inf)),
+    "zero where its log says so": (Kernel(_cut), _cut),
+    "with its weight": (Kernel(_cut, weight=lambda t: np.where(t < 2, np.exp(-t), 0.0)), _cut),
+}
+
+
 @pytest.mark.parametrize(
-    ("kernel", "log"),
-    [
-        (Kernel(lambda t: -2 * np.log1p(t)), lambda t: -2 * np.log1p(t)),
-        (Kernel(lambda t: -t, support=2.0), lambda t: np.where(t <= 4, -t, -np.inf)),
-        (Kernel(_cut), _cut),
-        (Kernel(_cut, weight=lambda t: np.where(t < 2, np.exp(-t), 0.0)), _cut),
-    ],
-    ids=["unbounded", "cut off", "zero where its log says so", "with its weight"],
+    ("engine", "kernel"), [(e, k) for e in ENGINES for k, (facts, _) in OWN.items() if ENGINES[e].supports(facts, 2)]
 )
-def test_a_kernel_of_ones_own(engine, kernel, log):
-    if not ENGINES[engine].supports(kernel, 2):
-        pytest.skip("the engine needs to know more of a kernel")
-    rng = np.random.default_rng(0)
+def test_a_kernel_of_ones_own(engine, kernel):
+    rng, (kernel, log) = np.random.default_rng(0), OWN[kernel]
     keys, queries = rng.normal(size=(40, 2)), np.r_[rng.normal(size=(9, 2)), [[50.0, 50.0]]]
     values = rng.normal(size=(40, 1))
     pooler = make_pooler(engine, keys, values, None, kernel, 0.7)
