@@ -208,7 +208,10 @@ class Pooler:
     @np.errstate(all="ignore")
     def _finish(self, sums, pooled, places):
         """Write what sums mean into some places of `pooled`."""
-        pooled.values[places] = self.problem.means(sums.columns)
+        values, means = pooled.values, self.problem.means(sums.columns)
+        if self.problem.n_values == 1:  # numpy writes faster along one axis
+            values, means = values[:, 0], means[:, 0]
+        values[places] = means
         pooled.log_mass[places] = sums.log_mass + np.log(self.problem.largest_weight)
         if sums.nearest_t is not None:
             pooled.nearest_t[places] = sums.nearest_t
