@@ -1,4 +1,4 @@
-"""How tests reach engines: the only module that knows their private names, methods and constants."""
+"""How tests reach engines: but for unit tests of algorithms, the only module that knows what is private to them."""
 
 from contextlib import contextmanager
 from importlib import import_module
