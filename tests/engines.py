@@ -124,6 +124,11 @@ def pool(pooler, queries=None, rows=slice(None), n_jobs=None, tol=0.0):
     return pooled.values, pooled.log_mass
 
 
+def nearest_t(pooler, queries=None):
+    """t (m,) of the nearest keys of queries without any weight, 0 for others."""
+    return pooler.pool(queries, tol=1e-10).nearest_t
+
+
 def attention(pooler, queries=None, rows=slice(None), n_jobs=None):
     """Attention weights (m, n) and log_mass (m,) for some rows of the queries; None leaves one out."""
     return pooler.attention(queries, rows, n_jobs)

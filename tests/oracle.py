@@ -53,6 +53,13 @@ def _logits(queries, keys, bandwidth, kernel, weights, leave_one_out):
     return t, w, (KERNELS[kernel] if isinstance(kernel, str) else kernel)(t) + np.log(w)
 
 
+@np.errstate(all="ignore")
+def nearest_t(queries, keys, bandwidth, weights, leave_one_out=False):
+    """The least t (m,) of the keys that have weight."""
+    t, w, _ = _logits(queries, keys, bandwidth, "constant", weights, leave_one_out)
+    return np.where(w > 0, t, np.inf).min(axis=1)
+
+
 def rounding_decides(queries, keys, bandwidth):
     """For which queries (m,) it is rounding that says whether a key is tied for the nearest; t = 0 is never rounded."""
     bandwidth = np.broadcast_to(bandwidth, keys.shape[1])

@@ -6,7 +6,18 @@ AssertionError where it does not hold.
 
 import numpy as np
 import oracle
-from engines import SMALL_BLOCKS, attention, constants, features, gradient, make_pooler, make_poolers, pool
+from engines import (
+    SMALL_BLOCKS,
+    attention,
+    constants,
+    features,
+    gradient,
+    make_pooler,
+    make_poolers,
+    nearest_t,
+    pool,
+    sweep,
+)
 from samples import assert_close, assert_same_mass, assert_same_results, draw, has_key_at_edge
 
 from sknw._engines import ENGINES
@@ -169,6 +180,24 @@ def blocks_and_threads_do_not_show(engine, kernel, seed):
         assert_same_results(one, other)
 
 
+def empty_queries_know_their_nearest_keys(engine, kernel, seed):
+    keys, values, weights, bandwidth, queries = draw_for(engine, kernel, seed)
+    pooler = make_pooler(engine, keys, values, weights, kernel, bandwidth)
+    for asked in (queries, 10 * queries, None):
+        expected = oracle.nearest_t(keys if asked is None else asked, keys, bandwidth, weights, asked is None)
+        empty = np.isneginf(pool(pooler, asked, tol=1e-10)[1])
+        np.testing.assert_allclose(nearest_t(pooler, asked), np.where(empty, expected, 0), rtol=1e-11)
+
+
+def a_sweep_is_each_bandwidth(engine, kernel, seed):
+    keys, values, weights, bandwidth, _ = draw_for(engine, kernel, seed)
+    poolers, octaves = make_poolers(engine, keys, values, weights), [-3.0, 0.0, 2.0, np.inf]
+    for octave, (pooled, log_mass) in zip(octaves, sweep(poolers(kernel, bandwidth), octaves), strict=True):
+        expected, expected_mass = pool(poolers(kernel, 2.0**octave * bandwidth))
+        assert_close(pooled, expected, values[weights > 0], 1e-6)
+        np.testing.assert_allclose(log_mass, expected_mass, rtol=1e-6, atol=1e-6)
+
+
 def gradients_are_finite_differences(engine, kernel, seed):
     """Of rows that have some mass, and no key at the edge of a support, where they have kinks."""
     rng = np.random.default_rng(seed)
@@ -272,6 +301,8 @@ PROPERTIES = [
     narrow_bandwidths_give_the_nearest_key,
     some_rows_are_a_part_of_all_rows,
     blocks_and_threads_do_not_show,
+    empty_queries_know_their_nearest_keys,
+    a_sweep_is_each_bandwidth,
     gradients_are_finite_differences,
     gradients_add_up,
 ]
