@@ -77,7 +77,7 @@ class Keys:
         """The keys (n_used, n_keys) in bandwidths from their centre."""
         return self.augmented[:-2]
 
-    @cached_property
+    @property
     def largest_norm(self):
         """The greatest |x|² of the keys, in bandwidths from their centre."""
         return self.augmented[-2].max()
