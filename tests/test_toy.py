@@ -7,8 +7,7 @@ from engines import is_served_by, make_pooler
 from properties import PROPERTIES, properties_of
 
 from sknw import Kernel
-from sknw._engines import ENGINES
-from sknw._engines.summation import Engine, Located, Summation, Sums
+from sknw._engines import ENGINES, summation
 from sknw._kernels import KERNELS
 
 TOY_KERNEL = Kernel(
@@ -22,7 +21,7 @@ TOY_KERNEL = Kernel(
 TOYS = [("toy", kernel) for kernel in (*KERNELS, "toy")] + [(engine, "toy") for engine in ENGINES]
 
 
-class ToyEngine(Engine):
+class ToyEngine(summation.Engine):
     """All pairs at once, by the definition."""
 
     @staticmethod
@@ -33,7 +32,7 @@ class ToyEngine(Engine):
         return ToySummation(self.problem, kernel, bandwidth)
 
 
-class ToySummation(Summation):
+class ToySummation(summation.Summation):
     def __init__(self, problem, kernel, bandwidth):
         self.problem, self.kernel, self.bandwidth = problem, kernel, bandwidth
 
@@ -41,7 +40,7 @@ class ToySummation(Summation):
         return not gradient
 
     def locate(self, points, left_out):
-        return Located([points.T], np.arange(len(points))[::-1], 10, left_out)
+        return summation.Located([points.T], np.arange(len(points))[::-1], 10, left_out)
 
     @np.errstate(divide="ignore", invalid="ignore")
     def sums(self, queries, tol, derivatives=False):
@@ -51,7 +50,7 @@ class ToySummation(Summation):
         columns = self.kernel(t) @ np.asarray(self.problem.columns)
         if removed is not None:
             columns -= removed.T
-        return Sums(columns, np.where(columns[:, -1] > 0.01, np.log(columns[:, -1]), np.nan))
+        return summation.Sums(columns, np.where(columns[:, -1] > 0.01, np.log(columns[:, -1]), np.nan))
 
 
 @pytest.fixture(autouse=True)
