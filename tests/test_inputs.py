@@ -129,8 +129,8 @@ def test_parameters_set_after_fit_are_checked(name):
 @pytest.mark.parametrize(
     ("kernel", "hint"),
     [
-        ("rbf", '"gaussian" here'),
-        ("tophat", '"boxcar" here'),
+        ("rbf", 'Use "gaussian"'),
+        ("tophat", 'Use "boxcar"'),
         (lambda t: -t, r"Kernel\(function\)"),
         (np.exp, "Kernel"),
     ],
