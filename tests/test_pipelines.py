@@ -305,7 +305,8 @@ class TestWhatIsRefused:
         "model", [scaled(), GridSearchCV(scaled(), PIPELINE_KERNELS), GridSearchCV(regressor(), KERNELS, refit=False)]
     )
     def test_what_is_not_fitted(self, display, model):
-        message = f"{display.__name__} requires a fitted estimator, but this {type(model).__name__} is not fitted; "
+        name = type(model).__name__
+        message = f"{display.__name__} requires a fitted estimator, but this {name} is not fitted; call fit first"
         with pytest.raises(NotFittedError, match=message):
             display.from_estimator(model)
 
