@@ -1,4 +1,4 @@
-"""Rows of attention as arrays: a view that computes only what is asked, and sparse rows."""
+"""Attention weights as arrays: a view that computes rows on demand, and sparse arrays."""
 
 from functools import reduce
 
@@ -6,25 +6,25 @@ import numpy as np
 from scipy.sparse import csr_array
 
 BLOCK_WEIGHTS = 2**20
-"""Attention weights computed at a time: 8 MiB."""
+"""Attention weights in a block of rows: 8 MiB."""
 
 USE_ARRAY = "use np.asarray(view), an ndarray of n x n numbers"
-"""The end of error messages."""
+"""The advice at the end of error messages."""
 
 
 class AttentionView(np.lib.mixins.NDArrayOperatorsMixin):
-    """A read-only (n, n) array of attention weights that computes its rows when they are asked for.
+    """A read-only (n, n) array of attention weights that computes its rows on demand.
 
-    It is indexed like an ndarray, and multiplies vectors and matrices from both sides, by `@` or `np.matmul`. Its
-    methods `sum`, `mean`, `max`, `min` and `argmax`, and numpy's functions of these names, reduce it along its axes.
-    All of this, `diagonal` and iteration work in blocks of rows, in O(n) memory beside the result.
+    It supports the indexing of ndarrays, iteration, `diagonal`, products with vectors and matrices on either side by
+    `@` or `np.matmul`, and reductions along its axes by `sum`, `mean`, `max`, `min` and `argmax`, as methods or as
+    functions of numpy. These work in blocks of rows, and use O(n) memory in addition to the result.
 
     Parameters
     ----------
     compute_rows : callable
-        Indices (k,) -> weights (k, n). Pickling the view pickles it.
+        Function that maps indices (k,) of rows to their weights (k, n). Pickling the view pickles it.
     n : int
-        The number of rows and columns.
+        Number of rows and columns.
 
     Attributes
     ----------
@@ -35,21 +35,21 @@ class AttentionView(np.lib.mixins.NDArrayOperatorsMixin):
     dtype : dtype
         float64.
     size : int
-        The number of weights.
+        Number of weights.
     nbytes : int
-        The bytes that the weights take as an ndarray.
+        Size of the weights as an ndarray, in bytes.
     T : AttentionView
-        The transpose, a view too.
+        The transpose, which is a view as well.
 
     Notes
     -----
-    `np.asarray`, `copy`, `astype` and `tolist` compute all n x n weights and keep them in memory, and so do functions
-    that convert their arguments to ndarrays, such as `np.sort` and `pandas.DataFrame`. Arithmetic, comparisons (also
-    `==`) and ufuncs other than `np.matmul` raise a TypeError, and other attributes of ndarrays an AttributeError; both
-    say to use `np.asarray`. Like ndarrays, views are not hashable.
+    `np.asarray`, `copy`, `astype` and `tolist` compute all n x n weights and store them in memory. The same is true of
+    functions that convert their arguments to ndarrays, such as `np.sort` and `pandas.DataFrame`. Arithmetic,
+    comparisons (including `==`) and ufuncs other than `np.matmul` raise a TypeError, and other attributes of ndarrays
+    an AttributeError. Like ndarrays, views are not hashable.
 
-    A row costs O(n n_features) time, also where only a part of it is used. A column, or a block of them, costs as much
-    as all rows, and so does a row of the transpose.
+    A row costs O(n n_features) time, even if only some of its elements are used. One column or several columns cost as
+    much as all rows, and so does a row of the transpose.
 
     Examples
     --------
@@ -77,20 +77,20 @@ class AttentionView(np.lib.mixins.NDArrayOperatorsMixin):
         return self.shape[0]
 
     def __iter__(self):
-        for part in self._parts(len(self)):
-            yield from self[part]
+        for block in self._slices(len(self)):
+            yield from self[block]
 
     def __getattr__(self, name):
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}: {USE_ARRAY}")
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}; {USE_ARRAY}")
 
     def __array__(self, dtype=None, copy=None):
         if copy is False:
-            raise ValueError("attention weights are computed on demand: an array of them is always a new one")
+            raise ValueError("attention weights are computed on demand, and cannot be returned without a copy")
         return self[:].astype(self.dtype if dtype is None else dtype, copy=False)
 
     def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
         if ufunc is not np.matmul or method != "__call__" or kwargs:
-            raise TypeError(f"AttentionView does not support the ufunc {ufunc.__name__!r}, only `@`: {USE_ARRAY}")
+            raise TypeError(f"AttentionView does not support the ufunc {ufunc.__name__!r}, only `@`; {USE_ARRAY}")
         left, right = inputs
         is_left = isinstance(left, AttentionView)
         other = np.asarray(right if is_left else left)
@@ -108,8 +108,8 @@ class AttentionView(np.lib.mixins.NDArrayOperatorsMixin):
             rows, columns = np.broadcast_arrays(rows, columns)
             return self._elements(rows, columns)
         result = np.empty(rows.shape + columns.shape)
-        for part, weights in self._blocks(rows.ravel()):
-            result.reshape(rows.size, *columns.shape)[part] = weights[:, column_key]
+        for block, weights in self._blocks(rows.ravel()):
+            result.reshape(rows.size, *columns.shape)[block] = weights[:, column_key]
         return result
 
     @property
@@ -125,7 +125,7 @@ class AttentionView(np.lib.mixins.NDArrayOperatorsMixin):
         return self.size * self.dtype.itemsize
 
     def astype(self, dtype, order="K", casting="unsafe", subok=True, copy=True):
-        """The weights as a new ndarray of another type, as `ndarray.astype`."""
+        """The weights as a new ndarray of another data type, as `ndarray.astype`."""
         return self[:].astype(dtype, order, casting, subok, copy)
 
     def copy(self, order="C"):
@@ -142,23 +142,23 @@ class AttentionView(np.lib.mixins.NDArrayOperatorsMixin):
         return self[rows, rows + offset]
 
     def sum(self, axis=None, dtype=None, out=None, *, keepdims=False):
-        """Sums of the weights, as `ndarray.sum`."""
+        """Sums of the weights along an axis, as `ndarray.sum`."""
         return self._reduce(np.add, axis, dtype).sum(axis, dtype, out, keepdims)
 
     def mean(self, axis=None, dtype=None, out=None, *, keepdims=False):
-        """Means of the weights, as `ndarray.mean`."""
+        """Means of the weights along an axis, as `ndarray.mean`."""
         return (self._reduce(np.add, axis, dtype) / len(self)).mean(axis, dtype, out, keepdims)
 
     def max(self, axis=None, out=None, *, keepdims=False):
-        """The largest weights, as `ndarray.max`."""
+        """The largest weights along an axis, as `ndarray.max`."""
         return self._reduce(np.maximum, axis).max(axis, out, keepdims)
 
     def min(self, axis=None, out=None, *, keepdims=False):
-        """The smallest weights, as `ndarray.min`."""
+        """The smallest weights along an axis, as `ndarray.min`."""
         return self._reduce(np.minimum, axis).min(axis, out, keepdims)
 
     def argmax(self, axis=None, out=None, *, keepdims=False):
-        """The positions of the largest weights, the first of equal ones, as `ndarray.argmax`."""
+        """The positions of the largest weights along an axis, as `ndarray.argmax`."""
         values, positions = self._fold(_peaks, _higher_peaks, _normalized(axis))
         if axis is None:
             row = values.argmax()
@@ -166,9 +166,9 @@ class AttentionView(np.lib.mixins.NDArrayOperatorsMixin):
         return positions.astype(np.intp).max(axis, out, keepdims)
 
     def _reduce(self, ufunc, axis, dtype=None):
-        """`ufunc.reduce` of the weights: (1, n) for axis 0, (n, 1) for axis 1 and for None.
+        """The result of `ufunc.reduce`: (1, n) for axis 0, (n, 1) for axis 1 and for None.
 
-        The caller reduces this along the same axis, by the ndarray's method, which knows `out` and `keepdims`.
+        The caller reduces this along the same axis by a method of ndarray, which implements `out` and `keepdims`.
         """
 
         def collapse(weights, axis, _):
@@ -177,12 +177,11 @@ class AttentionView(np.lib.mixins.NDArrayOperatorsMixin):
         return self._fold(collapse, ufunc, _normalized(axis))
 
     def _fold(self, collapse, join, axis):
-        """The weights, collapsed along an axis that is kept: (..., 1, n) for axis 0, (..., n, 1) for axis 1.
+        """The weights reduced along an axis, which remains: (..., 1, n) for axis 0, (..., n, 1) for axis 1.
 
-        `collapse(weights, axis, first_row)` does it for a block of rows, and `join` makes one of two such blocks for
-        axis 0.
+        `collapse(weights, axis, first_row)` reduces a block of rows, and `join` combines two such results for axis 0.
         """
-        blocks = (collapse(weights, axis, part.start) for part, weights in self._blocks())
+        blocks = (collapse(weights, axis, block.start) for block, weights in self._blocks())
         return reduce(join, blocks) if axis == 0 else np.concatenate(list(blocks), axis=-2)
 
     def _matmul(self, right):
@@ -191,10 +190,10 @@ class AttentionView(np.lib.mixins.NDArrayOperatorsMixin):
 
     def _rmatmul(self, left):
         """The product with an ndarray on the left."""
-        return sum(left[..., part] @ weights for part, weights in self._blocks())
+        return sum(left[..., block] @ weights for block, weights in self._blocks())
 
     def _split(self, key):
-        """The keys of rows and of columns."""
+        """The index of rows and the index of columns that an index stands for."""
         key = key if isinstance(key, tuple) else (key,)
         if len(key) > 1 and key[0] is Ellipsis:
             key = (slice(None),) * (3 - len(key)) + key[1:]
@@ -205,29 +204,29 @@ class AttentionView(np.lib.mixins.NDArrayOperatorsMixin):
         return tuple(k if isinstance(k, slice) else np.asarray(k) for k in key)
 
     def _blocks(self, rows=None):
-        """(slice of `rows`, their weights), a block at a time."""
+        """Yield slices of `rows`, and the weights of the rows in each."""
         rows = np.arange(len(self)) if rows is None else rows
-        for part in self._parts(len(rows)):
-            yield part, self._compute_rows(rows[part])
+        for block in self._slices(len(rows)):
+            yield block, self._compute_rows(rows[block])
 
-    def _parts(self, n_rows):
-        """Slices of some number of rows, of a block each."""
+    def _slices(self, n_rows):
+        """Consecutive slices of n_rows rows, one for each block."""
         step = max(1, BLOCK_WEIGHTS // len(self))
         return [slice(start, min(start + step, n_rows)) for start in range(0, n_rows, step)]
 
     def _elements(self, rows, columns):
-        """The elements at (rows, columns), two arrays of one shape; each row is computed once."""
+        """The elements at (rows, columns), two arrays of the same shape. Each row is computed once."""
         needed, position = np.unique(rows, return_inverse=True)
         position = position.reshape(rows.shape)
         result = np.empty(rows.shape)
-        for part, weights in self._blocks(needed):
-            here = (position >= part.start) & (position < part.stop)
-            result[here] = weights[position[here] - part.start, columns[here]]
+        for block, weights in self._blocks(needed):
+            in_block = (position >= block.start) & (position < block.stop)
+            result[in_block] = weights[position[in_block] - block.start, columns[in_block]]
         return result
 
 
 class TransposedView(AttentionView):
-    """The transpose of a view, which reads and reduces columns of the view as its rows."""
+    """The transpose of a view, whose rows are the columns of the view."""
 
     def __init__(self, view):
         self._view = view
@@ -258,33 +257,36 @@ class TransposedView(AttentionView):
 
 
 def _transposed(array):
-    """Matrices are transposed, vectors stay as they are."""
+    """The transpose of the last two axes of an array; a vector is returned as it is."""
     return array if array.ndim < 2 else array.swapaxes(-2, -1)
 
 
 def _normalized(axis):
-    """The axis as 0 or 1; None, which reduces first along the rows and then what is left, as 1."""
+    """The axis as 0 or 1; 1 for None, as a reduction to a scalar begins along axis 1."""
     if axis not in (None, 0, 1, -1, -2):
         raise ValueError(f"axis must be None, 0 or 1, got {axis!r}")
     return 1 if axis is None else axis % 2
 
 
 def _peaks(weights, axis, first_row):
-    """(largest weights, their positions) along an axis, which is kept, of a block from row `first_row` on."""
+    """The largest weights of a block along an axis, which remains, and their positions, stacked.
+
+    `first_row` is the position of the first row of the block in the view.
+    """
     positions = weights.argmax(axis=axis, keepdims=True)
     values = np.take_along_axis(weights, positions, axis)
     return np.stack([values, positions + (first_row if axis == 0 else 0)])
 
 
 def _higher_peaks(first, second):
-    """The higher of two, the first of equal ones; nan is the highest, as in `ndarray.argmax`."""
+    """The elementwise higher peaks, the first where they are equal; nan is the highest, as in `ndarray.argmax`."""
     return np.where(np.stack([first[0], second[0]]).argmax(axis=0), second, first)
 
 
 def sparse_attention(blocks, shape, drop):
-    """A csr_array of attention rows that come in dense blocks.
+    """A csr_array of attention weights, from consecutive dense blocks of rows.
 
-    Exact zeros are left out; so are the smallest weights of each row while their sum stays <= `drop`.
+    It omits zeros, and the smallest weights of each row as long as their sum is at most `drop`.
     """
     data, columns, counts = [], [], []
     for weights in blocks:

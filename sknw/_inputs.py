@@ -1,34 +1,50 @@
-"""What X may be: arrays, frames and sparse matrices become float64 arrays; columns that hold no numbers are named."""
+"""Validation of X, y and sample weights.
+
+Arrays, data frames and sparse matrices are converted to float64 arrays. Errors name columns that do not hold numbers.
+"""
 
 import os
 from contextlib import contextmanager
 from datetime import date, time, timedelta
+from numbers import Real
 
 import numpy as np
 from scipy.sparse import issparse
-from sklearn.utils.validation import check_X_y, validate_data
+from sklearn.utils.validation import check_array, check_X_y, validate_data
+
+from ._weights import are_counts, scale_importances
 
 SPARSE_FORMATS = ("csr", "csc", "coo")
 
 BLOCK_NUMBERS = 2**22
-"""Numbers of sparse queries that are made dense together: 32 MiB."""
+"""Numbers in a block of sparse queries that is converted to a dense array: 32 MiB."""
 
-COPIES = 3
-"""How often `fit` holds the inputs: as they are, and in bandwidths once by rows and once by columns."""
+STORED_COPIES = 3
+"""Number of dense copies of X that `fit` stores: X itself, and X divided by the bandwidths, by rows and by columns."""
 
-TIMES = ("date", "time", "duration", "period")
-"""How the names of the types of dates, times and durations begin."""
+TIME_TYPES = ("date", "time", "duration", "period")
+"""Prefixes of the names of data types for dates, times and durations."""
 
 
 def check_training(X, y, estimator, **options):
-    """X (n, n_features) and y as arrays of their own, after `sklearn.utils.check_X_y` with `options`.
+    """Validated copies of X (n, n_features) and y as dense arrays.
+
+    Parameters
+    ----------
+    X : array-like or sparse matrix
+    y : array-like
+    estimator : estimator object
+        The estimator that error messages name.
+    **options : dict
+        Options of `sklearn.utils.check_X_y`.
 
     Raises
     ------
     ValueError, TypeError
-        As there; if a column holds dates or text; if X is sparse, and would not fit into memory as dense.
+        If `check_X_y` raises them; if a column holds dates or text; if X is sparse and would not fit into memory as a
+        dense array.
     """
-    with _explained(X):
+    with _explain_errors(X):
         X, y = check_X_y(
             X, y, accept_sparse=SPARSE_FORMATS, dtype=np.float64, copy=True, estimator=estimator, **options
         )
@@ -36,46 +52,69 @@ def check_training(X, y, estimator, **options):
 
 
 def check_queries(X, estimator):
-    """X (m, n_features) as an array or a sparse one, after `validate_data`; errors are the same."""
-    with _explained(X):
+    """Validated queries (m, n_features) as a dense or sparse array; the errors are those of `check_training`."""
+    with _explain_errors(X):
         return validate_data(estimator, X, accept_sparse=SPARSE_FORMATS, dtype=np.float64, reset=False)
 
 
+def check_weights(sample_weight, n):
+    """Validated sample weights (n,), as a copy: counts as they are, importances scaled; None gives ones.
+
+    Raises
+    ------
+    ValueError
+        If the shape is another, if a weight is negative or not finite, or if no weight is positive.
+    """
+    if sample_weight is None or isinstance(sample_weight, Real):
+        sample_weight = np.full(n, 1.0 if sample_weight is None else sample_weight)
+    weights = check_array(sample_weight, dtype=np.float64, ensure_2d=False, copy=True, input_name="sample_weight")
+    if weights.shape != (n,):
+        raise ValueError(f"sample_weight has shape {weights.shape}, but X has {n} rows; pass one weight for each row")
+    if np.any(weights < 0):
+        raise ValueError(
+            f"sample_weight must not be negative, got a smallest weight of {weights.min():g}; "
+            "a weight of 0 leaves a row out"
+        )
+    if not np.any(weights > 0):
+        raise ValueError("sample_weight is zero for every row; at least one row must have a positive weight")
+    return weights if are_counts(weights) else scale_importances(weights)
+
+
 @contextmanager
-def _explained(X):
-    """Validation of X by scikit-learn; an error that a column of dates or text causes names the column."""
-    _refuse_times(_time_columns(X))
+def _explain_errors(X):
+    """Validate X by scikit-learn inside; if a column of dates or text causes an error, raise one that names it."""
+    _raise_for_times(_time_columns(X))
     try:
-        with np.errstate(invalid="ignore"):  # to see whether all are finite it sums them, and 1e308 - 1e308 is nan
+        with np.errstate(invalid="ignore"):  # the check for finite numbers sums them, and 1e308 - 1e308 may give nan
             yield
     except (TypeError, ValueError):
-        _refuse_times(_columns_with(X, _is_time))
-        _refuse(_columns_with(X, _is_text), "text", "the columns that OneHotEncoder or TargetEncoder makes of it")
+        _raise_for_times(_columns_with(X, _is_time))
+        _raise_for_columns(_columns_with(X, _is_text), "text", "with OneHotEncoder or TargetEncoder")
         raise
 
 
-def _refuse_times(names):
-    _refuse(names, "dates or times", "days since the first of them")
+def _raise_for_times(names):
+    _raise_for_columns(names, "dates or times", "as days since the first of them")
 
 
-def _refuse(names, what, numbers):
+def _raise_for_columns(names, content, conversion):
     if names:
         raise ValueError(
-            f"column {names[0]!r} of X holds {what}, and distances need numbers: give it as numbers, such as "
-            f"{numbers}, or leave it out"
+            f"column {names[0]!r} of X holds {content}, but distances require numbers; convert it to numbers, for "
+            f"example {conversion}, or remove it"
         )
 
 
 def _time_columns(X):
-    """The names, or positions, of columns of a type for dates, times or durations."""
+    """The names or positions of columns whose data type is one for dates, times or durations."""
     if not hasattr(X, "columns"):
-        return [0] if str(getattr(X, "dtype", "")).startswith(TIMES) else []
+        return [0] if str(getattr(X, "dtype", "")).startswith(TIME_TYPES) else []
     types = getattr(X, "dtypes", ())
-    return [name for name, kind in zip(X.columns, types, strict=False) if str(kind).lower().startswith(TIMES)]
+    return [name for name, kind in zip(X.columns, types, strict=False) if str(kind).lower().startswith(TIME_TYPES)]
 
 
 def _columns_with(X, is_kind):
-    """The names, or positions, of columns that hold a value of some kind, numbers by type aside."""
+    """The names or positions of columns that are not numeric by type and hold a value for which `is_kind` is true."""
     if issparse(X) or _are_numbers(X):
         return []
     if hasattr(X, "columns"):
@@ -95,7 +134,7 @@ def _is_time(value):
 
 
 def _is_text(value):
-    """Whether a value is a text that is no number."""
+    """Whether a value is a string that cannot be read as a number."""
     if not isinstance(value, str):
         return False
     try:
@@ -106,23 +145,23 @@ def _is_text(value):
 
 
 def to_dense(X):
-    """X as an array.
+    """X as a dense array.
 
     Raises
     ------
     ValueError
-        If it is sparse, and would not fit into memory as dense.
+        If X is sparse and would not fit into memory as a dense array.
     """
     if not issparse(X):
         return X
-    if COPIES * _dense_bytes(X) <= _memory():
+    if STORED_COPIES * _dense_bytes(X) <= _memory():
         try:
             return X.toarray()
         except MemoryError:
             pass
     raise ValueError(
         f"X is sparse with shape {X.shape}, and would take {_dense_bytes(X) / 2**30:.1f} GiB as a dense array, of "
-        f"which fit needs {COPIES}; give fewer features, such as TruncatedSVD makes of them"
+        f"which fit needs {STORED_COPIES}; reduce the number of features, for example with TruncatedSVD"
     )
 
 
@@ -131,18 +170,18 @@ def _dense_bytes(X):
 
 
 def _memory():
-    """Bytes of memory of this machine; inf where it does not tell."""
+    """The physical memory in bytes; inf if it is unknown."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):
         return np.inf
 
 
-def in_dense_blocks(answer, queries):
-    """The arrays of answer(queries), where sparse queries (m, n_features) are made dense some rows at a time."""
+def in_dense_blocks(function, queries):
+    """The arrays that `function(queries)` returns; sparse queries (m, n_features) are converted in blocks of rows."""
     if not issparse(queries):
-        return answer(queries)
+        return function(queries)
     queries, step = queries.tocsr(), max(1, BLOCK_NUMBERS // queries.shape[1])
     starts = range(0, queries.shape[0], step)
-    answers = [answer(queries[start : start + step].toarray()) for start in starts]
-    return tuple(map(np.concatenate, zip(*answers, strict=True)))
+    results = [function(queries[start : start + step].toarray()) for start in starts]
+    return tuple(map(np.concatenate, zip(*results, strict=True)))

@@ -1,6 +1,6 @@
-"""Kernels as rows of data: log K as a function of t = (distance / bandwidth)², and the facts engines ask for.
+"""Kernels: log K as a function of t = (distance / bandwidth)², with the properties that engines rely on.
 
-Every kernel has K(0) = 1 and never grows with the distance; normalising constants cancel in attention weights.
+Every kernel has K(0) = 1 and does not increase with the distance. Normalising constants cancel in attention weights.
 """
 
 from collections.abc import Callable
@@ -11,46 +11,47 @@ from math import comb, inf, pi
 import numpy as np
 
 EDGE = 1e-12
-"""Relative width, in t, of the edge of a support: a jump includes it, a continuous kernel is zero on it."""
+"""Relative width, in t, of the edge of a support: a kernel that jumps includes it, a continuous one is zero on it."""
 
 FORMS = ("", "gaussian", "exponential", "logistic", "cosine")
-"""The closed forms that fast algorithms know."""
+"""The closed forms that fast algorithms use."""
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """A radial kernel K, by its logarithm as a function of t = (distance / bandwidth)².
+    """A radial kernel K, defined by its logarithm as a function of t = (distance / bandwidth)².
 
-    `log` alone is enough: it is slower than the built-in kernels, and as exact. The other fields are facts
-    that let engines go faster.
+    Only `log` is required. The other fields describe K, and allow faster computation with the same accuracy.
 
     Parameters
     ----------
     log : callable
-        t -> log K(t), for an ndarray t >= 0 of any shape. Must not increase with t; -inf means no weight.
+        Function t -> log K(t), for an ndarray t >= 0 of any shape. It must not increase with t; -inf means that K is
+        zero.
     weight : callable, default=None
-        t -> K(t) directly, where that is faster than exp(log K), zero outside the support. May overwrite t, which
-        is scratch.
+        Function t -> K(t), if there is a faster one than exp(log K). It must return zero outside the support, and may
+        overwrite t.
     log_slope : callable, default=None
-        t -> d log K / dt inside the support, t > 0, smooth away from 0. None: the kernel has no useful gradient.
+        Function t -> d log K / dt, for t > 0 inside the support. If None, bandwidths are learned without a gradient.
     support : float, default=inf
         K is zero where distance > support * bandwidth.
     coefficients : tuple of float, default=()
-        K as a polynomial in distance / bandwidth inside the support, constant term first; () if it is not one.
+        Coefficients of K as a polynomial in distance / bandwidth inside the support, beginning with the constant term;
+        empty if K is not a polynomial.
     convex : bool, default=False
-        K is convex in t.
+        Whether K is convex in t.
     smooth : bool, default=False
-        dK/dt is bounded inside the support, so that a rounding error in t does no harm near t = 0.
+        Whether dK/dt is bounded inside the support, so that K is insensitive to rounding errors of t near 0.
     form : {"", "gaussian", "exponential", "logistic", "cosine"}, default=""
         The closed form of K, if it is one of these: exp(-t / 2), exp(-sqrt(t)), 1 / cosh²(sqrt(t) / 2), or
-        cos(pi sqrt(t) / 2) inside a support of 1. Fast algorithms rely on it.
+        cos(pi sqrt(t) / 2) inside a support of 1. Fast algorithms use it in place of `log`.
 
     Raises
     ------
     TypeError
-        If `log` cannot be called.
+        If `log` is not callable.
     ValueError
-        If `support` is not positive, or `form` is none of those above.
+        If `support` is not positive, or `form` is not one of those above.
 
     Examples
     --------
@@ -74,15 +75,15 @@ class Kernel:
         if not callable(self.log):
             raise TypeError(f"log must be a function of t = (distance / bandwidth)², got {self.log!r}")
         if not self.support > 0:
-            raise ValueError(f"support must be positive, got {self.support!r}; use inf for a kernel without an edge")
+            raise ValueError(f"support must be positive, got {self.support!r}; use inf for an unbounded support")
         if self.form not in FORMS:
             raise ValueError(f"form must be one of {FORMS}, got {self.form!r}")
 
     def __call__(self, t):
-        """K(t) as a new array, zero from the edge of the support on.
+        """K(t) as a new array, which is zero outside the support.
 
-        An edge where K jumps belongs to the support, so that points on a lattice count alike whatever the
-        rounding of their distance; where K goes to zero continuously, the edge has no weight.
+        An edge where K jumps belongs to the support, so that the weights of points on a lattice do not depend on the
+        rounding of their distances. Where K is continuous, it is zero on the edge.
         """
         t = np.asarray(t, dtype=np.float64)
         with np.errstate(all="ignore"):
@@ -91,11 +92,11 @@ class Kernel:
 
     @property
     def in_place(self):
-        """K as a function that may overwrite t, and need not know the rule for the edge: fast."""
+        """A fast function t -> K(t), which may overwrite t and need not apply the rule for the edge."""
         return self.weight or self
 
     def inside(self, t):
-        """Whether t lies in the support, by the rule for its edge."""
+        """Whether t is inside the support, by the rule for its edge."""
         edge = self.support**2
         return t <= edge * (1 + EDGE) if self.jumps else t < edge * (1 - EDGE)
 
@@ -106,12 +107,12 @@ class Kernel:
 
     @cached_property
     def is_even(self):
-        """Whether K is a smooth function of t around 0, so that a t below 0, by rounding, does no harm."""
+        """Whether K is a smooth function of t around 0, so that a t that is negative by rounding is harmless."""
         return self.form == "gaussian" or (bool(self.coefficients) and not any(self.coefficients[1::2]))
 
     @cached_property
     def flat(self):
-        """Whether K is the same at any distance."""
+        """Whether K is the same at every distance."""
         with np.errstate(all="ignore"):
             at_zero, far_away = self.log(np.array([0.0, np.finfo(float).max]))
         return not self.compact and bool(at_zero == far_away)
@@ -126,7 +127,7 @@ class Kernel:
 
 
 def _positive_part(s):
-    # numpy's maximum is faster against a row of zeros than against a scalar
+    # numpy's maximum is faster with a row of zeros than with a scalar
     return np.maximum(s, np.zeros(s.shape[-1:]), out=s)
 
 
@@ -215,7 +216,7 @@ def _boxcar(t):
 
 @dataclass(frozen=True)
 class _Power:
-    """A function of the family (1 - u^p)^q; equal ones are equal after pickling too."""
+    """A function of the family (1 - u^p)^q, a class so that equal functions compare equal after pickling."""
 
     function: Callable
     p: int
@@ -291,7 +292,7 @@ KERNELS = {
     "tricube": _power_kernel(3, 3),
     "cosine": Kernel(_cosine_log, _cosine, _cosine_slope, 1.0, convex=True, smooth=True, form="cosine"),
 }
-"""The kernels that have a name."""
+"""The kernels by name."""
 
 OTHER_NAMES = {
     "rbf": "gaussian",
@@ -303,13 +304,13 @@ OTHER_NAMES = {
     "linear": "triangular",
     "quartic": "biweight",
 }
-"""What kernels are called elsewhere."""
+"""Names of kernels in other packages."""
 
 
 def name_hint(kernel):
-    """What to write in the place of a kernel that is none, for those that others may know it by; else nothing."""
+    """A sentence for error messages that says what to use in place of an invalid `kernel`, or an empty string."""
     if isinstance(kernel, str) and kernel in OTHER_NAMES:
-        return f' "{kernel}" is called "{OTHER_NAMES[kernel]}" here.'
+        return f' Use "{OTHER_NAMES[kernel]}", which is the name of the kernel "{kernel}" in this package.'
     if callable(kernel) and not isinstance(kernel, Kernel):
-        return " A function t -> log K(t) of t = (distance / bandwidth)² is a kernel as Kernel(function)."
+        return " To use a function t -> log K(t) of t = (distance / bandwidth)², pass Kernel(function)."
     return ""

@@ -1,11 +1,11 @@
-"""Classes as value columns: labels are kept, and columns of zeros and ones are made where they are asked for."""
+"""Classes as value columns: only labels are stored, and columns of zeros and ones are computed where needed."""
 
 import numpy as np
 from scipy.sparse import csc_array
 
 
 class OneHot:
-    """One-hot values (n, n_classes) of a classifier, which are made of labels (n,) by indexing."""
+    """One-hot values (n, n_classes) of a classifier, computed from labels (n,) when they are indexed."""
 
     def __init__(self, labels, n_classes):
         self.labels, self.shape = labels, (len(labels), n_classes)
@@ -20,23 +20,33 @@ class OneHot:
         return values
 
     def take(self, rows, axis=0):
-        """Some of the rows, as `OneHot` again."""
+        """The selected rows as a `OneHot`."""
         return OneHot(self.labels[rows], self.shape[1])
 
-    def range_of(self, rows):
-        """The least and the greatest value of each class among some rows, (n_classes,) each."""
-        counts = np.bincount(self.labels[rows], minlength=self.shape[1])
+
+def value_ranges(values, is_active):
+    """The minimum and the maximum of each column of values (n, n_values) over the active rows, (n_values,) each.
+
+    Parameters
+    ----------
+    values : (n, n_values) float ndarray or OneHot
+    is_active : (n,) bool ndarray
+    """
+    if isinstance(values, OneHot):
+        counts = np.bincount(values.labels[is_active], minlength=values.shape[1])
         return (counts == counts.sum()).astype(float), (counts > 0).astype(float)
+    active = values if is_active.all() else values[is_active]
+    return active.min(axis=0), active.max(axis=0)
 
 
 class OneHotColumns:
-    """One-hot values times weights, and the weights, as columns (..., n_classes + 1) for labels and weights (...).
+    """Weighted one-hot values, and the weights as a last column: (..., n_classes + 1) for labels and weights (...).
 
-    They are indexed by rows, and multiply an array from the right, at a cost that does not grow with the number of
-    classes. `np.asarray` makes an array of them.
+    Rows are selected by indexing. The cost of the product `array @ columns` does not grow with the number of classes.
+    `np.asarray` converts the columns to an ndarray.
     """
 
-    __array_ufunc__ = None  # ndarray @ columns is then left to __rmatmul__
+    __array_ufunc__ = None  # ndarray @ columns then calls __rmatmul__
 
     def __init__(self, labels, weights, n_classes):
         self.labels, self.weights, self.n_classes = labels, weights, n_classes
@@ -65,26 +75,26 @@ class OneHotColumns:
         return _Transposed(self)
 
     def take(self, rows, axis=0):
-        """Some of the rows."""
+        """The selected rows, as indexing returns them."""
         return self[rows]
 
     def scaled(self, factors):
-        """The rows times factors (n,)."""
+        """The rows multiplied by factors (n,)."""
         return OneHotColumns(self.labels, self.weights * factors, self.n_classes)
 
     def reshape(self, shape):
-        """The rows (n, ...) in another shape, of which the last axis is that of the columns."""
+        """The rows in a shape (..., n_classes + 1)."""
         return OneHotColumns(self.labels.reshape(shape[:-1]), self.weights.reshape(shape[:-1]), self.n_classes)
 
     def padded(self, n):
-        """With rows of zeros at the end, n in all."""
+        """The rows, followed by rows of zeros up to a length of n."""
         labels, weights = np.zeros(n, dtype=np.intp), np.zeros(n)
         labels[: len(self)], weights[: len(self)] = self.labels, self.weights
         return OneHotColumns(labels, weights, self.n_classes)
 
 
 class _Transposed:
-    """The columns one below the other, (n_classes + 1, n)."""
+    """The transpose of `OneHotColumns`, (n_classes + 1, n)."""
 
     __array_ufunc__ = None
 
@@ -105,7 +115,7 @@ class _Transposed:
         return products
 
     def take(self, order, axis=1):
-        """Some of the n, in an order, as an array."""
+        """The selected rows of the columns, as an ndarray (n_classes + 1, k)."""
         labels, weights = self.columns.labels[order], self.columns.weights[order]
         rows = np.zeros((self.columns.shape[1], len(labels)))
         rows[labels, np.arange(len(labels))] = weights

@@ -1,4 +1,4 @@
-"""Blocks of rows on threads, with one BLAS thread each."""
+"""Threads over blocks of rows, with one BLAS thread each."""
 
 import threading
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ from threadpoolctl import OpenBLASController, ThreadpoolController
 
 _lock = threading.Lock()
 _users = 0
-_before = []
+_original_numbers = []
 
 
 @cache
@@ -18,7 +18,7 @@ def _blas_libraries():
 
 
 def _set_threads(numbers):
-    # since version 3.8 threadpoolctl ignores every thread but the one that set a limit first
+    # since version 3.8, threadpoolctl ignores limits set by any thread other than the first one that set a limit
     clear = getattr(OpenBLASController, "clear_controlling_thread", None)
     if clear is not None:
         clear(force=True)
@@ -28,16 +28,17 @@ def _set_threads(numbers):
 
 @contextmanager
 def single_threaded_blas():
-    """Keep BLAS to one thread while anyone is inside: the first in sets the limit, the last out restores it.
+    """Limit BLAS to one thread inside the context.
 
-    The limit is global to the process: a set and a restore for each caller would leave it set for good when two
-    callers interleave.
+    The limit is global to the process. The first context that is entered sets it, and the last one that is left
+    restores the original numbers of threads; if every context restored what it found, contexts of several threads
+    could leave the limit in place.
     """
-    global _users, _before
+    global _users, _original_numbers
     with _lock:
         if _users == 0:
-            _before = [library.get_num_threads() for library in _blas_libraries()]
-            _set_threads([1] * len(_before))
+            _original_numbers = [library.get_num_threads() for library in _blas_libraries()]
+            _set_threads([1] * len(_original_numbers))
         _users += 1
     try:
         yield
@@ -45,13 +46,13 @@ def single_threaded_blas():
         with _lock:
             _users -= 1
             if _users == 0:
-                _set_threads(_before)
+                _set_threads(_original_numbers)
 
 
 def run_blocks(function, n_rows, block_rows, n_jobs):
-    """Call `function(rows)` for consecutive slices of `block_rows` rows, on `n_jobs` threads (joblib's meaning).
+    """Call `function(rows)` for consecutive slices of `block_rows` rows, on `n_jobs` threads, as defined by joblib.
 
-    The blocks do not depend on `n_jobs`, so neither do results.
+    The blocks, and therefore the results, do not depend on `n_jobs`.
     """
     blocks = [slice(start, min(start + block_rows, n_rows)) for start in range(0, n_rows, block_rows)]
     with single_threaded_blas():

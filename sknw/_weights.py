@@ -1,26 +1,26 @@
-"""What sample weights mean: counts if all are integers, importances otherwise.
+"""The meaning of sample weights: counts if all are whole numbers, importances otherwise.
 
-A count k is the row k times. Of importances only the ratios matter.
+A count of k is equivalent to k copies of the row. Only the ratios of importances matter.
 """
 
 import numpy as np
 
-LIGHTEST = 1e-250
-"""The least positive importance, as a fraction of the largest or of its double."""
+SMALLEST_IMPORTANCE = 1e-250
+"""The smallest positive importance after scaling."""
 
 
 def are_counts(weights):
-    """Whether all weights are whole numbers (of a size where a float still counts)."""
+    """Whether all weights are whole numbers below 2^53, up to which floats represent every whole number."""
     return bool(weights.max() < 2**53 and np.all(weights == np.rint(weights)))
 
 
 def scale_importances(weights):
-    """Importances with a largest one of 1/2 to 1, so that sums and products with a kernel stay within floats.
+    """Importances scaled to a maximum in [1/2, 1), so that sums and products with a kernel neither overflow nor vanish.
 
-    Positive ones are LIGHTEST at least.
+    Positive importances below `SMALLEST_IMPORTANCE` are raised to it.
     """
-    scaled = np.ldexp(weights, -np.frexp(weights.max())[1])  # a power of two: never whole numbers, which are counts
-    return np.where(weights > 0, np.maximum(scaled, LIGHTEST), 0.0)
+    scaled = np.ldexp(weights, -np.frexp(weights.max())[1])  # below one, so not all are whole numbers
+    return np.where(weights > 0, np.maximum(scaled, SMALLEST_IMPORTANCE), 0.0)
 
 
 def sample_size(weights):
@@ -32,9 +32,10 @@ def sample_size(weights):
 
 
 def retained_share(weights):
-    """The share of its own weight that each row retains when one observation of it is left out.
+    """The share of its weight (n,) that each row retains in leave-one-out.
 
-    A count k retains (k - 1) / k, without one unit. An importance retains nothing, as the whole row is left out.
+    A count of k retains (k - 1) / k, as one repetition is left out. An importance retains nothing, as the row is left
+    out as a whole.
     """
     if not are_counts(weights):
         return np.zeros_like(weights)
@@ -42,11 +43,11 @@ def retained_share(weights):
 
 
 def has_one_unit(weights):
-    """Whether leaving one observation out leaves nothing."""
+    """Whether leaving one observation out leaves no positive weight."""
     return np.count_nonzero(weights) == 1 and not retained_share(weights).any()
 
 
 def scale_values(values):
-    """`values` (n, k) in units of powers of two that keep their sums within floats, and the exponents (k,) of these."""
+    """`values` (n, k) divided by a power of two for each column, so that sums do not overflow, and the exponents."""
     exponents = np.frexp(np.abs(values).max(axis=0))[1]
     return np.ldexp(values, -exponents), exponents

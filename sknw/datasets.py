@@ -1,4 +1,4 @@
-"""Data to learn on: the sine with a trend that textbooks on attention pooling use."""
+"""Example data: the sine with a trend that textbooks on attention pooling use."""
 
 from numbers import Integral, Real
 
@@ -7,33 +7,33 @@ from sklearn.utils import check_random_state
 
 
 def make_sine_trend(n_samples=50, *, exponent=0.8, noise=0.5, random_state=None):
-    """Noisy observations of 2 sin(x) + x^exponent.
+    """Generate noisy observations of 2 sin(x) + x^exponent.
 
-    x is uniform on [0, 5] and sorted; the noise is normal. The defaults, and `n_samples=40, exponent=1, noise=1`, are
-    two versions found in textbooks.
+    x is uniform on [0, 5] and sorted, and the noise is normal. Textbooks use the defaults, or `n_samples=40`,
+    `exponent=1` and `noise=1`.
 
     Parameters
     ----------
     n_samples : int, default=50
         The number of observations.
     exponent : float, default=0.8
-        The power of the trend, not negative.
+        The exponent of the trend, 0 or larger.
     noise : float, default=0.5
         The standard deviation of the noise.
     random_state : int, RandomState or None, default=None
-        Draws the inputs and the noise; an int draws the same ones each time.
+        Seeds the inputs and the noise. Pass an int for reproducible output.
 
     Returns
     -------
     X : (n_samples, 1) float ndarray
-        The inputs, ascending.
+        The inputs, in ascending order.
     y : (n_samples,) float ndarray
         The observations.
 
     Raises
     ------
     ValueError
-        If a parameter is out of its range.
+        If a parameter is outside its range.
 
     Examples
     --------

@@ -76,4 +76,4 @@ def plane(rng):
 def enough_rows(monkeypatch):
     """However few rows there are, the search ends at the minimum on all of them."""
     monkeypatch.setattr(search, "ENOUGH_ROWS", 0)
-    monkeypatch.setattr(search, "UNSEEN", 0)
+    monkeypatch.setattr(search, "OVERFITTING", 0)

@@ -165,7 +165,7 @@ class TestCurve:
             CurveDisplay.from_estimator(sine, grid_resolution=grid_resolution)
 
     def test_refuses_points(self, sine, iris):
-        with pytest.raises(ValueError, match="X and y go together"):
+        with pytest.raises(ValueError, match="X and y must be passed together"):
             CurveDisplay.from_estimator(sine, X=[[1]])
         with pytest.raises(ValueError, match="inconsistent numbers of samples"):
             CurveDisplay.from_estimator(sine, X=[[1]], y=[1, 2])

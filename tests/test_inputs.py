@@ -87,7 +87,7 @@ def frames():
 @pytest.mark.parametrize("Estimator", ESTIMATORS)
 @pytest.mark.parametrize(("X", "column", "what"), list(frames()))
 def test_columns_that_hold_no_numbers_are_named(Estimator, X, column, what):
-    with pytest.raises(ValueError, match=f"^column {column} of X holds {what}.* give it as numbers, such as"):
+    with pytest.raises(ValueError, match=f"^column {column} of X holds {what}.* convert it to numbers, for example"):
         Estimator().fit(X, [0, 1, 1, 0])
 
 
@@ -129,8 +129,8 @@ def test_parameters_set_after_fit_are_checked(name):
 @pytest.mark.parametrize(
     ("kernel", "hint"),
     [
-        ("rbf", '"gaussian" here'),
-        ("tophat", '"boxcar" here'),
+        ("rbf", 'Use "gaussian"'),
+        ("tophat", 'Use "boxcar"'),
         (lambda t: -t, r"Kernel\(function\)"),
         (np.exp, "Kernel"),
     ],

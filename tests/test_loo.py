@@ -291,7 +291,7 @@ def test_a_constant_target_keeps_silvermans_bandwidth(bandwidth):
 
 @each
 def test_one_row_cannot_be_left_out(bandwidth):
-    with pytest.raises(ValueError, match=rf"bandwidth='{bandwidth}' needs two samples .* got n_samples=1"):
+    with pytest.raises(ValueError, match=rf"bandwidth='{bandwidth}' requires at least two samples .* got n_samples=1"):
         NadarayaWatsonRegressor(bandwidth).fit([[0.0], [1.0]], [0.0, 1.0], [0, 1])
 
 

@@ -84,8 +84,8 @@ def test_halves_validate_what_the_others_learned(name):
         error = np.sqrt(shares @ np.square(gains - mean) / sample_size(w[w > 0]))
         found = halves.compare(learned, common, common)
         n = sample_size(w[w > 0])
-        n_carrying = np.square(shares @ np.abs(gains)) / (shares @ np.square(gains)) * n
-        assert found == pytest.approx((shares @ squares / 2, mean, error, n, n_carrying), rel=1e-10)
+        n_contributing = np.square(shares @ np.abs(gains)) / (shares @ np.square(gains)) * n
+        assert found == pytest.approx((shares @ squares / 2, mean, error, n, n_contributing), rel=1e-10)
         results.append(found)
     assert results[0] == pytest.approx(results[1], rel=1e-10)
 

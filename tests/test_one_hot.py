@@ -9,7 +9,7 @@ from samples import WEIGHTS
 
 from sknw import NadarayaWatsonClassifier
 from sknw._kernels import KERNELS
-from sknw._one_hot import OneHot, OneHotColumns
+from sknw._one_hot import OneHot, OneHotColumns, value_ranges
 
 NAMES = ["gaussian", "exponential", "boxcar", "tricube", "cauchy", "constant"]
 CASES = [(*pair, d) for d in (1, 2, 3) for pair in engines_and_kernels(NAMES, [d])]
@@ -72,7 +72,9 @@ def test_one_hot_values():
         np.testing.assert_array_equal(values[rows], expected[rows])
     np.testing.assert_array_equal(values.take([1, 3])[:], expected[[1, 3]])
     for rows in (np.array([True, True, True, True]), np.array([True, False, True, False])):
-        np.testing.assert_array_equal(values.range_of(rows), [expected[rows].min(axis=0), expected[rows].max(axis=0)])
+        np.testing.assert_array_equal(
+            value_ranges(values, rows), [expected[rows].min(axis=0), expected[rows].max(axis=0)]
+        )
 
 
 def test_one_hot_columns():

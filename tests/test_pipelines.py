@@ -289,8 +289,8 @@ class TestWhatIsRefused:
     )
     def test_other_estimators(self, display, model, given, table):
         accepted = (
-            f"{display.__name__} takes a fitted NadarayaWatsonRegressor or NadarayaWatsonClassifier, a Pipeline whose "
-            "last step is one, or a search over either, such as GridSearchCV, with refit=True; got "
+            f"{display.__name__} requires a fitted NadarayaWatsonRegressor or NadarayaWatsonClassifier, a Pipeline "
+            "that ends with one, or a search over one of these, such as GridSearchCV, with refit=True; got "
         )
         with pytest.raises(TypeError) as error:
             display.from_estimator(model.fit(*table[:2]))
@@ -305,7 +305,8 @@ class TestWhatIsRefused:
         "model", [scaled(), GridSearchCV(scaled(), PIPELINE_KERNELS), GridSearchCV(regressor(), KERNELS, refit=False)]
     )
     def test_what_is_not_fitted(self, display, model):
-        message = f"{display.__name__} takes a fitted estimator, but this {type(model).__name__} is not fitted; call "
+        name = type(model).__name__
+        message = f"{display.__name__} requires a fitted estimator, but this {name} is not fitted; call fit first"
         with pytest.raises(NotFittedError, match=message):
             display.from_estimator(model)
 

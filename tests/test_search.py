@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sknw._learning.loss import Comparison
-from sknw._learning.minimize import MOST_EVALUATIONS, OCTAVES, REACH, _to_octaves, _to_sharpness
+from sknw._learning.minimize import MOST_EVALUATIONS, OCTAVES, TRUST_RADIUS, _to_octaves, _to_sharpness
 from sknw._learning.search import ENOUGH_ROWS, N_DRAWS, Search
 
 
@@ -21,7 +21,7 @@ class Loss:
         with np.errstate(divide="ignore"):
             return float(self.function(np.log2(bandwidth)))
 
-    def along(self, bandwidth, octaves):
+    def sweep(self, bandwidth, octaves):
         return (self(2.0**octave * bandwidth) for octave in octaves)
 
     def with_gradient(self, bandwidth):
@@ -32,15 +32,15 @@ class Loss:
 class Halves:
     """Pairs of losses to learn from and to validate by."""
 
-    def __init__(self, *folds, n_carrying=100, error=1e-4):
-        self.folds, self.n_carrying, self.error = list(folds), n_carrying, error
+    def __init__(self, *folds, n_contributing=100, error=1e-4):
+        self.folds, self.n_contributing, self.error = list(folds), n_contributing, error
 
     def compare(self, learned, mean, common):
         losses = [
             [loss(h) for h in (bandwidth, common)] for (_, loss), bandwidth in zip(self.folds, learned, strict=True)
         ]
         least, other = np.mean(losses, axis=0)
-        return Comparison(least, other - least, self.error, 400, self.n_carrying)
+        return Comparison(least, other - least, self.error, 400, self.n_contributing)
 
 
 class Watch:
@@ -166,17 +166,17 @@ def test_nothing_leaves_the_bounds(by_gradient):
 
 
 @pytest.mark.parametrize(
-    ("height", "error", "n_carrying", "own"),
+    ("height", "error", "n_contributing", "own"),
     [(0.1, 0.9, 6, True), (0.1, 1.1, 6, False), (0.1, 0.9, 5, False), (1, 0.4, 6, True), (1, 0.6, 6, False)],
 )
-def test_what_may_be_chance_is_no_reason_for_a_factor_each(height, error, n_carrying, own):
+def test_what_may_be_chance_is_no_reason_for_a_factor_each(height, error, n_contributing, own):
     """Two standard errors, or one of a gain that is large, and a number of rows behind it."""
     loss = bowl(1.5, 2.5)
     loss.function = lambda octaves, function=loss.function: function(octaves) - 0.1 + height
     gain = loss(2.0 ** np.array([2.0, 2.0])) - loss(2.0 ** np.array([1.5, 2.5]))
     assert (gain > (height + gain) / 20) == (height < 1)  # of 400 rows
     learned = search(
-        loss, (1.0, 1.0), halves=Halves((loss, loss), (loss, loss), n_carrying=n_carrying, error=error * gain)
+        loss, (1.0, 1.0), halves=Halves((loss, loss), (loss, loss), n_contributing=n_contributing, error=error * gain)
     ).each(True)
     np.testing.assert_allclose(np.log2(learned.bandwidth), [1.5, 2.5] if own else [2.0, 2.0], atol=0.01)
 
@@ -248,7 +248,7 @@ def test_the_first_step_of_a_descent_is_not_to_the_corner():
     assert {tuple(point) for point in np.round(octaves)} >= {(-OCTAVES, OCTAVES)}
     (second,) = np.flatnonzero((octaves == [-OCTAVES, 1 - OCTAVES]).all(axis=1))  # the first stride
     for descent in np.split(octaves, [second]):
-        assert np.abs(np.diff(_to_sharpness(descent), axis=0)).max() <= 2 * REACH
+        assert np.abs(np.diff(_to_sharpness(descent), axis=0)).max() <= 2 * TRUST_RADIUS
 
 
 def test_no_gradient_is_evaluated_twice():

@@ -20,7 +20,7 @@ VALUES = {
 @pytest.mark.parametrize("name", VALUES)
 @pytest.mark.parametrize("few", [0, 10**9])
 def test_order_statistics_are_those_of_sorted_values(name, n, few, monkeypatch):
-    monkeypatch.setattr(rules, "FEW_VALUES", few if n >= rules.SAMPLE else 10**9)
+    monkeypatch.setattr(rules, "PARTITION_VALUES", few if n >= rules.SAMPLE else 10**9)
     rng = np.random.default_rng(n)
     values = VALUES[name](rng, n)
     ranks = np.r_[0, n - 1, rng.integers(0, n, size=5)]

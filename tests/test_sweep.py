@@ -104,4 +104,4 @@ def test_losses_along_octaves_are_those_of_each(kernel, mean_where_empty, monkey
         tol=0.0,
         n_jobs=None,
     )
-    np.testing.assert_allclose(list(loss.along(H, OCTAVES)), [loss(2.0**octave * H) for octave in OCTAVES], rtol=1e-10)
+    np.testing.assert_allclose(list(loss.sweep(H, OCTAVES)), [loss(2.0**octave * H) for octave in OCTAVES], rtol=1e-10)

@@ -1,10 +1,10 @@
-"""The rows that a bandwidth is learned from: the training rows, but that copies of a row are one row.
+"""The sample that a bandwidth is learned from: the training rows, in which copies of a row are merged.
 
-A bootstrap sample, an oversampled class, a table that was joined twice, or a whole number as a weight holds the same
-observation several times. Leave-one-out then predicts a row by its own copy, and the best bandwidth is the smallest. So
-where equal rows are copies, they are one row with their summed weight, all of which is left out. In a table of few
-values equal rows are observations in their own right, of which one is left out; it is the same observation that is
-drawn again where x alone, or y alone, nearly identifies the rows, and there are many of them.
+A bootstrap sample, an oversampled class, a table that was joined twice, or whole numbers as weights contain the same
+observation several times. Leave-one-out would then predict a row from its own copies, and select the smallest
+bandwidth. Copies are therefore merged into one row with their summed weight, all of which is left out. In a table of
+few distinct values, equal rows are separate observations, of which one is left out at a time. Equal rows are treated as
+copies if x alone, or y alone, nearly identifies the rows, and there are many distinct rows.
 """
 
 from typing import NamedTuple
@@ -14,20 +14,20 @@ import numpy as np
 from .._weights import are_counts, sample_size
 
 IDENTIFYING = 0.95
-"""Distinct x, or distinct y, as a fraction of the distinct (x, y), from which on they identify the rows."""
+"""Smallest ratio of distinct x, or of distinct y, to distinct (x, y) at which they identify the rows."""
 
 
 class Sample(NamedTuple):
-    """What a bandwidth is learned from.
+    """The rows that a bandwidth is learned from.
 
     Parameters
     ----------
     keys : (n, n_features) float ndarray
     values : (n, n_values) float ndarray or OneHot
     weights : (n,) float ndarray
-        Counts or importances, as sample weights are: of the latter all of a row is left out.
+        Counts or importances, as for sample weights; a row of an importance is left out as a whole.
     rows : (n_training,) int ndarray
-        Which of the n rows each training row is; -1 without weight, if any are merged.
+        The index in the sample of each training row. If rows were merged, it is -1 for rows of weight zero.
     """
 
     keys: np.ndarray
@@ -37,31 +37,32 @@ class Sample(NamedTuple):
 
 
 def make_sample(keys, targets, values, weights):
-    """The `Sample` of training rows with targets (n,) or (n, k), of any type, which become `values`.
+    """The `Sample` of training rows with targets (n,) or (n, k) of any type, of which `values` are the encoding.
 
-    Rows that are all distinct, of counts up to one, stay as they are. So do importances, unless there are copies. All
-    else becomes the distinct rows in ascending order, the same for a count as for repeated rows; the summed weights of
-    copies are importances. Costs one sort of a feature, and one of all rows if that feature has ties.
+    Distinct rows with counts of at most one are returned unchanged, and so are importances unless there are copies.
+    Otherwise the sample holds the distinct rows in ascending order, so that a count and repeated rows give the same
+    sample. The summed weights of copies are importances. The cost is a sort of one feature, and a sort of all rows if
+    that feature has ties.
     """
-    plain = Sample(keys, values, weights, np.arange(len(keys)))
-    counted, active = are_counts(weights), np.flatnonzero(weights)
-    is_repeated = counted and weights.max() > 1
+    unchanged = Sample(keys, values, weights, np.arange(len(keys)))
+    has_counts, active = are_counts(weights), np.flatnonzero(weights)
+    is_repeated = has_counts and weights.max() > 1
     if not is_repeated and not _has_ties(keys[active, 0]):
-        return plain
+        return unchanged
     targets = _to_columns(targets)[active]
-    order, new_key, new_target = _sort_rows(keys[active], targets)
-    order, new = active[order], new_key | new_target
-    n_distinct, n_keys = np.count_nonzero(new), np.count_nonzero(new_key)
+    order, is_new_key, is_new_target = _sort_rows(keys[active], targets)
+    order, is_new = active[order], is_new_key | is_new_target
+    n_distinct, n_keys = np.count_nonzero(is_new), np.count_nonzero(is_new_key)
     if n_distinct == len(active) and not is_repeated:
-        return plain
-    identified = max(n_keys, _count_distinct(targets)) >= IDENTIFYING * n_distinct
-    copies = identified and n_distinct >= np.sqrt(sample_size(weights))
-    if not (copies or counted):
-        return plain
+        return unchanged
+    is_identified = max(n_keys, _count_distinct(targets)) >= IDENTIFYING * n_distinct
+    has_copies = is_identified and n_distinct >= np.sqrt(sample_size(weights))
+    if not (has_copies or has_counts):
+        return unchanged
     rows = np.full(len(keys), -1)
-    rows[order] = np.cumsum(new) - 1
-    first, sums = order[new], np.bincount(rows[order], weights[order])
-    return Sample(keys[first], values.take(first, axis=0), sums / sums.sum() if copies else sums, rows)
+    rows[order] = np.cumsum(is_new) - 1
+    first, sums = order[is_new], np.bincount(rows[order], weights[order])
+    return Sample(keys[first], values.take(first, axis=0), sums / sums.sum() if has_copies else sums, rows)
 
 
 def _has_ties(column):
@@ -70,14 +71,14 @@ def _has_ties(column):
 
 
 def _to_columns(targets):
-    """Numbers (n, k) that differ where targets do."""
+    """Targets as numbers (n, k), which are equal where the targets are equal."""
     if targets.dtype.kind not in "fiub":
         targets = np.unique(targets, return_inverse=True)[1]
     return targets.reshape(len(targets), -1)
 
 
 def _sort_rows(keys, targets):
-    """The order of rows by keys, then targets, and where in it the key, or the target, is another than before."""
+    """The order of rows by keys, then by targets, and where in it the key and the target differ from the row before."""
     order = np.lexsort([*targets.T[::-1], *keys.T[::-1]])
     return order, _changes(keys[order]), _changes(targets[order])
 

@@ -1,9 +1,10 @@
 """The leave-one-out loss of a bandwidth: the mean squared error of predicting each training point from all others.
 
-Squared errors are summed over value columns (for one-hot values that is the Brier score) and averaged over rows by
-sample weight. They are in units of 4^exponent, where 2^exponent is the size of the largest value: squares then neither
-overflow nor underflow. A row without a neighbour inside the support keeps the prediction by its nearest other keys, or
-by the mean of the others: to drop such rows would make ever smaller bandwidths look ever better.
+Squared errors are summed over value columns, which gives the Brier score for one-hot values, and averaged over rows by
+sample weight. They are divided by 4^exponent, where 2^exponent is the magnitude of the largest value, so that squares
+neither overflow nor underflow. A row without a neighbour inside the support is predicted by its nearest other keys, or
+by the mean of the others. If such rows were left out, the loss would be least for bandwidths at which no row has a
+neighbour.
 """
 
 from typing import NamedTuple
@@ -14,39 +15,40 @@ from .._one_hot import OneHot
 from .._weights import sample_size
 
 SEARCH_PAIRS, FINAL_PAIRS = 10**7, 10**8
-"""Pairs of a row and a key in one evaluation, during a search and at its end, where the cost grows with them."""
+"""Pairs of a row and a key in an evaluation, during a search and at its end, if the cost is proportional to pairs."""
 
 SEARCH_ROWS = 5000
-"""Rows in an evaluation during a search, where the cost does not grow with pairs."""
+"""Rows in an evaluation during a search, if the cost is not proportional to pairs."""
 
 FEWEST_ROWS = 1000
-"""Rows in an evaluation, at least: with fewer its noise would be larger than what there is to gain."""
+"""The smallest number of rows in an evaluation. With fewer rows the noise of the loss would exceed possible gains."""
 
-KNOWN = 4
-"""Bandwidths of just before whose squared errors are kept, as the best of a few is compared and evaluated again."""
+CACHE_SIZE = 4
+"""Number of bandwidths whose squared errors are cached, as the comparison evaluates bandwidths again."""
 
-
-SIGNIFICANT = 2
-"""Standard errors that bandwidths of their own must gain on a common one; half as many, if the gain is large: more
-than the loss / sqrt(n).
+SIGNIFICANCE = 2
+"""Standard errors by which one bandwidth for each feature must improve on a common factor; half as many if the gain
+exceeds the loss / sqrt(n).
 """
 
-FEWEST_GAINS = 6
-"""Rows that must carry a gain: that of fewer, as of some misclassified rows, may be chance whatever its error."""
+FEWEST_CONTRIBUTING = 6
+"""The smallest effective number of rows that contribute to a gain; a gain of fewer rows, such as a few misclassified
+ones, may be due to chance whatever its standard error.
+"""
 
 
 class LeaveOneOutLoss:
-    """The loss on some rows, as a function of the bandwidth.
+    """The leave-one-out loss over scoring rows, as a function of the bandwidth.
 
     Parameters
     ----------
     pooler_of : callable
-        bandwidth (n_features,) -> `Pooler` of the sample.
+        Function that maps a bandwidth (n_features,) to the `Pooler` of the sample.
     sample : Sample
     rows : (n_rows,) int ndarray
-        The rows of the sample that the loss is a mean over.
+        The scoring rows, as indices in the sample.
     mean_where_empty : bool
-        Whether rows without a neighbour are predicted by the mean of all others, not by the nearest.
+        Whether rows without a neighbour are predicted by the mean of all others, and not by the nearest.
     tol : float
     n_jobs : int or None
     """
@@ -55,53 +57,53 @@ class LeaveOneOutLoss:
         self.pooler_of, self.sample, self.rows, self.mean_where_empty = pooler_of, sample, rows, mean_where_empty
         self.values, self.tol, self.n_jobs = sample.values, tol, n_jobs
         self.average = pooler_of(np.full(sample.keys.shape[1], np.inf)) if mean_where_empty else None
-        self.shares, self.known = _shares(sample.weights[rows]), {}
+        self.shares, self.cache = _shares(sample.weights[rows]), {}
         self.exponent = _exponent(sample)
         self.unit = 2.0**-self.exponent
 
     @property
     def n_rows(self):
-        """How many rows the loss is a mean over."""
+        """Number of scoring rows."""
         return len(self.rows)
 
-    def on(self, positions):
-        """The loss on some of its rows."""
+    def subset(self, positions):
+        """The loss over the scoring rows at these positions."""
         rows = self.rows[positions]
         return LeaveOneOutLoss(self.pooler_of, self.sample, rows, self.mean_where_empty, self.tol, self.n_jobs)
 
     def __call__(self, bandwidth):
-        """The loss."""
+        """The loss of a bandwidth (n_features,)."""
         return self.shares @ self.squares(bandwidth)
 
-    def along(self, bandwidth, octaves):
-        """Yield the losses of 2^octave times the bandwidth, one after the other."""
+    def sweep(self, bandwidth, octaves):
+        """Yield the loss of 2^octave times the bandwidth for each of the octaves."""
         for pooled in self.pooler_of(bandwidth).sweep(octaves, self.rows, self.n_jobs, self.tol):
             yield self.shares @ self._squares(pooled)
 
     def with_gradient(self, bandwidth):
-        """The loss, and its derivatives (n_features,) by log bandwidths."""
+        """The loss, and its derivatives (n_features,) with respect to log bandwidths."""
         pooled, gradient = self.pooler_of(bandwidth).gradient(self._cotangents, self.rows, self.n_jobs, self.tol)
         return self.shares @ self._squares(pooled), gradient
 
     def squares(self, bandwidth):
-        """Squared errors (n_rows,), not evaluated again for a bandwidth of just before."""
+        """Squared errors (n_rows,), which are cached for the last bandwidths."""
         key = bandwidth.tobytes()
-        if key not in self.known:
-            self.known[key] = self._squares(self.pooler_of(bandwidth).pool(None, self.rows, self.n_jobs, self.tol))
-            if len(self.known) > KNOWN:
-                del self.known[next(iter(self.known))]
-        return self.known[key]
+        if key not in self.cache:
+            self.cache[key] = self._squares(self.pooler_of(bandwidth).pool(None, self.rows, self.n_jobs, self.tol))
+            if len(self.cache) > CACHE_SIZE:
+                del self.cache[next(iter(self.cache))]
+        return self.cache[key]
 
     def _squares(self, pooled):
-        """Squared errors (n_rows,) of the `Pooled` values of all rows."""
+        """Squared errors (n_rows,) of the `Pooled` values of all scoring rows."""
         return np.square(self._errors(pooled, self.rows)).sum(axis=1)
 
-    def _cotangents(self, pooled, places):
-        """The derivatives (b, n_values) of the loss by the `Pooled` values of rows[places]."""
-        return 2 * self.unit * self.shares[places, None] * self._errors(pooled, self.rows[places])
+    def _cotangents(self, pooled, positions):
+        """The derivatives (b, n_values) of the loss with respect to the `Pooled` values of rows[positions]."""
+        return 2 * self.unit * self.shares[positions, None] * self._errors(pooled, self.rows[positions])
 
     def _errors(self, pooled, rows):
-        """The errors (b, n_values) of the `Pooled` values of some rows of the sample, in units of 2^exponent."""
+        """Errors (b, n_values), divided by 2^exponent, of the `Pooled` values of rows (b,) of the sample."""
         predictions = pooled.values
         if self.average is not None:
             empty = np.flatnonzero(np.isneginf(pooled.log_mass))
@@ -110,7 +112,7 @@ class LeaveOneOutLoss:
 
 
 def _exponent(sample):
-    """The exponent of the power of two above the largest value that counts."""
+    """The exponent of the power of two above the largest absolute value of a row of positive weight."""
     if isinstance(sample.values, OneHot):
         return 1
     largest = np.abs(sample.values).max(where=sample.weights[:, None] > 0, initial=0)
@@ -123,62 +125,75 @@ def _shares(weights):
 
 
 def make_losses(pooler_of, sample, is_linear, random_state, **parameters):
-    """The loss of a search, and that of its end; the same if all rows fit into both.
+    """The losses of the search and of its end, which are the same object if their scoring rows are the same.
 
-    `is_linear` says whether the cost of an evaluation grows with n, not with n². Rows are drawn at random, without
-    replacement, from those of positive weight.
+    `is_linear` tells whether the cost of an evaluation is proportional to n, and not to n². Scoring rows are drawn
+    without replacement from the rows of positive weight. `parameters` are the others of `LeaveOneOutLoss`.
     """
-    n, rows = len(sample.keys), np.flatnonzero(sample.weights)
-    final, first = (n, SEARCH_ROWS) if is_linear else (FINAL_PAIRS // n, SEARCH_PAIRS // n)
+    n, active = len(sample.keys), np.flatnonzero(sample.weights)
+    n_final, n_search = (n, SEARCH_ROWS) if is_linear else (FINAL_PAIRS // n, SEARCH_PAIRS // n)
 
-    def draw(rows, n_rows):
+    def subsample(rows, n_rows):
         n_rows = max(n_rows, FEWEST_ROWS)
         return rows if len(rows) <= n_rows else np.sort(random_state.choice(rows, n_rows, replace=False))
 
-    chosen = draw(rows, final)
-    final_loss = LeaveOneOutLoss(pooler_of, sample, chosen, **parameters)
-    few = draw(chosen, first)
-    if len(few) == len(chosen):
+    final_rows = subsample(active, n_final)
+    final_loss = LeaveOneOutLoss(pooler_of, sample, final_rows, **parameters)
+    search_rows = subsample(final_rows, n_search)
+    if len(search_rows) == len(final_rows):
         return final_loss, final_loss
-    return LeaveOneOutLoss(pooler_of, sample, few, **parameters), final_loss
+    return LeaveOneOutLoss(pooler_of, sample, search_rows, **parameters), final_loss
 
 
 class Comparison(NamedTuple):
-    """The loss of n rows that were not learned from, what they gain on a common bandwidth, the standard error of that,
-    and how many rows carry it: Kish's (sum |g|)² / sum g².
+    """Comparison of learned bandwidths with a common factor on validation rows.
+
+    Parameters
+    ----------
+    loss : float
+        The loss of the learned bandwidths.
+    gain : float
+        The decrease of the loss from the common factor to the learned bandwidths.
+    error : float
+        The standard error of the gain.
+    n : float
+        The effective number of validation rows.
+    n_contributing : float
+        The effective number of rows that contribute to the gain, (sum |g|)² / sum g² for gains g (Kish).
     """
 
     loss: float
     gain: float
     error: float
     n: float
-    n_carrying: float
+    n_contributing: float
 
     def is_significant(self):
-        """Whether the gain is more than chance, by its standard error and the number of rows behind it."""
+        """Whether the gain is larger than expected by chance."""
         is_large = self.gain > (self.loss + self.gain) / np.sqrt(self.n)
-        n_errors = SIGNIFICANT / 2 if is_large else SIGNIFICANT
-        return self.gain > n_errors * self.error and self.n_carrying >= FEWEST_GAINS
+        n_errors = SIGNIFICANCE / 2 if is_large else SIGNIFICANCE
+        return self.gain > n_errors * self.error and self.n_contributing >= FEWEST_CONTRIBUTING
 
 
 class CrossValidation:
-    """The rows of a loss in halves: what is learned from one half is validated on the other, and the other way round.
+    """Two-fold cross-validation: the bandwidths learned from one half of the rows are validated on the other half.
 
-    All rows stay keys. The rows are drawn into halves several times, whatever order they are in.
+    All rows remain keys. The halves do not depend on the order of the rows.
 
     Parameters
     ----------
     loss : LeaveOneOutLoss
-        On the rows that are learned from.
+        The loss over the rows that are divided into halves.
     final_loss : LeaveOneOutLoss
-        On these rows and more, or the same.
+        The loss over these rows, or over a larger set that contains them.
     random_state : RandomState
     n_draws : int
+        How often the rows are divided into halves.
 
     Attributes
     ----------
     folds : list of (LeaveOneOutLoss, LeaveOneOutLoss)
-        The loss to learn from, and that of the validation rows.
+        The loss to minimise, and the loss over the validation rows.
     """
 
     def __init__(self, loss, final_loss, random_state, n_draws):
@@ -188,12 +203,18 @@ class CrossValidation:
         for _ in range(n_draws):
             one, other = map(np.sort, np.array_split(random_state.permutation(order), 2))
             self.positions += [(one, other), (other, one)]
-        self.folds = [(loss.on(learning), loss.on(validation)) for learning, validation in self.positions]
+        self.folds = [(loss.subset(learning), loss.subset(validation)) for learning, validation in self.positions]
 
     def compare(self, learned, mean, common):
-        """A `Comparison` of what the folds have learned with a common bandwidth.
+        """A `Comparison` of learned bandwidths with a common one.
 
-        Each validation row has the loss of what its folds learned, and each further row that of the mean of all.
+        Parameters
+        ----------
+        learned : list of (n_features,) float ndarrays
+            The bandwidth learned in each fold, which its validation rows evaluate.
+        mean : (n_features,) float ndarray
+            The mean of the learned bandwidths, which all other rows of the final loss evaluate.
+        common : (n_features,) float ndarray
         """
         squares, shares = self.final_loss.squares(mean).copy(), self.final_loss.shares
         squares[np.isin(self.final_loss.rows, self.rows)] = 0
@@ -201,8 +222,8 @@ class CrossValidation:
             squares[np.searchsorted(self.final_loss.rows, loss.rows)] += loss.squares(bandwidth) / self.n_draws
         gains = self.final_loss.squares(common) - squares
         gain, largest = shares @ gains, np.abs(gains).max() or 1
-        gains /= largest  # whose squares could overflow
+        gains /= largest  # so that squares do not overflow
         n = sample_size(self.final_loss.sample.weights[self.final_loss.rows])
         error = largest * np.sqrt(shares @ np.square(gains - gain / largest) / n)
-        n_carrying = n * (shares @ np.abs(gains)) ** 2 / (shares @ np.square(gains) or 1)
-        return Comparison(shares @ squares, gain, error, n, n_carrying)
+        n_contributing = n * (shares @ np.abs(gains)) ** 2 / (shares @ np.square(gains) or 1)
+        return Comparison(shares @ squares, gain, error, n, n_contributing)

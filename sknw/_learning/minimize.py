@@ -1,73 +1,74 @@
-"""Descents: a loss is minimised over a bandwidth for each feature, from one bandwidth on.
+"""Minimisation of a loss over one bandwidth for each feature, from an initial bandwidth.
 
-They go by the logarithms of factors on a start vector, in octaves, from -OCTAVES to OCTAVES, so nothing can diverge.
-With a gradient they are L-BFGS-B from two starts, else a pattern search along the coordinates. L-BFGS-B goes by
-sharpness: the logarithm of 1 / h where h is small, and 1 / h² where h is large, so that an infinite bandwidth is not
-far away. After each step, the stage that a descent is part of may end it.
+The variables are octaves: base-2 logarithms of factors on a start vector, bounded to [-OCTAVES, OCTAVES]. Kernels with
+a gradient use L-BFGS-B, from one or two initial points, and others a pattern search along the coordinates. L-BFGS-B
+works on the sharpness, which behaves like -log h for small h and like 1 / h² for large h, so that an infinite bandwidth
+is at a finite distance. A `Stage` evaluates the losses, and may end a descent after each step.
 """
 
 import numpy as np
 from scipy.optimize import minimize
 
 TIE = 1e-10
-"""Losses that differ by less than this fraction are the same."""
+"""Losses whose relative difference is smaller are regarded as equal."""
 
 PATIENCE = 2
-"""Steps without a gain on validation rows after which a descent ends."""
+"""Number of steps without a decrease of the validation loss after which a descent ends."""
 
 OCTAVES = 8
-"""Bandwidths are sought so many factors of two below and above the start."""
+"""The search covers factors from 2^-OCTAVES to 2^OCTAVES on the start."""
 
-EDGE = 0.05
-"""How near to a bound counts as on it, in octaves."""
+BOUND_TOLERANCE = 0.05
+"""Distance from a bound, in octaves or in sharpness, up to which a point counts as on the bound."""
 
 MOST_EVALUATIONS, FINAL_EVALUATIONS = 300, 10
-"""Evaluations of a search by gradient, and of one that only finishes another."""
+"""Largest number of evaluations of a search by gradient, and of the final search that refines its result."""
 
-NO_LOSS = 1e-14
-"""A fraction of the largest loss that is as good as none."""
+NEGLIGIBLE_LOSS = 1e-14
+"""A loss that is negligible, as a fraction of the largest loss. It is added to avoid the logarithm of zero."""
 
 STRIDES = 4
-"""Moves of an octave to another start of L-BFGS-B."""
+"""Number of moves that lead to the second initial point of L-BFGS-B."""
 
-BEND = 1
-"""The octave at which the sharpness turns from log h to 1 / h²."""
+TRANSITION = 1
+"""The octave at which the sharpness changes from -log h to 1 / h²."""
 
-REACH = 3
-"""How far in sharpness a run of L-BFGS-B may go."""
+TRUST_RADIUS = 3
+"""Largest change of the sharpness in a run of L-BFGS-B."""
 
 NEAR = 0.2
-"""How near to a minimum, in sharpness, a descent is taken to end there."""
+"""Distance from a known minimum, in sharpness, at which a descent ends."""
 
 SMALLEST_MOVE = 1 / 16
-"""The last step of a pattern search, in octaves."""
+"""The smallest move of a pattern search, in octaves."""
 
-SMOOTHED_OUT = 3
-"""Octaves above the start from which on it is tried to ignore a feature."""
+WIDE = 3
+"""Octaves above the start from which a bandwidth may be replaced by inf."""
 
 
 class Stopped(Exception):
-    """Who watches the search wants no more evaluations."""
+    """A callback requests to stop the search."""
 
 
 class Overfitted(Exception):
-    """A descent goes on for the rows that it learns from alone."""
+    """The validation loss no longer decreases."""
 
 
 class Stage:
-    """A part of a search: reports every evaluation, and remembers the best bandwidth, of ties the widest.
+    """A stage of a search, which reports evaluations to callbacks and stores the best bandwidth; of ties, the largest.
 
     Parameters
     ----------
     loss : callable
-        bandwidth (n_features,) -> loss, with the further methods that a search asks for.
+        Function that maps a bandwidth (n_features,) to the loss, with the methods of `LeaveOneOutLoss`.
     task : Task
-        Watches: it is asked for subtasks, which end with the best bandwidth so far and say whether to stop.
+        The task whose subtasks report the stage and its evaluations.
     name : str
     n_evaluations : int, default=None
-        How many there will be, if that is known.
+        The expected number of evaluations, if it is known.
     validation : callable, default=None
-        The loss of rows that `loss` does not know. It then says what is best, of the bandwidths that are `validate`d.
+        The loss over validation rows. The best bandwidth is then the one of least validation loss among those that
+        `validate` was called with.
     """
 
     def __init__(self, loss, task, name, n_evaluations=None, validation=None):
@@ -84,38 +85,38 @@ class Stage:
         return kind is Stopped
 
     def __call__(self, bandwidth):
-        """The loss."""
+        """The loss of a bandwidth."""
         return self._evaluate(lambda: (self.loss(bandwidth),), bandwidth)[0]
 
-    def along(self, bandwidth, octaves):
-        """The losses of 2^octave times a bandwidth are looked at, one after the other."""
-        losses = self.loss.along(bandwidth, octaves)
+    def sweep(self, bandwidth, octaves):
+        """Evaluate the loss of 2^octave times a bandwidth for each of the octaves."""
+        losses = self.loss.sweep(bandwidth, octaves)
         for octave in octaves:
             self._evaluate(lambda: (next(losses),), 2.0**octave * bandwidth)
 
     def with_gradient(self, bandwidth):
-        """The loss and its derivatives (n_features,) by log bandwidths; not evaluated again where searches meet."""
+        """The loss, and its derivatives (n_features,) with respect to log bandwidths, which are cached."""
         key = bandwidth.tobytes()
         if key not in self.gradients:
             self.gradients[key] = self._evaluate(lambda: self.loss.with_gradient(bandwidth), bandwidth)
         return self.gradients[key]
 
     def validate(self, bandwidth):
-        """Evaluate the loss of the validation rows, if there are any."""
+        """Evaluate the validation loss, if there is one."""
         if self.validation is not None:
             self.validated += self._evaluate(lambda: (self.validation(bandwidth),), bandwidth, is_candidate=True)
 
     def begin(self):
-        """A descent begins."""
+        """Begin a descent."""
         self.validated = []
 
     def step(self, bandwidth):
-        """A descent has come to a bandwidth.
+        """Validate the bandwidth that a descent has reached.
 
         Raises
         ------
         Overfitted
-            If the validation rows have gained nothing in its last steps.
+            If the validation loss has not decreased in the last steps.
         """
         self.validate(bandwidth)
         if self.validated and len(self.validated) - np.argmin(self.validated) > PATIENCE:
@@ -138,57 +139,60 @@ class Stage:
         self.least = min(loss, self.least)
 
 
-class Arrived(Exception):
-    """A descent has come near a minimum that is known."""
+class NearKnownMinimum(Exception):
+    """A descent has reached a minimum that is known."""
 
 
 class Descents:
-    """Ways to minimise the loss of a `Stage`, from a bandwidth (n_features,) on.
+    """Methods that minimise the loss of a `Stage` from a bandwidth (n_features,).
 
     Parameters
     ----------
     start : (n_features,) float ndarray
-        What factors are on; features where it is inf stay ignored.
+        The bandwidth to which factors are applied. Features where it is inf remain ignored.
     largest : float
-        The largest loss of the sweep.
+        The largest loss of the sweep, in units of which losses are minimised.
     """
 
     def __init__(self, start, largest):
         self.start, self.largest, self.used = start, largest, np.flatnonzero(np.isfinite(start))
 
     def octaves(self, bandwidth):
-        """The octaves (n_used,) of a bandwidth above the start."""
+        """The octaves (n_used,) of a bandwidth relative to the start."""
         return np.log2(bandwidth[self.used] / self.start[self.used])
 
     def bandwidth(self, octaves):
-        """The bandwidth that is so many octaves (n_used,) above the start."""
+        """The bandwidth with these octaves (n_used,) relative to the start."""
         bandwidth = self.start.copy()
         bandwidth[self.used] *= 2.0**octaves
         return bandwidth
 
     def mean(self, bandwidths):
-        """The geometric mean of some bandwidths."""
+        """The geometric mean of bandwidths."""
         return self.bandwidth(np.mean([self.octaves(bandwidth) for bandwidth in bandwidths], axis=0))
 
-    def descend(self, stage, bandwidth, again, tolerance):
-        """L-BFGS-B until the logarithm of the loss falls by less than the tolerance; `again` after strides, for the
-        minimum of before may be a local one. Whether it converged.
+    def descend(self, stage, bandwidth, is_repeated, tolerance):
+        """Run L-BFGS-B until the logarithm of the loss decreases by less than `tolerance`.
+
+        As the minimum may be a local one, a repeated descent runs again from a second initial point. Returns whether
+        the descent converged.
         """
-        start = _to_sharpness(self.octaves(bandwidth))
-        converged = self._minimise(stage, start, MOST_EVALUATIONS, tolerance)
-        if again:
-            known = _to_sharpness(self.octaves(stage.best))
-            converged &= self._minimise(stage, self._stride(stage, start), MOST_EVALUATIONS, tolerance, known)
+        initial = _to_sharpness(self.octaves(bandwidth))
+        converged = self._minimise(stage, initial, MOST_EVALUATIONS, tolerance)
+        if is_repeated:
+            known_minimum = _to_sharpness(self.octaves(stage.best))
+            second = self._stride(stage, initial)
+            converged &= self._minimise(stage, second, MOST_EVALUATIONS, tolerance, known_minimum)
         return converged
 
-    def finish(self, stage, bandwidth, tolerance):
-        """A few steps of L-BFGS-B."""
+    def refine(self, stage, bandwidth, tolerance):
+        """Run L-BFGS-B for a limited number of evaluations."""
         self._minimise(stage, _to_sharpness(self.octaves(bandwidth)), FINAL_EVALUATIONS, tolerance)
 
     def _stride(self, stage, sharpness):
-        """A few moves of an octave against the sign of the gradient, by half as much for a feature whose sign changed.
+        """The second initial point: moves of an octave against the sign of the gradient.
 
-        They step over shallow minima next to the start.
+        They pass over shallow minima near the first one. The move of a feature is halved where the sign changes.
         """
         octaves = _to_octaves(sharpness)[0]
         stride, sign = np.ones(len(octaves)), np.zeros(len(octaves))
@@ -198,20 +202,20 @@ class Descents:
             octaves = np.clip(octaves - stride * sign, -OCTAVES, OCTAVES)
         return _to_sharpness(octaves)
 
-    def _minimise(self, stage, sharpness, n_evaluations, tolerance, known=None):
-        """L-BFGS-B on the logarithm of the loss, from some sharpness; whether it converged, or came near a minimum that
-        is `known`, by its sharpness, or went on for noise alone.
+    def _minimise(self, stage, sharpness, n_evaluations, tolerance, known_minimum=None):
+        """Minimise the logarithm of the loss by L-BFGS-B, as a function of the sharpness. Returns whether it converged.
 
-        A run goes no further than REACH, and another one goes on from its bound: the first step of a run knows nothing
-        of the curvature, and may end where the loss is flat.
+        A descent that comes near the sharpness of a known minimum, or that overfits, counts as converged. As the first
+        step of a run has no information on the curvature, and could end where the loss is flat, a run is bounded to
+        TRUST_RADIUS, and is followed by another one if it ends on a bound.
         """
 
         def log_loss(sharpness):
-            if known is not None and np.abs(sharpness - known).max() <= NEAR:
-                raise Arrived
+            if known_minimum is not None and np.abs(sharpness - known_minimum).max() <= NEAR:
+                raise NearKnownMinimum
             octaves, octaves_slope = _to_octaves(sharpness)
             loss, gradient = stage.with_gradient(self.bandwidth(octaves))
-            loss, gradient = loss / self.largest + NO_LOSS, gradient[self.used] / self.largest
+            loss, gradient = loss / self.largest + NEGLIGIBLE_LOSS, gradient[self.used] / self.largest
             return np.log(loss), np.log(2) * gradient / loss * octaves_slope
 
         def step(sharpness):
@@ -221,22 +225,22 @@ class Descents:
         last = len(stage.losses) + n_evaluations
         stage.begin()
         while last > len(stage.losses):
-            low, high = np.clip([sharpness - REACH, sharpness + REACH], least, most)
+            low, high = np.clip([sharpness - TRUST_RADIUS, sharpness + TRUST_RADIUS], least, most)
             n_left = last - len(stage.losses)
             search = {"jac": True, "method": "L-BFGS-B", "bounds": np.c_[low, high], "callback": step}
             options = {"maxfun": n_left, "maxiter": n_left, "ftol": tolerance, "gtol": 1e-6}
             try:
                 run = minimize(log_loss, sharpness, options=options, **search)
-            except (Arrived, Overfitted):
+            except (NearKnownMinimum, Overfitted):
                 return True
             sharpness = run.x
-            held = ((sharpness < low + EDGE) & (low > least)) | ((sharpness > high - EDGE) & (high < most))
-            if not held.any():
+            is_low, is_high = sharpness < low + BOUND_TOLERANCE, sharpness > high - BOUND_TOLERANCE
+            if not np.any((is_low & (low > least)) | (is_high & (high < most))):
                 return run.status != 1
         return False
 
     def search_pattern(self, stage, bandwidth):
-        """Moves of one feature at a time, by half as much when none was for the better. Whether it converged."""
+        """Move one feature at a time, and halve the move when none decreases the loss. Returns whether it converged."""
         octaves, least, move = self.octaves(bandwidth), stage(bandwidth), 1.0
         while move >= SMALLEST_MOVE:
             before = least
@@ -256,11 +260,11 @@ class Descents:
         return True
 
     def smooth_out(self, stage, bandwidth):
-        """Ignore all features, or those that hardly count, or one of these after the other, if that costs nothing."""
+        """Ignore all features, those of wide bandwidth, or one of these after the other, where that costs no loss."""
         stage(bandwidth)
         octaves = self.octaves(bandwidth)
-        wide = self.used[octaves >= SMOOTHED_OUT]
-        one_by_one = wide[np.argsort(-octaves[octaves >= SMOOTHED_OUT])]
+        wide = self.used[octaves >= WIDE]
+        one_by_one = wide[np.argsort(-octaves[octaves >= WIDE])]
         for features in (self.used, wide, *one_by_one[:, None]):
             bandwidth = stage.best.copy()
             bandwidth[features] = np.inf
@@ -269,11 +273,11 @@ class Descents:
 
 
 def _to_sharpness(octaves):
-    """log2(1 + 4^(BEND - octave)) / 2: minus the octave for narrow bandwidths, up to a constant, and 0 for infinite."""
-    return np.log2(1 + 4.0 ** (BEND - octaves)) / 2
+    """log2(1 + 4^(TRANSITION - octave)) / 2: about TRANSITION - octave for small bandwidths, and 0 for inf."""
+    return np.log2(1 + 4.0 ** (TRANSITION - octaves)) / 2
 
 
 def _to_octaves(sharpness):
-    """The octaves of some sharpness, and their derivatives by it."""
-    narrow = np.expm1(2 * np.log(2) * sharpness)  # 4^(BEND - octave)
-    return BEND - np.log2(narrow) / 2, -(1 + narrow) / narrow
+    """The octaves of a sharpness, and their derivatives with respect to it."""
+    power = np.expm1(2 * np.log(2) * sharpness)  # 4^(TRANSITION - octave)
+    return TRANSITION - np.log2(power) / 2, -(1 + power) / power

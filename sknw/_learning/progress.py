@@ -1,6 +1,6 @@
-"""scikit-learn's callbacks, where it has them (from 1.9 on): a progress bar, or an early stop, for the search.
+"""Callbacks of scikit-learn 1.9 and later, such as a progress bar or early stopping, for the search.
 
-Elsewhere the same code runs, and nobody watches.
+With older versions the same code runs without callbacks.
 """
 
 try:
@@ -8,14 +8,14 @@ try:
 except ImportError:  # scikit-learn < 1.9
 
     class CallbackSupportMixin:
-        """No callbacks."""
+        """Base class of estimators without callbacks."""
 
         def _init_callback_context(self, **task):
             return _NoContext()
 
 
 class _NoContext:
-    """A context without callbacks."""
+    """A callback context without callbacks."""
 
     def subcontext(self, **task):
         return self
@@ -28,15 +28,15 @@ class _NoContext:
 
 
 class Task:
-    """A part of `fit` that callbacks know about, begun when it is made.
+    """A task of `fit` that is reported to callbacks, and begins when it is constructed.
 
     Parameters
     ----------
     context : CallbackContext
     state : dict
-        What callbacks may ask for: the estimator, X, y, metadata.
+        The arguments of callbacks: the estimator, X, y and metadata.
     fitted_attributes : callable
-        bandwidth -> the attributes of an estimator fitted with it.
+        Function that maps a bandwidth to the attributes of an estimator fitted with it.
     """
 
     def __init__(self, context, state, fitted_attributes):
@@ -44,12 +44,12 @@ class Task:
         context.call_on_fit_task_begin(**state)
 
     def subtask(self, name, n_subtasks=None):
-        """A part of this task, with so many parts of its own; None if that is not known."""
+        """Begin a subtask, with a number of subtasks of its own, or None if that is unknown."""
         return Task(
             self.context.subcontext(task_name=name, max_subtasks=n_subtasks), self.state, self.fitted_attributes
         )
 
     def end(self, bandwidth):
-        """Say that it is done, and with which bandwidth so far; whether a callback wants to stop here."""
+        """End the task, with the best bandwidth so far or None. Returns whether a callback requests to stop."""
         attributes = None if bandwidth is None else lambda: self.fitted_attributes(bandwidth)
         return self.context.call_on_fit_task_end(reconstruction_attributes=attributes, **self.state)

@@ -1,4 +1,4 @@
-"""Bandwidths from the data: rules of thumb that follow the scale of each feature and the shape of the kernel."""
+"""Rules of thumb for bandwidths, based on the scale of each feature and the shape of the kernel."""
 
 from functools import cache, lru_cache
 
@@ -10,23 +10,23 @@ from .._weights import are_counts, sample_size
 RULES = ("silverman", "scott")
 
 ROUNDING = 10 * np.finfo(float).eps
-"""A range of a column, or of its quartiles, that is no more than rounding, as a fraction of the largest of them."""
+"""Relative range of a column, or of its quartiles, up to which it is attributed to rounding."""
 
-FAR = 100
-"""Interquartile ranges from the quartiles beyond which a value says nothing of the scale of the others."""
+FILL_DISTANCE = 100
+"""Distance from the quartiles, in interquartile ranges, beyond which a value is regarded as a fill value."""
 
 BUCKETS, SAMPLE = 256, 64
-"""Buckets between the least and the largest of a sample of the values; the outer ones take all values beyond."""
+"""Number of buckets between the least and the largest value of a sample, and the least size of the sample."""
 
-FEW_VALUES = 2000
-"""Number of values up to which numpy's selection is as fast."""
+PARTITION_VALUES = 2000
+"""Number of values up to which `np.partition` is as fast as buckets."""
 
 BLOCK_NUMBERS = 2**17
-"""Values of features that are looked at together: a MiB."""
+"""Numbers in a block of features: 1 MiB."""
 
 
 def choose_bandwidth(bandwidth, keys, weights, kernel):
-    """The bandwidth vector (n_features,): given, or chosen by a rule of thumb.
+    """The bandwidth (n_features,), as given or by a rule of thumb.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def choose_bandwidth(bandwidth, keys, weights, kernel):
     Raises
     ------
     ValueError
-        If a given bandwidth has the wrong length, or an entry that is not positive.
+        If a given bandwidth has the wrong shape, or an element that is not positive.
     """
     if isinstance(bandwidth, str):
         return rule_of_thumb(bandwidth, keys, weights, kernel)
@@ -52,8 +52,8 @@ def choose_bandwidth(bandwidth, keys, weights, kernel):
         raise ValueError(f"bandwidth must hold positive numbers, got {bandwidth!r}") from None
     if vector.ndim and vector.shape != (n_features,):
         raise ValueError(
-            f"bandwidth has shape {vector.shape}, but X has {n_features} features: "
-            f"give one number for all features, or {n_features} numbers; got {bandwidth!r}"
+            f"bandwidth has shape {vector.shape}, but X has {n_features} features; "
+            f"pass one number for all features, or {n_features} numbers; got {bandwidth!r}"
         )
     if not np.all(vector > 0):
         raise ValueError(f"bandwidth must be positive, got {bandwidth!r}; use inf to ignore a feature")
@@ -61,12 +61,12 @@ def choose_bandwidth(bandwidth, keys, weights, kernel):
 
 
 def rule_of_thumb(rule, keys, weights, kernel):
-    """Silverman's or Scott's rule for each feature; a constant feature gets inf, which ignores it.
+    """The bandwidth (n_features,) by Silverman's or Scott's rule; inf for a constant feature, which is then ignored.
 
     h_f = c(K, d) s_f (4 / ((d + 2) n))^(1 / (d + 4)) for "silverman" (Silverman 1986, sections 3.4.2 and 4.3.2),
-    h_f = c(K, d) s_f n^(-1 / (d + 4)) for "scott" (Scott 1992, section 6.3), where s_f is the smaller of the
-    standard deviation and the interquartile range / 1.349, neither of which follows a fill value, d counts the features
-    that are not constant, and c rescales from the Gaussian to the kernel at hand (see `canonical_ratio`).
+    h_f = c(K, d) s_f n^(-1 / (d + 4)) for "scott" (Scott 1992, section 6.3), where s_f is the scale of the feature (see
+    `robust_scales`), d the number of features that are not constant, n the number of observations (see `sample_size`),
+    and c the ratio of bandwidths of the kernel and the Gaussian kernel (see `canonical_ratio`).
     """
     scales = robust_scales(keys, weights)
     d = np.count_nonzero(np.isfinite(scales))
@@ -78,11 +78,11 @@ def rule_of_thumb(rule, keys, weights, kernel):
 
 
 def robust_scales(keys, weights):
-    """The scale of each feature (n_features,), as rules of thumb use it; inf for a constant feature.
+    """The scale of each feature (n_features,) in rules of thumb; inf for a constant feature.
 
-    The smaller of the standard deviation and the interquartile range / 1.349. An interquartile range that is no more
-    than rounding, as of a column with many ties, is left out. Where there is one, values many times as far from the
-    quartiles, which are fill values, are left out of the standard deviation.
+    The scale is the smaller of the standard deviation and the interquartile range / 1.349. Fill values, which are far
+    from the quartiles, do not enter the standard deviation. An interquartile range that is zero up to rounding, as in a
+    column with many ties, is not used.
     """
     positive = weights > 0
     if not positive.all():
@@ -94,20 +94,20 @@ def robust_scales(keys, weights):
 
 
 def _scales(columns, weights):
-    """Robust scales (b,) of columns (b, n), which are overwritten."""
+    """Scales (b,) of columns (b, n), which are overwritten."""
     lowest, highest = columns.min(axis=1), columns.max(axis=1)
     exponents = np.clip(np.frexp(np.maximum(-lowest, highest))[1], -1000, 1000)
-    units = np.ldexp(1.0, -exponents)  # a product with them is exact, and differences do not overflow
+    units = np.ldexp(1.0, -exponents)  # products with powers of two are exact, and differences do not overflow
     columns *= units[:, None]
     lowest, highest = lowest * units, highest * units
     lower, upper = np.array([quantiles(column, weights, (0.25, 0.75)) for column in columns]).T
     spread = upper - lower
     has_spread = spread > ROUNDING * np.maximum(np.abs(lower), np.abs(upper))
-    first, last = lower - FAR * spread, upper + FAR * spread
-    wild = np.flatnonzero(has_spread & ((lowest < first) | (highest > last)))
-    tame = [_deviation_within(columns[i], weights, first[i], last[i]) for i in wild]
+    first, last = lower - FILL_DISTANCE * spread, upper + FILL_DISTANCE * spread
+    with_fill_values = np.flatnonzero(has_spread & ((lowest < first) | (highest > last)))
+    deviations = [_deviation_within(columns[i], weights, first[i], last[i]) for i in with_fill_values]
     scales = _standard_deviations(columns, weights)
-    scales[wild] = tame
+    scales[with_fill_values] = deviations
     np.minimum(scales, spread / 1.349, out=scales, where=has_spread)
     varies = highest - lowest > ROUNDING * np.maximum(-lowest, highest)
     return np.where(varies, np.ldexp(scales, exponents), np.inf)
@@ -115,9 +115,9 @@ def _scales(columns, weights):
 
 def _deviation_within(column, weights, first, last):
     """The standard deviation of the values from `first` to `last`."""
-    near = (column >= first) & (column <= last)
-    column, weights = column[near], None if weights is None else weights[near]
-    exponent = np.frexp(np.abs(column).max())[1]  # squares must not underflow
+    is_within = (column >= first) & (column <= last)
+    column, weights = column[is_within], None if weights is None else weights[is_within]
+    exponent = np.frexp(np.abs(column).max())[1]  # the scaling prevents underflow of squares
     return np.ldexp(_standard_deviations(np.ldexp(column, -exponent)[None], weights)[0], exponent)
 
 
@@ -129,28 +129,29 @@ def _standard_deviations(columns, weights):
 
 
 def quantiles(values, weights, probabilities):
-    """Quantiles by the averaged inverted distribution function: a weight k counts as k equal values; None is all ones.
+    """Weighted quantiles by the averaged inverted distribution function; weights of None are all ones.
 
-    Definition 2 of Hyndman & Fan (1996), "Sample quantiles in statistical packages".
+    A weight of k is equivalent to k equal values (definition 2 of Hyndman & Fan 1996, "Sample quantiles in statistical
+    packages").
     """
     if weights is None:
         return order_statistics(values, _ranks(len(values), probabilities)).reshape(2, -1).sum(axis=0) / 2
     order = np.argsort(values)
     values, mass = values[order], np.cumsum(weights[order])
     target = np.multiply(probabilities, mass[-1])
-    slack = 0 if are_counts(weights) else 1e-12 * mass[-1]
-    below = np.searchsorted(mass, target - slack)
-    above = np.minimum(np.searchsorted(mass, target + slack, side="right"), len(values) - 1)
+    rounding = 0 if are_counts(weights) else 1e-12 * mass[-1]
+    below = np.searchsorted(mass, target - rounding)
+    above = np.minimum(np.searchsorted(mass, target + rounding, side="right"), len(values) - 1)
     return (values[below] + values[above]) / 2
 
 
 def order_statistics(values, ranks):
-    """The values (n,) that would be at the positions `ranks` (k,), if they were sorted.
+    """The elements of sorted values (n,) at positions `ranks` (k,), without sorting all values.
 
-    Without sorting: values are counted in buckets, and only those of a bucket that is asked for are sorted. A bucket
-    number grows with its value, in floats too, so that the result is exact however the values lie.
+    Values are counted in buckets, and only the buckets that contain a rank are partitioned. As the number of the bucket
+    does not decrease with the value, in floating-point arithmetic either, the result is exact.
     """
-    bucket = _buckets(values) if len(values) > FEW_VALUES else None
+    bucket = _buckets(values) if len(values) > PARTITION_VALUES else None
     if bucket is None:
         return np.partition(values, ranks)[ranks]
     counts = np.bincount(bucket, minlength=BUCKETS)
@@ -160,12 +161,12 @@ def order_statistics(values, ranks):
         is_inside |= bucket == b
         counts[b] = 0
     inside = values[is_inside]
-    positions = ranks - np.cumsum(counts)[bucket_of_rank]  # among the values inside
+    positions = ranks - np.cumsum(counts)[bucket_of_rank]  # in the sorted values of these buckets
     return np.partition(inside, positions)[positions]
 
 
 def _buckets(values):
-    """The bucket of each value (n,); None where the sample has no range to speak of."""
+    """The bucket of each value (n,); None if the range of the sample is too small for buckets, or infinite."""
     sample = values[:: len(values) // SAMPLE]
     low, high = sample.min(), sample.max()
     if not BUCKETS / np.finfo(float).max < high - low < np.inf:
@@ -177,14 +178,14 @@ def _buckets(values):
 
 @lru_cache(maxsize=256)
 def _ranks(n, probabilities):
-    """The positions among n sorted values, first of the lower and then of the upper ones, whose means are quantiles."""
+    """Positions in sorted values (n,), first of the lower and then of the upper ones, whose means are the quantiles."""
     target = np.multiply(probabilities, n)
     return np.concatenate([np.ceil(target) - 1, np.minimum(np.floor(target), n - 1)]).astype(np.intp)
 
 
 @lru_cache(maxsize=256)
 def canonical_ratio(kernel, n_features):
-    """The bandwidth of `kernel` that smooths as much as a Gaussian's bandwidth of 1, in n_features dimensions.
+    """The bandwidth of `kernel` that smooths as much as the Gaussian kernel with bandwidth 1, in n_features dimensions.
 
     The ratio of canonical bandwidths δ(K) / δ(gaussian), δ(K)^(d+4) = R(K) / μ₂(K)², of the radial kernel in d
     dimensions (Marron & Nolan 1988, "Canonical kernels for density estimation"). It is 1 for kernels whose
@@ -192,22 +193,22 @@ def canonical_ratio(kernel, n_features):
     """
     if not _has_second_moment(kernel, n_features):
         return 1.0
-    ours, theirs = _log_canonical(kernel, n_features), _log_canonical(KERNELS["gaussian"], n_features)
-    return float(np.exp(ours - theirs))
+    log_delta, log_gaussian = _log_canonical(kernel, n_features), _log_canonical(KERNELS["gaussian"], n_features)
+    return float(np.exp(log_delta - log_gaussian))
 
 
 def _has_second_moment(kernel, n_features):
-    """Whether d log K / d log u falls below -(d + 2) far out; a quadrature would not notice."""
+    """Whether d log K / d log u is below -(d + 2) at large u; a quadrature does not detect divergence."""
     if kernel.compact:
         return True
     with np.errstate(all="ignore"):
         outer, inner = kernel.log(1e24 * np.exp(np.array([0.5, -0.5])))
-    # not (>=): nan where both are -inf
+    # "not (>=)" is True for nan, the difference where both are -inf
     return not outer - inner >= -(n_features + 2) / 2
 
 
 def _log_canonical(kernel, n_features):
-    """log δ(K), up to a constant that depends on the dimension alone."""
+    """log δ(K), up to a constant that depends only on the dimension."""
     d = n_features
     mass = _log_moment(kernel, d - 1, 1)
     roughness = _log_moment(kernel, d - 1, 2) - 2 * mass
@@ -221,7 +222,7 @@ def _legendre_rule():
 
 
 def _log_moment(kernel, power, exponent):
-    """log of the integral of u^power K(u)^exponent over the distance u, by quadrature in s = log u."""
+    """The logarithm of the integral of u^power K(u)^exponent over the distance u, by quadrature in s = log u."""
 
     def log_integrand(s):
         with np.errstate(all="ignore"):
@@ -231,8 +232,8 @@ def _log_moment(kernel, power, exponent):
     coarse = np.linspace(end - 100, end, 50_001)
     values = log_integrand(coarse)
     peak = np.nanmax(values)
-    matters = np.flatnonzero(values > peak - 45)
-    low, high = coarse[max(matters[0] - 1, 0)], coarse[min(matters[-1] + 1, len(coarse) - 1)]
+    contributing = np.flatnonzero(values > peak - 45)
+    low, high = coarse[max(contributing[0] - 1, 0)], coarse[min(contributing[-1] + 1, len(coarse) - 1)]
     nodes, weights = _legendre_rule()
     s = low + (high - low) * (nodes + 1) / 2
     return peak + np.log(np.nansum(weights * np.exp(log_integrand(s) - peak)) * (high - low) / 2)

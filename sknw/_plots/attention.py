@@ -1,6 +1,6 @@
-"""Attention as a picture: queries x keys, in an order that shows its shape, and small enough to be seen.
+"""Attention weights as a heatmap of queries x keys, sorted so that neighbours are next to each other.
 
-Rows are computed a few at a time, and averaged into pixels at once: nothing of size n x n exists.
+Weights are computed in blocks of rows, and each block is averaged into pixels, so that no n x n array is allocated.
 """
 
 import numpy as np
@@ -10,33 +10,34 @@ from .drawing import import_pyplot, make_axes
 from .pipelines import feature_names, split_steps, transform
 
 MOST_PIXELS = 1000
-"""Pixels along each side, at most."""
+"""The largest number of pixels along each side."""
 
 
 class AttentionDisplay:
     """Heatmap of attention weights, queries x keys.
 
-    `from_estimator` makes it from a fitted estimator. All parameters are stored as attributes.
+    Use `from_estimator` to construct it from a fitted estimator. All parameters are stored as attributes.
 
     Parameters
     ----------
     attention : (n_rows, n_columns) float ndarray
-        The weights, in the order of the picture; where there are many, the means of blocks of them.
+        The weights in the order of the heatmap, or means of blocks of weights if there are many.
     query_order : (n_queries,) int ndarray, default=None
-        The queries from top to bottom. None: as given, and all blocks are full.
+        Indices of the queries from top to bottom. If None, they are in their original order, and all blocks are full.
     key_order : (n_keys,) int ndarray, default=None
-        The training points from left to right. None: as given, and all blocks are full.
+        Indices of the training points from left to right. If None, they are in their original order, and all blocks are
+        full.
     block : tuple of two ints, default=(1, 1)
-        How many queries and keys a pixel stands for; the last row and column may stand for fewer.
+        Number of queries and number of keys in a block. The blocks of the last row and column may be smaller.
     sorted_by : str, default=None
-        What the axes say that queries and keys are sorted by. None: nothing.
+        The variable that queries and keys are sorted by, for the labels of the axes.
 
     Attributes
     ----------
     im_ : matplotlib AxesImage
         The heatmap.
     colorbar_ : matplotlib Colorbar or None
-        What its colours mean.
+        The colour bar of the heatmap.
     ax_ : matplotlib Axes
         Axes with the heatmap.
     figure_ : matplotlib Figure
@@ -64,24 +65,24 @@ class AttentionDisplay:
 
     @classmethod
     def from_estimator(cls, estimator, X=None, *, order="sorted", ax=None, colorbar=True, im_kw=None):
-        """Draw the attention that queries pay to the training points.
+        """Draw the attention weights of queries on the training points.
 
         Parameters
         ----------
         estimator : estimator object
-            A fitted NadarayaWatsonRegressor or NadarayaWatsonClassifier, a Pipeline whose last step is one, or a search
-            over either, such as GridSearchCV, with `refit=True`.
+            A fitted NadarayaWatsonRegressor or NadarayaWatsonClassifier, a Pipeline that ends with one, or a search
+            over one of these, such as GridSearchCV, with `refit=True`.
         X : array-like (n_queries, n_features), default=None
-            Queries, as `estimator.predict` takes them. None, as everywhere, asks for the training points, each of which
-            attends to the others but not to itself; the training inputs themselves give the attention in sample,
-            `attention_weights_`.
+            Queries in the form that `estimator.predict` accepts. None uses the training points as queries, each of
+            which attends to all others but not to itself. Pass the training inputs to draw `attention_weights_`, in
+            which they also attend to themselves.
         order : {"sorted", "given"}, default="sorted"
-            "sorted" puts queries and keys in ascending order of the feature; of several features, of the leading
+            "sorted" sorts queries and keys by the feature. If there are several features, it sorts by the leading
             principal component of the keys in units of the bandwidth, the direction along which attention varies most,
-            with its sign such that the feature of largest coefficient ascends. Features are those that the last step of
-            a pipeline sees. "given" leaves both as they are.
+            with the sign that makes the largest coefficient positive. In a pipeline, the features are those of the last
+            step. "given" keeps the original order.
         ax : matplotlib Axes, default=None
-            Axes to draw on; None makes a figure.
+            Axes to draw on. If None, a figure is created.
         colorbar : bool, default=True
             Whether to add a colour bar.
         im_kw : dict, default=None
@@ -98,18 +99,18 @@ class AttentionDisplay:
         NotFittedError
             If `estimator` is not fitted.
         TypeError
-            If `estimator` is none of the above.
+            If `estimator` is not one of the above.
         ValueError
-            As `attention_weights`; also if `order` is none of the above.
+            In the cases of `attention_weights`; also if `order` is not one of the above.
 
         Notes
         -----
-        More than 1000 queries or keys are drawn by the means of blocks of equally many. A block with a row of nan
-        (`empty="nan"`) is left blank. Colours start at zero and end at twice the median of the rows' largest weights,
-        so that a few lone neighbours do not darken all others; where some weights are larger, the colour bar ends in an
-        arrow. `im_kw={"vmax": 1}` or a "norm" changes that.
+        If there are more than 1000 queries or keys, means of blocks are drawn. A block that contains a row of nan
+        (`empty="nan"`) is left blank. The colour scale starts at zero and ends at twice the median of the rows' largest
+        weights, so that a small number of isolated points does not darken the heatmap. If some weights are larger, the
+        colour bar ends in an arrow. To change the scale, pass `im_kw={"vmax": 1}` or a "norm".
 
-        Costs O(n_queries n n_features) time, and the memory of the picture.
+        The cost is O(n_queries n n_features) time, and the memory of the heatmap.
         """
         import_pyplot(f"{cls.__name__}.from_estimator")
         transformers, last = split_steps(estimator, cls.__name__)
@@ -135,7 +136,7 @@ class AttentionDisplay:
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Axes to draw on; None makes a figure.
+            Axes to draw on. If None, a figure is created.
         colorbar : bool, default=True
             Whether to add a colour bar.
         im_kw : dict, default=None
@@ -160,7 +161,7 @@ class AttentionDisplay:
         }
         im_kw = im_kw or {}
         if "norm" not in im_kw:
-            defaults |= {"vmin": 0, "vmax": self._brightest()}
+            defaults |= {"vmin": 0, "vmax": self._largest_colour()}
         self.im_ = ax.imshow(self.attention, **(defaults | im_kw))
         by = "" if self.sorted_by is None else f", sorted by {self.sorted_by}"
         ax.set(xlim=(-0.5, n_keys - 0.5), ylim=(n_queries - 0.5, -0.5), xlabel=f"keys{by}", ylabel=f"queries{by}")
@@ -169,19 +170,19 @@ class AttentionDisplay:
         if colorbar:
             rows, columns = self.block
             label = "attention weight" if rows == columns == 1 else f"attention weight, means of {rows} × {columns}"
-            is_cut = np.any(self.attention > self.im_.norm.vmax)
-            self.colorbar_ = self.figure_.colorbar(self.im_, ax=ax, label=label, extend="max" if is_cut else "neither")
+            extend = "max" if np.any(self.attention > self.im_.norm.vmax) else "neither"
+            self.colorbar_ = self.figure_.colorbar(self.im_, ax=ax, label=label, extend=extend)
         return self
 
-    def _brightest(self):
-        """The weight at which colours end."""
+    def _largest_colour(self):
+        """The weight at the end of the colour scale."""
         largest = self.attention.max(axis=1)
         largest = largest[np.isfinite(largest)]
         return min(largest.max(), 2 * np.median(largest)) if len(largest) else 1.0
 
 
 def _leading_direction(keys, bandwidth):
-    """The direction (n_features,) along which to sort, its largest coefficient 1; zero if every feature is ignored."""
+    """The direction (n_features,) to sort along, with a largest coefficient of 1; zero if all features are ignored."""
     if len(bandwidth) == 1:
         return np.ones(1)
     scaled = keys / bandwidth
@@ -193,11 +194,11 @@ def _leading_direction(keys, bandwidth):
     return direction / (direction[np.abs(direction).argmax()] or 1.0)
 
 
-def _block_means(rows, query_order, key_order, query_block, key_block):
-    """Means of blocks of attention weights, from blocks of rows that follow one another in their order."""
+def _block_means(row_blocks, query_order, key_order, query_block, key_block):
+    """Means of blocks of attention weights, from consecutive blocks of rows in the order of the queries."""
     starts = [np.arange(0, len(query_order), query_block), np.arange(0, len(key_order), key_block)]
     sums, first = np.zeros((len(starts[0]), len(starts[1]))), 0
-    for weights in rows:
+    for weights in row_blocks:
         positions = np.arange(first, first + len(weights)) // query_block
         np.add.at(sums, positions, np.add.reduceat(weights.take(key_order, axis=1), starts[1], axis=1))
         first += len(weights)

@@ -1,4 +1,4 @@
-"""The path of a learned bandwidth, as a line with its optimum."""
+"""The search for a learned bandwidth as a plot of the loss."""
 
 import numpy as np
 from sklearn.base import is_classifier
@@ -8,31 +8,31 @@ from .pipelines import split_steps
 
 
 class BandwidthDisplay:
-    """The path of a learned bandwidth: the leave-one-out loss of common factors on Silverman's bandwidths.
+    """The leave-one-out loss as a function of a common factor on Silverman's bandwidths, and the learned bandwidth.
 
-    `from_estimator` makes it from a fitted estimator. All parameters are stored as attributes.
+    Use `from_estimator` to construct it from a fitted estimator. All parameters are stored as attributes.
 
     Parameters
     ----------
     factor : (n_factors,) float ndarray
-        Factors on Silverman's bandwidths, ascending; inf stands for average pooling.
+        Factors on Silverman's bandwidths, in ascending order; inf is average pooling.
     loss : (n_factors,) float ndarray
-        The loss of each.
+        The loss of each factor.
     best_loss : float
         The loss of the learned bandwidth.
     best_factor : float, default=None
-        The learned bandwidth, as a factor. None: each feature has a factor of its own.
+        The learned common factor. None if each feature has its own factor.
     loss_name : str, default="squared error"
-        What the loss is.
+        The name of the loss.
 
     Attributes
     ----------
     line_ : matplotlib Line2D
         The losses of finite factors.
     average_ : matplotlib Line2D or None
-        The loss of average pooling, a horizontal line; None if the search stopped before it.
+        The loss of average pooling, as a horizontal line. None if the search was stopped before its evaluation.
     best_ : matplotlib Line2D
-        The learned bandwidth: a point, or a horizontal line if it is not a finite common factor.
+        The learned bandwidth, as a point, or as a horizontal line if it is not a finite common factor.
     ax_ : matplotlib Axes
         Axes with the lines.
     figure_ : matplotlib Figure
@@ -58,17 +58,17 @@ class BandwidthDisplay:
 
     @classmethod
     def from_estimator(cls, estimator, *, ax=None, line_kw=None):
-        """Draw the path of a learned bandwidth.
+        """Draw the losses of the search for a learned bandwidth.
 
         Parameters
         ----------
         estimator : estimator object
             A NadarayaWatsonRegressor or NadarayaWatsonClassifier fitted with `bandwidth` "loo" or "loo_ard", a Pipeline
-            whose last step is one, or a search over either, such as GridSearchCV, with `refit=True`.
+            that ends with one, or a search over one of these, such as GridSearchCV, with `refit=True`.
         ax : matplotlib Axes, default=None
-            Axes to draw on; None makes a figure.
+            Axes to draw on. If None, a figure is created.
         line_kw : dict, default=None
-            Keywords for `Axes.plot`, for the path.
+            Keywords for `Axes.plot` of the line.
 
         Returns
         -------
@@ -81,17 +81,17 @@ class BandwidthDisplay:
         NotFittedError
             If `estimator` is not fitted.
         TypeError
-            If `estimator` is none of the above.
+            If `estimator` is not one of the above.
         ValueError
             If the bandwidth was not learned.
 
         Notes
         -----
-        Of a pipeline or a search, it is the bandwidth of the last step, in the units that the last step sees.
+        For a pipeline or a search, the bandwidth is that of the last step.
 
-        The path is `loo_path_`, what the search saw in its first sweep, and the optimum is `loo_loss_`. With many rows
-        fewer of them judge the path than the optimum, which then need not lie on it; nor does that of a bandwidth each,
-        which is judged by rows that it was not learned from.
+        The line is `loo_path_`, the first stage of the search, and the learned bandwidth is drawn at `loo_loss_`. The
+        point need not be on the line: with many rows the first stage uses fewer scoring rows, and the loss of one
+        bandwidth for each feature is that of validation rows.
         """
         import_pyplot(f"{cls.__name__}.from_estimator")
         _, last = split_steps(estimator, cls.__name__)
@@ -110,14 +110,14 @@ class BandwidthDisplay:
         return display.plot(ax=ax, line_kw=line_kw)
 
     def plot(self, *, ax=None, line_kw=None):
-        """Draw the path.
+        """Draw the losses.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Axes to draw on; None makes a figure.
+            Axes to draw on. If None, a figure is created.
         line_kw : dict, default=None
-            Keywords for `Axes.plot`, for the path.
+            Keywords for `Axes.plot` of the line.
 
         Returns
         -------
@@ -149,7 +149,7 @@ class BandwidthDisplay:
 
 
 def _common_factor(estimator):
-    """The factor on Silverman's bandwidths that makes the bandwidth of an estimator, or None."""
+    """The common factor of the bandwidths of an estimator on Silverman's; None if the factors differ."""
     silverman = estimator._start
     used = np.isfinite(silverman)
     if not used.any():

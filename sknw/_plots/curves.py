@@ -1,4 +1,4 @@
-"""Predictions along one feature, as lines."""
+"""Predictions as functions of one feature."""
 
 from numbers import Integral
 
@@ -11,45 +11,46 @@ from .drawing import add_legend, import_pyplot, line_colours, make_axes, plot_li
 from .pipelines import feature_names, find_scalers, inverse_transform, split_steps, transform, unnamed_columns
 
 MOST_CLASSES = 10
-"""Classes drawn, at most."""
+"""The largest number of classes that are drawn."""
 
 RUG_STEP, RUG_HEIGHT = 0.05, 0.25
-"""The height of a class's row of marks below the probabilities, and of all rows, at most."""
+"""The largest height of the row of marks of a class below the probabilities, and of all rows of marks."""
 
 
 class CurveDisplay:
-    """Predictions along one feature, with the training points.
+    """Predictions as a function of one feature, with the training points.
 
-    `from_estimator` makes it from a fitted estimator. All parameters are stored as attributes.
+    Use `from_estimator` to construct it from a fitted estimator. All parameters are stored as attributes.
 
     Parameters
     ----------
     grid : (n_grid,) float ndarray
         Values of the feature.
     prediction : (n_grid, n_lines) float ndarray
-        Predictions, a column for each output; for a classifier probabilities, a column for each class.
+        Predictions, with a column for each output; for a classifier probabilities, with a column for each class.
     x : (n_points,) float ndarray, default=None
-        The feature at the training points.
+        Values of the feature at the training points.
     y : (n_points, n_lines) float ndarray, default=None
-        Their targets; for a classifier one-hot.
+        Targets of the training points, one-hot encoded for a classifier.
     truth : (n_grid, n_lines) float ndarray, default=None
-        What the predictions should be.
+        The true values that the predictions estimate.
     classes : (n_lines,) ndarray, default=None
-        The names of the classes. None: not a classifier. Of more than 10, `plot` draws the 10 with the largest mean
-        probability over the grid, which the title of the legend says; the attributes hold all.
+        The class labels. None for a regressor. If there are more than 10 classes, `plot` draws the 10 with the largest
+        mean probability over the grid, and the legend has a title that says so.
     feature_name : str, default="x"
         The name of the feature.
     at_medians : bool, default=False
-        Whether there are other features, which are at their medians along the grid.
+        Whether there are other features, which are fixed at their medians.
 
     Attributes
     ----------
     lines_ : list of matplotlib Line2D
-        The predictions, one a column that is drawn.
+        The predictions, one line for each column that is drawn.
     points_ : list of matplotlib Line2D
-        The training points, likewise: targets, or for a class a row of marks below the probabilities.
+        The training points, one element for each column that is drawn: the targets, or for a class a row of marks below
+        the probabilities.
     truth_ : list of matplotlib Line2D
-        What the predictions should be, likewise.
+        The true values, one line for each column that is drawn.
     ax_ : matplotlib Axes
         Axes with the lines.
     figure_ : matplotlib Figure
@@ -103,27 +104,28 @@ class CurveDisplay:
         point_kw=None,
         truth_kw=None,
     ):
-        """Draw predictions along a feature.
+        """Draw predictions as a function of a feature.
 
         Parameters
         ----------
         estimator : estimator object
-            A fitted NadarayaWatsonRegressor or NadarayaWatsonClassifier, a Pipeline whose last step is one, or a search
-            over either, such as GridSearchCV, with `refit=True`.
+            A fitted NadarayaWatsonRegressor or NadarayaWatsonClassifier, a Pipeline that ends with one, or a search
+            over one of these, such as GridSearchCV, with `refit=True`.
         feature : int or str, default=0
-            The feature, by its position or its name, among those of the axes (see Notes). All others stay at their
-            medians over X, which the label says.
+            Position or name of the feature among those of the axes (see Notes). All other features are fixed at their
+            medians over X.
         X : array-like (n_points, n_features), default=None
-            Points to draw, whose range the grid covers, as `estimator.predict` takes them. None: the training points.
+            Points to draw, in the form that `estimator.predict` accepts. The grid covers their range. If None, the
+            training points are drawn.
         y : array-like (n_points,) or (n_points, n_outputs), default=None
-            Their targets. None, together with X: those of the training points.
+            Targets of the points. Pass it if and only if X is passed.
         truth : callable, default=None
-            Points (n_grid, n_features) -> what predictions should be, (n_grid,); of several outputs or classes
-            (n_grid, n_lines). The points are an ndarray of the features of the axes (see Notes).
+            Function that maps points (n_grid, n_features) to their true values (n_grid,), or (n_grid, n_lines) for
+            several outputs or classes. The points are an ndarray of the features of the axes (see Notes).
         grid_resolution : int, default=500
-            The number of values of the feature to predict at, 2 or more.
+            Number of values of the feature at which predictions are computed, at least 2.
         ax : matplotlib Axes, default=None
-            Axes to draw on; None makes a figure.
+            Axes to draw on. If None, a figure is created.
         line_kw, point_kw, truth_kw : dict, default=None
             Keywords for `Axes.plot`, for predictions, points and truth.
 
@@ -138,17 +140,16 @@ class CurveDisplay:
         NotFittedError
             If `estimator` is not fitted.
         TypeError
-            If `estimator` is none of the above.
+            If `estimator` is not one of the above.
         ValueError
-            If an input or a parameter is not valid; as `predict`.
+            If an input or a parameter is not valid; also in the cases of `predict`.
 
         Notes
         -----
-        The features of the axes are the columns of X, in their own units, if every step of a pipeline before the last
-        is one of scikit-learn's scalers of single columns: `MaxAbsScaler`, `MinMaxScaler`, `PowerTransformer`,
-        `QuantileTransformer`, `RobustScaler`, `StandardScaler`. The training points are then transformed back.
-        Otherwise they are the columns that the last step sees, with the names of `get_feature_names_out` if there are
-        any.
+        The features of the axes are the columns of X in their original units, if every step of a pipeline before the
+        last one is a scaler of single columns: `MaxAbsScaler`, `MinMaxScaler`, `PowerTransformer`,
+        `QuantileTransformer`, `RobustScaler` or `StandardScaler`. The training points are then transformed back.
+        Otherwise the features are the inputs of the last step, with names from `get_feature_names_out` if available.
         """
         import_pyplot(f"{cls.__name__}.from_estimator")
         transformers, last = split_steps(estimator, cls.__name__)
@@ -178,7 +179,7 @@ class CurveDisplay:
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Axes to draw on; None makes a figure.
+            Axes to draw on. If None, a figure is created.
         line_kw, point_kw, truth_kw : dict, default=None
             Keywords for `Axes.plot`, for predictions, points and truth.
 
@@ -206,7 +207,7 @@ class CurveDisplay:
         return self
 
     def _drawn_columns(self):
-        """The columns to draw: all, or of many classes those of the largest mean probability, in their order."""
+        """The columns to draw in ascending order: all, or the classes of largest mean probability if there are many."""
         n_columns = self.prediction.shape[1]
         if self.classes is None or n_columns <= MOST_CLASSES:
             return np.arange(n_columns)
@@ -225,7 +226,7 @@ class CurveDisplay:
         ]
 
     def _plot_points(self, drawn, colours, given):
-        """Targets, smaller and fainter where there are many, or for each class a row of marks."""
+        """Draw targets, with smaller and fainter markers if there are many, or a row of marks for each class."""
         density = 1 / np.sqrt(len(self.x))
         style = {"linestyle": "none", "alpha": np.clip(15 * density, 0.1, 0.6), "zorder": 1}
         if self.classes is None:
@@ -234,7 +235,7 @@ class CurveDisplay:
         else:
             step = min(RUG_STEP, RUG_HEIGHT / len(colours))
             members = enumerate(self.y.T[drawn] > 0, start=1)
-            points = [(self.x[is_in], np.full(is_in.sum(), -step * k)) for k, is_in in members]
+            points = [(self.x[is_member], np.full(is_member.sum(), -step * k)) for k, is_member in members]
             style |= {"marker": "|", "markersize": 120 * step}
             self.ax_.set_yticks(np.linspace(0, 1, 6))
         if len(colours) == 1:
@@ -246,7 +247,7 @@ class CurveDisplay:
 
 
 def _find_feature(feature, names):
-    """The position of a feature that is given by position or name."""
+    """The position of a feature, given its position or its name."""
     if isinstance(feature, str) and feature in names:
         return names.index(feature)
     if isinstance(feature, Integral) and 0 <= feature < len(names):
@@ -255,16 +256,16 @@ def _find_feature(feature, names):
 
 
 def _predict(scalers, last, grid):
-    """Pooled values at points of the axes."""
+    """Pooled values at points in the space of the axes."""
     with unnamed_columns():
         queries = last._check_queries(transform(scalers, grid))
     return last._pool(queries)
 
 
 def _points_and_values(transformers, last, X, y):
-    """The points to draw, in the space of the axes, and their values, one-hot for classes."""
+    """The points to draw, in the space of the axes, and their values, one-hot encoded for classes."""
     if (X is None) != (y is None):
-        raise ValueError("X and y go together: give both, or neither to draw the training points")
+        raise ValueError("X and y must be passed together; pass neither of them to draw the training points")
     scalers = find_scalers(transformers)
     if X is None:
         return inverse_transform(scalers, last.keys_), last.values_
@@ -283,7 +284,7 @@ def _points_and_values(transformers, last, X, y):
 
 
 def _as_columns(values, shape, name):
-    """Numbers as an array of columns of this shape."""
+    """Numbers as an array of this shape, which may be passed without the axis of a single column."""
     values = np.asarray(values, dtype=np.float64)
     if values.shape != shape and (shape[1] > 1 or values.shape != shape[:1]):
         expected = shape if shape[1] > 1 else shape[:1]

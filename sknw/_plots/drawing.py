@@ -1,13 +1,13 @@
-"""What displays share: axes, colours, lines and legends; matplotlib is imported only when something is drawn."""
+"""Axes, colours, lines and legends of displays; matplotlib is imported only when a display is drawn."""
 
 import numpy as np
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Okabe & Ito's, for all kinds of sight; without yellow, which is pale on white."""
+"""The palette of Okabe & Ito, which is suitable for colour-blind readers, without its yellow."""
 
 
 def import_pyplot(caller):
-    """matplotlib.pyplot, or an ImportError that says who wanted it."""
+    """Import matplotlib.pyplot; the ImportError names the caller."""
     try:
         import matplotlib.pyplot as plt
     except ImportError as error:
@@ -18,7 +18,7 @@ def import_pyplot(caller):
 
 
 def make_axes(caller, ax):
-    """The axes given, or those of a new figure."""
+    """The given axes, or the axes of a new figure."""
     plt = import_pyplot(caller)
     return plt.subplots(layout="constrained")[1] if ax is None else ax
 
@@ -33,7 +33,7 @@ def line_colours(n):
 
 
 def plot_line(ax, x, y, given, **style):
-    """One line, in a style that given keywords override."""
+    """Plot one line, in a style that the given keywords override."""
     from matplotlib.cbook import normalize_kwargs
     from matplotlib.lines import Line2D
 
@@ -41,7 +41,7 @@ def plot_line(ax, x, y, given, **style):
 
 
 def add_legend(ax, title=None):
-    """A legend in a strip of its own above the data, with as many columns as fit."""
+    """Add a legend above the data, with as many columns as fit, and extend the axis so that they do not overlap."""
     n_labels = len(ax.get_legend_handles_labels()[1])
     if n_labels == 0:
         return

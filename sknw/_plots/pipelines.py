@@ -1,4 +1,4 @@
-"""Pipelines and searches as displays need them: the last step, and the steps between X and what it sees."""
+"""Pipelines and searches in displays: the last step, and the transformers before it."""
 
 import warnings
 from contextlib import contextmanager
@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 from .._base import NadarayaWatson
 
 SCALERS = (MaxAbsScaler, MinMaxScaler, PowerTransformer, QuantileTransformer, RobustScaler, StandardScaler)
-"""Transformers that map each column to an increasing function of itself, and back."""
+"""Transformers that apply an invertible increasing function to each column."""
 
 
 def split_steps(estimator, caller):
@@ -26,29 +26,29 @@ def split_steps(estimator, caller):
     *steps, last = _flatten(estimator)
     if isinstance(last, NadarayaWatson) or hasattr(last, "refit"):
         message = (
-            f"{caller} takes a fitted estimator, but this {type(estimator).__name__} is not fitted; call fit first"
+            f"{caller} requires a fitted estimator, but this {type(estimator).__name__} is not fitted; call fit first"
         )
         check_is_fitted(last, msg=message)
     if not isinstance(last, NadarayaWatson):
         raise TypeError(
-            f"{caller} takes a fitted NadarayaWatsonRegressor or NadarayaWatsonClassifier, a Pipeline whose last step "
-            "is one, or a search over either, such as GridSearchCV, with refit=True; got "
+            f"{caller} requires a fitted NadarayaWatsonRegressor or NadarayaWatsonClassifier, a Pipeline that ends "
+            "with one, or a search over one of these, such as GridSearchCV, with refit=True; got "
             f"{_describe(estimator, last)}"
         )
     return [step for step in steps if hasattr(step, "transform")], last
 
 
 def _flatten(estimator):
-    """The steps of pipelines inside pipelines and searches, in their order; any other object is a step."""
+    """The steps of nested pipelines and searches, in their order; any other object is a single step."""
     if hasattr(estimator, "best_estimator_"):
         return _flatten(estimator.best_estimator_)
     if isinstance(estimator, Pipeline):
-        return [step for _, part in estimator.steps for step in _flatten(part)]
+        return [step for _, nested in estimator.steps for step in _flatten(nested)]
     return [estimator]
 
 
 def _describe(estimator, last):
-    """What an estimator that is refused is."""
+    """The description of an invalid estimator in error messages."""
     name = type(last).__name__
     if getattr(last, "refit", True) is False:
         name += " with refit=False"
@@ -56,12 +56,12 @@ def _describe(estimator, last):
 
 
 def find_scalers(transformers):
-    """The transformers if all of them are scalers, so that axes can show the columns of X; otherwise none."""
+    """The transformers if all of them are scalers, so that axes can show the columns of X; otherwise an empty list."""
     return transformers if all(isinstance(step, SCALERS) for step in transformers) else []
 
 
 def transform(transformers, X):
-    """X as the last step sees it."""
+    """X after all transformers, the input of the last step."""
     X = deepcopy(X)  # transformers with copy=False write into their input
     for step in transformers:
         X = step.transform(X)
@@ -69,8 +69,8 @@ def transform(transformers, X):
 
 
 def inverse_transform(scalers, points):
-    """Points (n, n_features) that the last step sees, as they were before the scalers."""
-    points = deepcopy(points)  # as in transform
+    """Points (n, n_features), given as inputs of the last step, in the units of X."""
+    points = deepcopy(points)  # for the same reason as in `transform`
     with unnamed_columns():
         for step in reversed(scalers):
             points = step.inverse_transform(points)
@@ -79,14 +79,14 @@ def inverse_transform(scalers, points):
 
 @contextmanager
 def unnamed_columns():
-    """Accept arrays, without a warning, where an estimator was fitted to a frame."""
+    """Ignore the warning about arrays that are passed to an estimator fitted to a data frame."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="X does not have valid feature names")
         yield
 
 
 def feature_names(transformers, last):
-    """A name for each column of the axes: those of X behind scalers, else those of what the last step sees."""
+    """The names of the features of the axes: the columns of X if all transformers are scalers, else the last inputs."""
     scalers = find_scalers(transformers)
     first = scalers[0] if scalers else last
     if hasattr(first, "feature_names_in_"):
@@ -95,6 +95,6 @@ def feature_names(transformers, last):
         try:
             return list(make_pipeline(*transformers).get_feature_names_out())
         except (AttributeError, ValueError):
-            pass  # a step has no names for its columns, or the same for several
+            pass  # a step does not name its outputs, or has duplicate names
     d = last.n_features_in_
     return ["x"] if d == 1 else [f"x{feature}" for feature in range(d)]
