@@ -174,6 +174,15 @@ def test_compact_kernels_on_keys_that_floats_hardly_tell_apart(kernel, scatter, 
             np.testing.assert_allclose(found, expected, rtol=0, atol=1e-9)
 
 
+@every_kernel
+def test_the_only_key_without_a_row_that_has_nearly_all_of_its_weight(kernel):
+    keys, values, weights = np.ones((2, 1)), np.array([[0.0], [1.0]]), np.array([1.5, 1e-4])
+    for tol in (0, 1e-12, 1e-6):
+        values_found, log_mass = pool(make_pooler("sorted", keys, values, weights, kernel), tol=tol)
+        np.testing.assert_allclose(values_found, [[1.0], [0.0]], atol=1e-12)
+        np.testing.assert_allclose(log_mass, np.log(weights[::-1]), rtol=1e-12)
+
+
 @pytest.mark.parametrize("scatter", sorted(SCATTER))
 def test_keys_are_sorted(scatter):
     x = scatter_one(scatter, np.random.default_rng(0), 3000)

@@ -70,8 +70,9 @@ class Windows:
         last = len(self.keys) - 1
         if removed is not None:
             right += (removed[-1] > 0) & ~(self.remaining(np.minimum(right, last), removed)[-1] > 0)
-        further = excess(q, self.keys[np.maximum(left, 0)], self.keys[np.minimum(right, last)])
-        return np.where((left >= 0) & ((right > last) | (further <= 0)), left, right)
+        is_last, right = right > last, np.minimum(right, last)
+        further = excess(q, self.keys[np.maximum(left, 0)], self.keys[right])
+        return np.where((left >= 0) & (is_last | (further <= 0)), left, right)
 
     def within(self, q, reach):
         """Where the keys at distances up to `reach` (b,), or hardly more, start and stop."""
