@@ -26,7 +26,7 @@ def few_pairs(monkeypatch):
 
 
 @each
-def test_many_rows_are_judged_by_some(few_pairs, bandwidth):
+def test_many_rows_are_scored_by_some(few_pairs, bandwidth):
     X, y = wave(n=1000, d=3)
     model = NadarayaWatsonRegressor(bandwidth).fit(X, y)
     errors = np.square(model.predict(None) - y)
@@ -127,7 +127,7 @@ def test_no_error_is_evaluated_twice():
 
 
 @each
-def test_rows_without_weight_are_not_judged(few_pairs, bandwidth):
+def test_rows_without_weight_are_not_scored(few_pairs, bandwidth):
     X, y = wave(n=1000)
     weights = (np.arange(1000) % 4 == 0) * 1.0
     rows = NadarayaWatsonRegressor(bandwidth).fit(X, y, weights).loo_rows_
@@ -137,7 +137,7 @@ def test_rows_without_weight_are_not_judged(few_pairs, bandwidth):
 
 @each
 @pytest.mark.parametrize(("d", "name"), [(1, "sorted"), (2, "grid")])
-def test_fast_engines_judge_all_rows(d, name, bandwidth, monkeypatch):
+def test_fast_engines_score_all_rows(d, name, bandwidth, monkeypatch):
     monkeypatch.setattr(losses, "SEARCH_ROWS", 500)
     X, y = wave(n=6000, d=d)
     fast = NadarayaWatsonRegressor(bandwidth, algorithm=name).fit(X, y)
