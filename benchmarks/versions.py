@@ -167,7 +167,7 @@ TIMED = {
 }
 """By engine: d, n = m, and the kernel of what is timed."""
 
-LEARNED = ((3, 500, 1), (8, 2000, 1), (64, 1797, 10), (2, 20_000, 1))
+LEARNED = ((3, 500, 1), (8, 2000, 1), (64, 1797, 10), (2, 20_000, 1), (1, 100_000, 1))
 """d, n, and the number of classes of fits that learn a bandwidth; with one class, a regression."""
 
 PREPARED = {}

@@ -156,7 +156,10 @@ class Pooler:
     def _positions(self, queries, rows):
         """Some rows of the queries as a slice if they are all, else as positions (m,)."""
         n = len(self.problem.rows if queries is None else queries)
-        is_all = isinstance(rows, slice) and rows.indices(n) == (0, n, 1)
+        if isinstance(rows, slice):
+            is_all = rows.indices(n) == (0, n, 1)
+        else:
+            is_all = len(rows) == n and np.array_equal(rows, np.arange(n))
         return slice(0, n) if is_all else np.arange(n)[rows]
 
     def _summation(self, k):
