@@ -16,7 +16,7 @@ from ._weights import are_counts, scale_importances
 
 SPARSE_FORMATS = ("csr", "csc", "coo")
 
-BLOCK_NUMBERS = 2**22
+DENSE_NUMBERS = 2**22
 """Numbers in a block of sparse queries that is converted to a dense array: 32 MiB."""
 
 STORED_COPIES = 3
@@ -181,7 +181,7 @@ def in_dense_blocks(function, queries):
     """The arrays that `function(queries)` returns; sparse queries (m, n_features) are converted in blocks of rows."""
     if not issparse(queries):
         return function(queries)
-    queries, step = queries.tocsr(), max(1, BLOCK_NUMBERS // queries.shape[1])
+    queries, step = queries.tocsr(), max(1, DENSE_NUMBERS // queries.shape[1])
     starts = range(0, queries.shape[0], step)
     results = [function(queries[start : start + step].toarray()) for start in starts]
     return tuple(map(np.concatenate, zip(*results, strict=True)))

@@ -15,7 +15,7 @@ SMALL_BLOCKS = {
     "gradient": [
         ("_engines.dense.gradient", "DERIVATIVE_PAIRS", 256),
         ("_engines.dense.gradient", "DERIVATIVE_NUMBERS", 700),
-        ("_engines.dense.gradient", "ATTENTION_PAIRS", 700),
+        ("_engines.dense.gradient", "COVARIANCE_PAIRS", 700),
         ("_engines.dense.gradient", "VJP_PAIRS", 700),
     ],
     "blocks": [

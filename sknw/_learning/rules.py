@@ -9,7 +9,7 @@ from .._weights import are_counts, sample_size
 
 RULES = ("silverman", "scott")
 
-ROUNDING = 10 * np.finfo(float).eps
+RANGE_ROUNDING = 10 * np.finfo(float).eps
 """Relative range of a column, or of its quartiles, up to which it is attributed to rounding."""
 
 FILL_DISTANCE = 100
@@ -102,14 +102,14 @@ def _scales(columns, weights):
     lowest, highest = lowest * units, highest * units
     lower, upper = np.array([quantiles(column, weights, (0.25, 0.75)) for column in columns]).T
     spread = upper - lower
-    has_spread = spread > ROUNDING * np.maximum(np.abs(lower), np.abs(upper))
+    has_spread = spread > RANGE_ROUNDING * np.maximum(np.abs(lower), np.abs(upper))
     first, last = lower - FILL_DISTANCE * spread, upper + FILL_DISTANCE * spread
     with_fill_values = np.flatnonzero(has_spread & ((lowest < first) | (highest > last)))
     deviations = [_deviation_within(columns[i], weights, first[i], last[i]) for i in with_fill_values]
     scales = _standard_deviations(columns, weights)
     scales[with_fill_values] = deviations
     np.minimum(scales, spread / 1.349, out=scales, where=has_spread)
-    varies = highest - lowest > ROUNDING * np.maximum(-lowest, highest)
+    varies = highest - lowest > RANGE_ROUNDING * np.maximum(-lowest, highest)
     return np.where(varies, np.ldexp(scales, exponents), np.inf)
 
 

@@ -36,6 +36,7 @@ from ..dense.collect import collect_sums
 from ..dense.gradient import derivative_sums
 from ..dense.keys import Keys
 from ..dense.pairs import slices
+from ..dense.stable import T_ROUNDING
 from ..summation import Engine, Summation, Sums
 from .leaves import LEAF_KEYS, SLACK, KeyTree, kd_order
 from .nearest import MOST_FEATURES, NearestTree
@@ -60,9 +61,6 @@ FEW_QUERIES, MANY_KEYS = 4000, 50_000
 
 SAMPLE_BLOCKS = 20
 """Blocks of keys as queries that estimate the share of pairs that matter."""
-
-T_ROUNDING = 1e-9
-"""Relative widening of distances, far above their rounding."""
 
 
 class BlocksEngine(Engine):

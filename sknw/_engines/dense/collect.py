@@ -17,11 +17,8 @@ import numpy as np
 
 from ..summation import Sums
 from .pairs import SAFE_NORM
-from .products import collect_by_products, takes_products
+from .products import SAMPLE_QUERIES, collect_by_products, takes_products
 from .stable import LOWEST_EXPONENT, TINY_MASS, Nearest, collect_stable, raise_exponents, t_slack
-
-SAMPLE_QUERIES = 16
-"""Queries that decide whether most have a key near."""
 
 
 def collect_sums(pairs, tol=0.0):
@@ -80,7 +77,7 @@ def _collect_alike(pairs, reduce, by_product, tol):
         result, log_mass = collect_by_products(pairs, reduce, tol)
     else:
         if _is_dense_window(pairs):
-            stream = _window_weights(pairs, by_product)
+            stream = _all_weights(pairs, by_product)
         else:
             nearest = Nearest.empty(pairs)
             stream = _sparse_weights(pairs, nearest, by_product)
@@ -113,7 +110,7 @@ def _is_dense_window(pairs):
     return np.mean(_is_near(pairs, t.min(axis=1))) > 0.5
 
 
-def _window_weights(pairs, by_product):
+def _all_weights(pairs, by_product):
     """Stream all weights."""
     weigh, rows = _weigh_products if by_product else _weigh_differences, slice(None)
     for block, t in pairs.stream_t(by_product):

@@ -48,7 +48,7 @@ MANY_COLUMNS = 150
 VJP_PAIRS, VJP_QUERIES = 2**17, 16
 """Pairs of which weights are kept until cotangents are known; and queries, at least."""
 
-ATTENTION_PAIRS = 2**18
+COVARIANCE_PAIRS = 2**18
 """Pairs whose derivatives are taken from the attention together."""
 
 PRODUCT_BOUND = 1e-12 / np.finfo(float).eps
@@ -66,7 +66,7 @@ LEAST_MASS = 1e-280
 LEAST_ATTENTION = 1e-280
 """Far above exp(-700). What is less matters to no derivative: the real weight falls as u² grows."""
 
-NEGLIGIBLE = 1e-16
+NEGLIGIBLE_COTANGENT = 1e-16
 """A fraction of the largest cotangent that is less than rounding."""
 
 LIFT = 300
@@ -216,7 +216,7 @@ def _attention_sums(pairs):
     columns, n_keys = np.asarray(pairs.keys.columns), len(pairs.keys.weights)
     values, shape = columns[:, :-1] / columns[:, -1:], (len(pairs), pairs.raw.shape[1], columns.shape[1])
     sums = Sums(np.empty((len(pairs), shape[2])), *np.empty((2, len(pairs))), np.zeros(shape))
-    for rows in slices(len(pairs), max(1, ATTENTION_PAIRS // n_keys)):
+    for rows in slices(len(pairs), max(1, COVARIANCE_PAIRS // n_keys)):
         block = pairs.take(rows)
         attention, sums.log_mass[rows], sums.nearest_t[rows] = collect_weights(block, by_difference=True)
         total = attention.sum(axis=1, keepdims=True)
@@ -272,7 +272,7 @@ def _vjp_by_products(pairs, rows, tol, cotangents):
     resolved = _are_resolved(queries, growth, sums[:, -1], tol, relative)
     found = cotangents(Sums(sums, log_mass), rows)
     size = np.where(resolved, np.abs(found).max(axis=1), 0)
-    matters = size > NEGLIGIBLE * size.max()
+    matters = size > NEGLIGIBLE_COTANGENT * size.max()
     matters = slice(None) if matters.all() else matters
     gradient = _contract(queries.take(matters), derivatives[matters], sums[matters], found[matters])
     unresolved = np.arange(rows.start, rows.stop)[~resolved]

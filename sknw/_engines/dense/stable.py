@@ -31,7 +31,7 @@ MOST_ANCHORS = 4
 """The most keys that distances are taken relative to, each nearer than the one before. Relative to a key far from the
 nearest ones, these may all be equally near; two or three anchors were enough in all experiments."""
 
-NEGLIGIBLE = 60.0
+NEGLIGIBLE_EXPONENT = 60.0
 """An exact softmax leaves out weights below exp(-60), 1e-26, of the largest."""
 
 
@@ -135,7 +135,7 @@ def _dominant_pairs(pairs, nearest):
     """Stream (rows, block of keys, i, j): key j of the block may matter to query rows[i]."""
     log = pairs.kernel.log
     shift = log(nearest.t.min(axis=0))
-    lowest = shift - NEGLIGIBLE + np.log(pairs.keys.weights.min())  # the nearest key may be a light one
+    lowest = shift - NEGLIGIBLE_EXPONENT + np.log(pairs.keys.weights.min())  # the nearest key may be a light one
     lowest -= 1e-14 * np.abs(shift)  # the logarithms err by some 1e-15 of themselves
     for rows, block, t in _stream_differences(pairs, nearest, log(nearest.t) > lowest):
         pairs.hide_self(t, block, rows)

@@ -27,7 +27,7 @@ import numpy as np
 from ..summation import DERIVATIVE_ERROR, Engine, Located, Summation, Sums
 from .gauss_transform import DERIVATIVES, REACH, SUMS, Cells, Grid
 
-MANY_KEYS = 9000
+CHECKED_KEYS = 9000
 """Up to here, cells made in vain would cost a part of the time of other engines."""
 
 CELL_PAIRS = 50_000
@@ -60,7 +60,7 @@ class GridEngine(Engine):
     def prepare(self, kernel, bandwidth, tol):
         """The sums, if cells are worth it."""
         keys = self.problem.keys
-        if not np.isfinite(bandwidth).all() or (len(keys) <= MANY_KEYS and not _may_be_worth_it(keys, bandwidth)):
+        if not np.isfinite(bandwidth).all() or (len(keys) <= CHECKED_KEYS and not _may_be_worth_it(keys, bandwidth)):
             return None
         grid = Grid(self._cells_for(bandwidth), kernel, bandwidth)
         n_cells, n_keys = len(grid.cells.occupied), len(keys)

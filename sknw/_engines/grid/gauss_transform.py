@@ -8,23 +8,23 @@ exact, wherever x is: neither a far key nor an offset costs a digit. Keys and qu
 zero, where floats are too coarse for cells, have no cell.
 
 Error. Let k be the Gaussian of one feature and k' its interpolant on two cells at distance d. They differ by at most
-EXPANSION g(d), as `chebyshev` proves, where g(d) = exp(-d² / 4), and k <= g². With distances x and y along the two
+INTERPOLATION g(d), as `chebyshev` proves, where g(d) = exp(-d² / 4), and k <= g². With distances x and y along the two
 features
 
-    |k'(x) k'(y) - k(x) k(y)| <= |k'(x) - k(x)| |k'(y)| + |k(x)| |k'(y) - k(y)| <= 2 EXPANSION g(x) g(y)
+    |k'(x) k'(y) - k(x) k(y)| <= |k'(x) - k(x)| |k'(y)| + |k(x)| |k'(y) - k(y)| <= 2 INTERPOLATION g(x) g(y)
 
-for each unit of mass, but for EXPANSION². Rounding is bounded alike, with ROUNDING: sums of terms up to k round by as
-much as k, and a distance u that is off by eps u changes k by eps u² k(u) <= 1.5 eps g(u). Keys more than REACH
-bandwidths away along a feature may be left out, and weigh less than exp(-REACH² / 2) each.
+for each unit of mass, but for INTERPOLATION². Rounding is bounded alike, with CELL_ROUNDING: sums of terms up to k
+round by as much as k, and a distance u that is off by eps u changes k by eps u² k(u) <= 1.5 eps g(u). Keys more than
+REACH bandwidths away along a feature may be left out, and weigh less than exp(-REACH² / 2) each.
 
 Sums of u_f² K, u_f being the distance along feature f in bandwidths, come from the same moments, with translations of
-k2(u) = u² k(u) along f. By `chebyshev` k2 and its interpolant from p terms differ by less than (p + 2.5) EXPANSION g,
-and k2 = u² g(u)² <= 1.5 g(u), so
+k2(u) = u² k(u) along f. By `chebyshev` k2 and its interpolant from p terms differ by less than
+(p + 2.5) INTERPOLATION g, and k2 = u² g(u)² <= 1.5 g(u), so
 
-    |k2'(x) k'(y) - k2(x) k(y)| <= (p + 4) EXPANSION g(x) g(y),
+    |k2'(x) k'(y) - k2(x) k(y)| <= (p + 4) INTERPOLATION g(x) g(y),
 
-but for EXPANSION²: less than REACH² / 2 times as much as above. Keys left out add at most REACH² exp(-REACH² / 2) each.
-All in all such a sum errs by no more than REACH² times what one of K may err by.
+but for INTERPOLATION²: less than REACH² / 2 times as much as above. Keys left out add at most REACH² exp(-REACH² / 2)
+each. All in all such a sum errs by no more than REACH² times what one of K may err by.
 """
 
 from functools import cached_property
@@ -41,10 +41,10 @@ REACH = 9
 MARGIN = ceil(REACH / 2)
 """Cells that reach as far, however many bandwidths wide."""
 
-EXPANSION = 2e-15
+INTERPOLATION = 2e-15
 """Error of the interpolation along one feature, for each unit of mass and of g."""
 
-ROUNDING = 32 * np.finfo(float).eps
+CELL_ROUNDING = 32 * np.finfo(float).eps
 """Rounding of the sums along one feature, for each unit of mass; up to 16 eps were seen, where keys are equal."""
 
 SUMS, DERIVATIVES = ((0, 0),), ((0, 0), (1, 0), (0, 1))
@@ -160,7 +160,7 @@ class Translation:
 
     def __init__(self, kernel, h):
         self.kernel, self.width = kernel, 2 / np.frexp(h)[0]
-        self.n_terms, self.reach = n_gaussian_terms(self.width, EXPANSION), ceil(REACH / self.width)
+        self.n_terms, self.reach = n_gaussian_terms(self.width, INTERPOLATION), ceil(REACH / self.width)
         self.n_terms += self.n_terms % 2  # so that more bandwidths share moments
 
     @property
@@ -247,7 +247,7 @@ class Grid:
             for e, (i, j) in enumerate(powers):
                 sources = along_x[i, first : first + window.shape[1]].reshape(-1, local.shape[3])
                 np.matmul(y.matrices[j], sources, out=local[c, e])
-        return local, (EXPANSION + ROUNDING) * error + self.far_mass
+        return local, (INTERPOLATION + CELL_ROUNDING) * error + self.far_mass
 
     def _translate_along_x(self, at, occupied, n_powers):
         """The moments at[b] of rows of cells along the first feature, as expansions there; moments along the second.

@@ -1,7 +1,7 @@
 """Gaussian and logistic sums over sorted keys: by `CellMoments` where these are right, else by windows.
 
-Error. The expansions err by at most EXPANSION for each unit of mass, as `chebyshev` proves, and by rounding. Keys out
-of reach weigh less than NEGLECTED each. Queries for which that is too much (in tails and gaps, and in leave-one-out
+Error. The expansions err by at most EXPANSION_ERROR for each unit of mass, as `chebyshev` proves, and by rounding. Keys
+out of reach weigh less than NEGLECTED each. Queries for which that is too much (in tails and gaps, and in leave-one-out
 where little else is near) and those with few keys around sum their window key by key: the exact softmax over all keys
 but those that, all together, weigh less than tol / 4 of the nearest. A key at the distance u and the nearest at u0, in
 bandwidths, have log K(u) / K(u0) = (u0² - u²) / 2 for the Gaussian, and for the logistic kernel at most

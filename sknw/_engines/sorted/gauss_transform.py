@@ -17,13 +17,13 @@ import numpy as np
 from ..chebyshev import gaussian_share, logistic_share, n_gaussian_terms, n_logistic_terms, polynomials, translations
 from .points import bounds_of, locate, moments_of
 
-EXPANSION = 1e-14
+EXPANSION_ERROR = 1e-14
 """Error of the expansions for each unit of mass nearby."""
 
-MOST_TERMS = max(n_gaussian_terms(1.0, EXPANSION), n_logistic_terms(1.0, EXPANSION))
+MOST_TERMS = max(n_gaussian_terms(1.0, EXPANSION_ERROR), n_logistic_terms(1.0, EXPANSION_ERROR))
 """Terms of the expansions on the widest cells."""
 
-ROUNDING = 64 * np.finfo(float).eps
+SUM_ROUNDING = 64 * np.finfo(float).eps
 """Rounding of the sums of up to MOST_TERMS terms, for each unit of mass nearby."""
 
 GAUSSIAN_REACH, LOGISTIC_REACH = 10, 50
@@ -42,9 +42,9 @@ class CellMoments:
     def __init__(self, points, kernel, width):
         self.kernel, self.width = kernel, width
         if kernel.form == "gaussian":
-            reach, share, self.n_terms = GAUSSIAN_REACH, gaussian_share, n_gaussian_terms(width, EXPANSION)
+            reach, share, self.n_terms = GAUSSIAN_REACH, gaussian_share, n_gaussian_terms(width, EXPANSION_ERROR)
         else:
-            reach, share, self.n_terms = LOGISTIC_REACH, logistic_share, n_logistic_terms(width, EXPANSION)
+            reach, share, self.n_terms = LOGISTIC_REACH, logistic_share, n_logistic_terms(width, EXPANSION_ERROR)
         self.reach = ceil(reach / width)
         self.offsets = np.arange(-self.reach, self.reach + 1)
         self.shares = share(width * np.maximum(np.abs(self.offsets) - 1, 0))
@@ -80,7 +80,7 @@ class CellMoments:
         for c in np.flatnonzero(np.isfinite(mass)):
             block = slice(bounds[c], bounds[c + 1])
             np.matmul(local[c].T, basis[:, block], out=sums[:, block])
-        return sums, np.repeat((EXPANSION + ROUNDING) * mass, np.diff(bounds))
+        return sums, np.repeat((EXPANSION_ERROR + SUM_ROUNDING) * mass, np.diff(bounds))
 
     def _expansions(self, targets):
         """Expansions (n_targets, n_terms, n_columns) of the sums on cells, and the mass nearby (n_targets,).
