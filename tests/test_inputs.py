@@ -27,7 +27,7 @@ def dense(rng):
 @pytest.mark.parametrize("Estimator", ESTIMATORS)
 @pytest.mark.parametrize("block_numbers", [2**22, 40])
 def test_sparse_inputs_are_the_dense_ones(dense, to_sparse, Estimator, block_numbers, monkeypatch):
-    monkeypatch.setattr(_inputs, "BLOCK_NUMBERS", block_numbers)
+    monkeypatch.setattr(_inputs, "DENSE_NUMBERS", block_numbers)
     y, X, queries = dense[:, 0] > 0, to_sparse(dense), to_sparse(dense[::-2] * 1.1)
     one, other = Estimator("loo").fit(dense, y), Estimator("loo").fit(X, y)
     np.testing.assert_array_equal(one.bandwidth_, other.bandwidth_)
@@ -41,7 +41,7 @@ def test_sparse_inputs_are_the_dense_ones(dense, to_sparse, Estimator, block_num
 
 
 def test_queries_without_a_neighbour_are_counted_over_all_blocks(dense, monkeypatch):
-    monkeypatch.setattr(_inputs, "BLOCK_NUMBERS", 40)
+    monkeypatch.setattr(_inputs, "DENSE_NUMBERS", 40)
     model = NadarayaWatsonRegressor(1e-3, kernel="boxcar", empty="raise").fit(dense, dense[:, 0])
     with pytest.raises(ValueError, match=r"^30 of 30 queries"):
         model.predict(sparse.csr_array(dense[::2] + 1.0))
