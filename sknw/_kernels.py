@@ -249,10 +249,13 @@ def _power_weight(t, p, q):
 
 
 def _power_slope(t, p, q):
+    if p == 1:
+        u = np.sqrt(t)
+        return -q / 2 / (u * (1 - u))
     if p == 2:
         return -q / (1 - t)
-    s = _power(t, p)
-    return -q * p / 2 * s / (t * (1 - s))
+    lower = _power(t, p - 2)
+    return -q * p / 2 * lower / (1 - lower * t)
 
 
 def _power_kernel(p, q):
