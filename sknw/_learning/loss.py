@@ -107,7 +107,8 @@ class LeaveOneOutLoss:
         predictions = pooled.values
         if self.average is not None:
             empty = np.flatnonzero(np.isneginf(pooled.log_mass))
-            predictions[empty] = self.average.pool(None, rows[empty]).values
+            if len(empty):
+                predictions[empty] = self.average.pool(None, rows[empty]).values
         return predictions * self.unit - self.values[rows] * self.unit
 
 

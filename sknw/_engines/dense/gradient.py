@@ -83,19 +83,23 @@ def derivative_sums(pairs, tol=0.0):
     """`Sums` for some pairs, with derivatives."""
     if not can_sum(pairs.kernel):
         return _attention_sums(pairs)
-    relative = RelativeWeights(pairs, min(tol, LARGEST_TOL)) if underflows(pairs, tol) else None
+    relative = _relative_weights(pairs, tol) if underflows(pairs, tol) else None
     sums, resolved = _expanded_sums(pairs, tol, relative)
     if relative is None and may_be_relative(pairs.kernel, tol):
         light = np.flatnonzero(~(sums.columns[:, -1] >= TINY_MASS))
         if len(light):
             light_pairs = pairs.take(light)
-            relative = RelativeWeights(light_pairs, min(tol, LARGEST_TOL))
-            found, resolved[light] = _expanded_sums(light_pairs, tol, relative)
+            found, resolved[light] = _expanded_sums(light_pairs, tol, _relative_weights(light_pairs, tol))
             put(found, sums, light)
     unresolved = np.flatnonzero(~resolved)
     if len(unresolved):
         put(_attention_sums(pairs.take(unresolved)), sums, unresolved)
     return sums
+
+
+def _relative_weights(pairs, tol):
+    """Relative weights that are precise enough for derivatives too."""
+    return RelativeWeights(pairs, min(tol, LARGEST_TOL))
 
 
 def _expanded_sums(pairs, tol, relative):
@@ -264,7 +268,7 @@ def _vjp_by_derivatives(pairs, rows, tol, cotangents):
 def _vjp_by_products(pairs, rows, tol, cotangents):
     """The same for a slice of the queries, from weights that are kept until the cotangents are known."""
     queries, keys = pairs.take(rows), pairs.keys
-    relative = RelativeWeights(queries, min(tol, LARGEST_TOL)) if underflows(queries, tol) else None
+    relative = _relative_weights(queries, tol) if underflows(queries, tol) else None
     ((_, _, weights, derivatives),) = _stream(queries, [slice(0, len(keys.weights))], relative)
     sums, growth = weights @ keys.columns, derivatives @ keys.weights
     log_mass = np.log(sums[:, -1]) + (0.0 if relative is None else relative.shift)

@@ -42,13 +42,15 @@ def _sweep_together(keys, octaves, left_out, n_jobs):
     """The same, with distances taken once for all octaves."""
     shape = len(octaves), len(left_out)
     columns, (log_mass, nearest_t) = np.empty((*shape, keys.columns.shape[1])), np.empty((2, *shape))
-    kind = (
-        _WindowSweep if keys.kernel.compact else _GaussianSweep if keys.kernel.form == "gaussian" else _UnboundedSweep
-    )
+    Sweep = _UnboundedSweep
+    if keys.kernel.compact:
+        Sweep = _WindowSweep
+    elif keys.kernel.form == "gaussian":
+        Sweep = _GaussianSweep
 
     @np.errstate(all="ignore")
     def sum_block(rows):
-        sums_of = kind(keys, left_out[rows])
+        sums_of = Sweep(keys, left_out[rows])
         for k in np.argsort(octaves)[::-1]:
             columns[k, rows], log_mass[k, rows], nearest_t[k, rows] = sums_of(4.0 ** -octaves[k])
 
