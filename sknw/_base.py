@@ -7,7 +7,6 @@ from numbers import Integral, Real
 from typing import ClassVar
 
 import numpy as np
-from scipy.sparse import issparse
 from scipy.special import softmax
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.exceptions import ConvergenceWarning
@@ -20,9 +19,8 @@ from sklearn.utils._param_validation import (
 )
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ._attention import BLOCK_WEIGHTS, AttentionView, sparse_attention
 from ._engines import ENGINES, Poolers, check_algorithm
-from ._inputs import check_queries, check_weights, in_dense_blocks
+from ._inputs import check_queries, check_weights
 from ._kernels import KERNELS, Kernel, name_hint
 from ._learning.copies import make_sample
 from ._learning.loss import CrossValidation, make_losses
@@ -34,11 +32,11 @@ from ._problem import Problem
 from ._threads import single_threaded_blas
 from ._weights import has_one_unit
 
-STAGES = {"loo": 2, "loo_ard": 3 + 2 * N_DRAWS}
-"""The largest number of stages of the search, for each learned bandwidth."""
+STAGES = {"bandwidth": {"loo": 2, "loo_ard": 3 + 2 * N_DRAWS}}
+"""The largest number of stages of the search, for each value of a parameter that is learned."""
 
 LEARNED_ATTRIBUTES = ("loo_loss_", "loo_path_", "loo_rows_", "n_iter_", "_start")
-"""Attributes that exist only if the bandwidth was learned."""
+"""Attributes that exist only if a parameter was learned."""
 
 PREDICTION_CONSTRAINTS = {
     "empty": [StrOptions({"nearest", "mean", "nan", "raise"})],
@@ -68,11 +66,15 @@ def _page_template():
     return ""
 
 
-class NadarayaWatson(CallbackSupportMixin, BaseEstimator):
-    """Base class of the estimators, which define how y becomes values and what pooled values are."""
+class KernelEstimator(CallbackSupportMixin, BaseEstimator):
+    """Base class of the estimators, which define their parameters, how y becomes values, and how they predict."""
 
     _parameter_constraints: ClassVar = {
-        "bandwidth": [Interval(Real, 0, np.inf, closed="right"), "array-like", StrOptions({*RULES, *STAGES})],
+        "bandwidth": [
+            Interval(Real, 0, np.inf, closed="right"),
+            "array-like",
+            StrOptions({*RULES, *STAGES["bandwidth"]}),
+        ],
         "kernel": [StrOptions(set(KERNELS)), Kernel],
         "algorithm": [StrOptions({"auto", *ENGINES})],
         "random_state": ["random_state"],
@@ -81,25 +83,6 @@ class NadarayaWatson(CallbackSupportMixin, BaseEstimator):
 
     _doc_link_module = "sknw"
     _doc_link_template = _page_template()
-
-    def __init__(
-        self,
-        bandwidth="silverman",
-        *,
-        kernel="gaussian",
-        empty="nearest",
-        algorithm="auto",
-        tol=1e-10,
-        n_jobs=None,
-        random_state=0,
-    ):
-        self.bandwidth = bandwidth
-        self.kernel = kernel
-        self.empty = empty
-        self.algorithm = algorithm
-        self.tol = tol
-        self.n_jobs = n_jobs
-        self.random_state = random_state
 
     def _validate_params(self):
         try:
@@ -141,12 +124,13 @@ class NadarayaWatson(CallbackSupportMixin, BaseEstimator):
         keys, targets = self._check_training(X, y)
         weights = check_weights(sample_weight, len(keys))
         kernel = KERNELS[self.kernel] if isinstance(self.kernel, str) else self.kernel
-        n_stages = STAGES.get(self.bandwidth, 0) if isinstance(self.bandwidth, str) else 0
-        bandwidth = None if n_stages else choose_bandwidth(self.bandwidth, keys, weights, kernel)
+        stages = self._stages()
+        bandwidth = None if "bandwidth" in stages else choose_bandwidth(self.bandwidth, keys, weights, kernel)
         check_algorithm(self.algorithm, kernel, keys.shape[1])
-        if n_stages and has_one_unit(weights):
+        if stages and has_one_unit(weights):
+            name = next(iter(stages))
             raise ValueError(
-                f"bandwidth={self.bandwidth!r} requires at least two samples of positive weight, got n_samples=1"
+                f"{name}={getattr(self, name)!r} requires at least two samples of positive weight, got n_samples=1"
             )
         validate_data(self, X, skip_check_array=True)  # sets the number and the names of the features
         values = self._encode_y(targets)
@@ -154,33 +138,45 @@ class NadarayaWatson(CallbackSupportMixin, BaseEstimator):
         fitted_with = self._make_attributes(keys, values, weights, poolers)
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
         data = {"estimator": self, "X": X, "y": y, "metadata": metadata}
-        task = Task(self._init_callback_context(max_subtasks=n_stages), data, fitted_with)
+        task = Task(self._init_callback_context(max_subtasks=sum(stages.values())), data, fitted_with)
         learned = {"bandwidth_": bandwidth}
-        if n_stages:
+        if stages:
             sample = make_sample(keys, targets, values, weights)
             if sample.keys is not keys:
                 problem = Problem(sample.keys, sample.values, sample.weights)
                 poolers = Poolers(problem, self.algorithm, kernel, self.tol)
-            learned = self._learn(sample, poolers, task)
+            learned |= self._learn(sample, poolers, bandwidth, task)
         for name in LEARNED_ATTRIBUTES:
             vars(self).pop(name, None)
-        vars(self).update(fitted_with(learned["bandwidth_"]) | learned)
+        vars(self).update(fitted_with(**learned))
         task.end(self.bandwidth_)
         return self
 
+    def _stages(self):
+        """The largest number of stages of the search for each parameter that is to be learned."""
+        chosen = {name: getattr(self, name, None) for name in STAGES}
+        return {
+            name: STAGES[name][value]
+            for name, value in chosen.items()
+            if isinstance(value, str) and value in STAGES[name]
+        }
+
     def _make_attributes(self, keys, values, weights, poolers):
-        """A function that maps a bandwidth (n_features,) to the attributes of an estimator fitted with it."""
+        """A function that maps what was learned, a bandwidth (n_features,) at least, to the fitted attributes."""
         data = {"keys_": keys, "_values": values, "_weights": weights, "_kernel": poolers.kernel}
         data["_range"] = value_ranges(values, weights > 0)
 
-        def fitted_with(bandwidth):
-            pooler = poolers(bandwidth)
-            return data | {"bandwidth_": bandwidth, "algorithm_": pooler.algorithm, "_pooler": pooler}
+        def fitted_with(bandwidth_, **learned):
+            pooler = poolers(bandwidth_)
+            return data | learned | {"bandwidth_": bandwidth_, "algorithm_": pooler.algorithm, "_pooler": pooler}
 
         return fitted_with
 
-    def _learn(self, sample, poolers, task):
-        """Learn a bandwidth from a sample; returns the attributes of the estimator that record the search."""
+    def _learn(self, sample, poolers, bandwidth, task):
+        """Learn the parameters that are to be learned from a sample; returns the attributes that record the search.
+
+        `bandwidth` is None if it is one of these.
+        """
         start = rule_of_thumb("silverman", sample.keys, sample.weights, poolers.kernel)
         random_state = check_random_state(self.random_state)
         first_loss, final_loss = make_losses(
@@ -222,14 +218,6 @@ class NadarayaWatson(CallbackSupportMixin, BaseEstimator):
             self._pooler = Poolers(problem, self.algorithm_, self._kernel, self.tol)(self.bandwidth_)
 
     @property
-    def attention_weights_(self):
-        """The attention weights of the training points, (n, n): a view that computes rows on demand."""
-        check_is_fitted(self, "keys_")
-        fitted = object.__new__(type(self))
-        vars(fitted).update(vars(self))  # a copy, so that the view stays the same if the estimator is fitted again
-        return AttentionView(partial(fitted._attend, fitted.keys_), len(fitted.keys_))
-
-    @property
     def values_(self):
         """The training targets (n, n_outputs), one-hot encoded for a classifier."""
         check_is_fitted(self, "keys_")
@@ -244,48 +232,6 @@ class NadarayaWatson(CallbackSupportMixin, BaseEstimator):
         if used.any():
             importances[used] = softmax(np.log(scales[used]) - np.log(self.bandwidth_[used]))
         return importances
-
-    def attention_weights(self, X=None, *, sparse_output=False):
-        """Compute the attention weights of each query on all training points.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix (n_queries, n_features), default=None
-            Queries. None uses the training points as queries, each of which attends to all others but not to itself.
-        sparse_output : bool, default=False
-            Whether to return a sparse array. It omits zeros and, for kernels of unbounded support, the smallest weights
-            of each row as long as their sum is at most `tol`. The other weights are not changed.
-
-        Returns
-        -------
-        weights : (n_queries, n) float ndarray or csr_array
-            Attention weights. They are non-negative, and each row sums to one. Rows of queries without a training point
-            inside the support of the kernel are determined by `empty`.
-
-        Raises
-        ------
-        ValueError
-            If X is not valid; if `empty="raise"` and a query has no training point within the support of the kernel;
-            if X is None and there is only one training point.
-
-        Notes
-        -----
-        The cost is O(n_queries n n_features) time, and the memory of the result.
-        """
-        queries = self._check_queries(X)
-        if not sparse_output:
-            return self._attend(queries)
-        shape = (self.keys_ if queries is None else queries).shape[0], len(self.keys_)
-        blocks = self._attention_blocks(queries, np.arange(shape[0]))
-        return sparse_attention(blocks, shape, 0 if self._kernel.compact else self.tol)
-
-    def _attention_blocks(self, queries, rows):
-        """Yield the attention weights of queries[rows] in consecutive blocks."""
-        if self.empty == "raise":
-            self._pool(queries)  # raises with the number of empty queries in all blocks, not in the first one
-        step = max(1, BLOCK_WEIGHTS // len(self.keys_))
-        for start in range(0, len(rows), step):
-            yield self._attend(queries, rows[start : start + step])
 
     def _check_queries(self, X):
         """Validated queries as a dense or sparse array; None, which requests leave-one-out, is returned as it is."""
@@ -305,35 +251,3 @@ class NadarayaWatson(CallbackSupportMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
-
-    def _pool(self, queries):
-        """Pooled values (n_queries, n_values), clipped to the range of each value column."""
-        values = self._evaluate(lambda pooler, *which: pooler.pool(*which, self.n_jobs, self.tol)[:2], queries)
-        return np.clip(values, *self._range, out=values)
-
-    def _attend(self, queries, rows=slice(None)):
-        """Attention weights of queries[rows]."""
-        return self._evaluate(lambda pooler, *which: pooler.attention(*which, self.n_jobs), queries, rows)
-
-    def _evaluate(self, function, queries, rows=slice(None)):
-        """The first result of `function(pooler, queries, rows)`, with `empty` applied; the second is `log_mass`."""
-        if issparse(queries):
-            queries, rows = queries.tocsr()[rows], slice(None)
-        result, log_mass = in_dense_blocks(lambda queries: function(self._pooler, queries, rows), queries)
-        empty = np.flatnonzero(np.isneginf(log_mass))
-        if len(empty) == 0 or self.empty == "nearest":
-            return result
-        if self.empty == "raise":
-            raise ValueError(
-                f"{len(empty)} of {len(result)} queries have no training point within the support of the kernel; "
-                'increase bandwidth, use a kernel of unbounded support, or set empty="nearest"'
-            )
-        result[empty] = np.nan
-        if self.empty == "mean":
-            average = self._pooler.at(np.full(len(self.bandwidth_), np.inf))
-            if queries is None:
-                which = None, np.arange(len(self.keys_))[rows][empty]
-            else:
-                which = self.keys_[:1], slice(None)  # the average is the same for every query
-            result[empty], _ = function(average, *which)
-        return result

@@ -4,8 +4,8 @@ import numpy as np
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils.multiclass import check_classification_targets
 
-from ._base import NadarayaWatson
 from ._inputs import check_training
+from ._nadaraya_watson import NadarayaWatson
 from ._one_hot import OneHot
 
 

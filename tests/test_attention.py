@@ -358,7 +358,7 @@ def test_leave_one_out_attention_has_no_diagonal(model):
 @pytest.mark.parametrize("tol", [0.0, 1e-10, 0.05])
 @pytest.mark.parametrize("leave_one_out", [False, True])
 def test_sparse_attention(model, kernel, tol, leave_one_out, monkeypatch):
-    monkeypatch.setattr("sknw._base.BLOCK_WEIGHTS", 100)
+    monkeypatch.setattr("sknw._nadaraya_watson.BLOCK_WEIGHTS", 100)
     model = model.set_params(kernel=kernel, tol=tol).fit(model.keys_, model.values_)
     X = None if leave_one_out else 2 * model.keys_[:7]
     dense, sparse = model.attention_weights(X), model.attention_weights(X, sparse_output=True)

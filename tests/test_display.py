@@ -73,7 +73,7 @@ class TestAttention:
     @pytest.mark.parametrize("block_weights", [2**20, 70])
     def test_large_matrices_are_means_of_blocks(self, sine, n_queries, query_block, block_weights, monkeypatch, rng):
         monkeypatch.setattr("sknw._plots.attention.MOST_PIXELS", 10)
-        monkeypatch.setattr("sknw._base.BLOCK_WEIGHTS", block_weights)
+        monkeypatch.setattr("sknw._nadaraya_watson.BLOCK_WEIGHTS", block_weights)
         sine.fit(sine.keys_[:37], sine.values_[:37, 0])
         queries = None if n_queries is None else rng.uniform(0, 5, size=(n_queries, 1))
         display = AttentionDisplay.from_estimator(sine, queries)
@@ -114,7 +114,7 @@ class TestAttention:
         assert np.isnan(AttentionDisplay.from_estimator(model).attention).all()
 
     def test_refused_empty_queries_are_counted_over_all_blocks(self, monkeypatch):
-        monkeypatch.setattr("sknw._base.BLOCK_WEIGHTS", 2)
+        monkeypatch.setattr("sknw._nadaraya_watson.BLOCK_WEIGHTS", 2)
         model = NadarayaWatsonRegressor(1, kernel="boxcar", empty="raise").fit([[0], [1]], [0, 1])
         with pytest.raises(ValueError, match="2 of 3 queries"):
             AttentionDisplay.from_estimator(model, [[7], [0], [8]])

@@ -26,7 +26,7 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sknw import NadarayaWatsonClassifier, NadarayaWatsonRegressor
-from sknw._base import API_PAGE, NadarayaWatson, _page_template
+from sknw._base import API_PAGE, KernelEstimator, _page_template
 from sknw._kernels import KERNELS
 
 EMPTY = ("nearest", "mean", "nan", "raise")
@@ -227,7 +227,7 @@ def publish(monkeypatch, tmp_path):
         lines = ["Metadata-Version: 2.1", "Name: scikit-nw", "Version: 0", *(f"Project-URL: {url}" for url in urls)]
         (folder / "METADATA").write_text("\n".join(lines))
         monkeypatch.syspath_prepend(tmp_path)
-        monkeypatch.setattr(NadarayaWatson, "_doc_link_template", _page_template())
+        monkeypatch.setattr(KernelEstimator, "_doc_link_template", _page_template())
 
     return install
 

@@ -51,5 +51,5 @@ class Task:
 
     def end(self, bandwidth):
         """End the task, with the best bandwidth so far or None. Returns whether a callback requests to stop."""
-        attributes = None if bandwidth is None else lambda: self.fitted_attributes(bandwidth)
+        attributes = None if bandwidth is None else lambda: self.fitted_attributes(bandwidth_=bandwidth)
         return self.context.call_on_fit_task_end(reconstruction_attributes=attributes, **self.state)

@@ -15,7 +15,7 @@ from sklearn.preprocessing import (
 )
 from sklearn.utils.validation import check_is_fitted
 
-from .._base import NadarayaWatson
+from .._nadaraya_watson import NadarayaWatson
 
 SCALERS = (MaxAbsScaler, MinMaxScaler, PowerTransformer, QuantileTransformer, RobustScaler, StandardScaler)
 """Transformers that apply an invertible increasing function to each column."""

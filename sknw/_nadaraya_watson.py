@@ -1,0 +1,116 @@
+"""The base class of the Nadaraya-Watson estimators: pooled values, and attention weights."""
+
+from functools import partial
+
+import numpy as np
+from scipy.sparse import issparse
+from sklearn.utils.validation import check_is_fitted
+
+from ._attention import BLOCK_WEIGHTS, AttentionView, sparse_attention
+from ._base import KernelEstimator
+from ._inputs import in_dense_blocks
+
+
+class NadarayaWatson(KernelEstimator):
+    """Base class of the estimators whose predictions are means of the values, weighted by attention."""
+
+    def __init__(
+        self,
+        bandwidth="silverman",
+        *,
+        kernel="gaussian",
+        empty="nearest",
+        algorithm="auto",
+        tol=1e-10,
+        n_jobs=None,
+        random_state=0,
+    ):
+        self.bandwidth = bandwidth
+        self.kernel = kernel
+        self.empty = empty
+        self.algorithm = algorithm
+        self.tol = tol
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+
+    @property
+    def attention_weights_(self):
+        """The attention weights of the training points, (n, n): a view that computes rows on demand."""
+        check_is_fitted(self, "keys_")
+        fitted = object.__new__(type(self))
+        vars(fitted).update(vars(self))  # a copy, so that the view stays the same if the estimator is fitted again
+        return AttentionView(partial(fitted._attend, fitted.keys_), len(fitted.keys_))
+
+    def attention_weights(self, X=None, *, sparse_output=False):
+        """Compute the attention weights of each query on all training points.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix (n_queries, n_features), default=None
+            Queries. None uses the training points as queries, each of which attends to all others but not to itself.
+        sparse_output : bool, default=False
+            Whether to return a sparse array. It omits zeros and, for kernels of unbounded support, the smallest weights
+            of each row as long as their sum is at most `tol`. The other weights are not changed.
+
+        Returns
+        -------
+        weights : (n_queries, n) float ndarray or csr_array
+            Attention weights. They are non-negative, and each row sums to one. Rows of queries without a training point
+            inside the support of the kernel are determined by `empty`.
+
+        Raises
+        ------
+        ValueError
+            If X is not valid; if `empty="raise"` and a query has no training point within the support of the kernel;
+            if X is None and there is only one training point.
+
+        Notes
+        -----
+        The cost is O(n_queries n n_features) time, and the memory of the result.
+        """
+        queries = self._check_queries(X)
+        if not sparse_output:
+            return self._attend(queries)
+        shape = (self.keys_ if queries is None else queries).shape[0], len(self.keys_)
+        blocks = self._attention_blocks(queries, np.arange(shape[0]))
+        return sparse_attention(blocks, shape, 0 if self._kernel.compact else self.tol)
+
+    def _attention_blocks(self, queries, rows):
+        """Yield the attention weights of queries[rows] in consecutive blocks."""
+        if self.empty == "raise":
+            self._pool(queries)  # raises with the number of empty queries in all blocks, not in the first one
+        step = max(1, BLOCK_WEIGHTS // len(self.keys_))
+        for start in range(0, len(rows), step):
+            yield self._attend(queries, rows[start : start + step])
+
+    def _pool(self, queries):
+        """Pooled values (n_queries, n_values), clipped to the range of each value column."""
+        values = self._evaluate(lambda pooler, *which: pooler.pool(*which, self.n_jobs, self.tol)[:2], queries)
+        return np.clip(values, *self._range, out=values)
+
+    def _attend(self, queries, rows=slice(None)):
+        """Attention weights of queries[rows]."""
+        return self._evaluate(lambda pooler, *which: pooler.attention(*which, self.n_jobs), queries, rows)
+
+    def _evaluate(self, function, queries, rows=slice(None)):
+        """The first result of `function(pooler, queries, rows)`, with `empty` applied; the second is `log_mass`."""
+        if issparse(queries):
+            queries, rows = queries.tocsr()[rows], slice(None)
+        result, log_mass = in_dense_blocks(lambda queries: function(self._pooler, queries, rows), queries)
+        empty = np.flatnonzero(np.isneginf(log_mass))
+        if len(empty) == 0 or self.empty == "nearest":
+            return result
+        if self.empty == "raise":
+            raise ValueError(
+                f"{len(empty)} of {len(result)} queries have no training point within the support of the kernel; "
+                'increase bandwidth, use a kernel of unbounded support, or set empty="nearest"'
+            )
+        result[empty] = np.nan
+        if self.empty == "mean":
+            average = self._pooler.at(np.full(len(self.bandwidth_), np.inf))
+            if queries is None:
+                which = None, np.arange(len(self.keys_))[rows][empty]
+            else:
+                which = self.keys_[:1], slice(None)  # the average is the same for every query
+            result[empty], _ = function(average, *which)
+        return result
