@@ -5,7 +5,7 @@ from functools import cached_property
 import numpy as np
 
 from ._one_hot import OneHot, OneHotColumns
-from ._weights import retained_share, scale_values
+from ._weights import retained_share, scale_values, unit_weights
 
 FEW_CLASSES = 16
 """Number of classes up to which products with an array of columns are as fast as with labels."""
@@ -48,7 +48,7 @@ class Problem:
         if len(self.key_rows) < len(rows):
             self.keys, weights = rows[self.key_rows], weights[self.key_rows]
             values = values.take(self.key_rows, axis=0)
-        self.largest_weight = weights.max()
+        self._weights, self.largest_weight = weights, weights.max()
         self.weights = weights / self.largest_weight
         self._exponents, self._lowest, self.columns = _make_columns(values, self.weights)
 
@@ -64,6 +64,11 @@ class Problem:
         middle = sample.shape[1] // 2
         half_median = np.partition(sample, middle, axis=1)[:, middle] / 2
         return np.stack([self.keys.min(axis=0), self.keys.max(axis=0), half_median])
+
+    @cached_property
+    def units(self):
+        """The weight of each key (n_keys,) in units of one observation."""
+        return unit_weights(self._weights)
 
     @cached_property
     def self_index(self):

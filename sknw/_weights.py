@@ -31,6 +31,11 @@ def sample_size(weights):
     return float(ratios.sum() ** 2 / np.square(ratios).sum())
 
 
+def unit_weights(weights):
+    """Weights in units of one observation: counts as they are, and importances with their sample size as their sum."""
+    return weights if are_counts(weights) else weights * (sample_size(weights) / weights.sum())
+
+
 def retained_share(weights):
     """The share of its weight (n,) that each row retains in leave-one-out.
 

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from sknw import Kernel
+from sknw._canonical import canonical_ratio
 from sknw._kernels import KERNELS
-from sknw._learning.rules import canonical_ratio, choose_bandwidth, quantiles, rule_of_thumb
+from sknw._learning.rules import choose_bandwidth, quantiles, rule_of_thumb
 
 GAUSSIAN = KERNELS["gaussian"]
 every_rule = pytest.mark.parametrize("rule", ["silverman", "scott"])

@@ -7,6 +7,7 @@ from .average import AverageEngine
 from .blocks.engine import BlocksEngine
 from .dense.engine import DenseEngine
 from .grid.engine import GridEngine
+from .neighbors import Neighbors, Widths, unit_bandwidth
 from .pooler import Pooler
 from .sorted.engine import SortedEngine
 
@@ -20,7 +21,7 @@ FALLBACK = ("blocks", "dense")
 """What an engine leaves unresolved, or cannot do at all, goes to those of these that come after it."""
 
 
-def check_algorithm(algorithm, kernel, n_features):
+def check_algorithm(algorithm, kernel, n_features, n_neighbors=None):
     """Refuse an engine that cannot do the job.
 
     Raises
@@ -28,16 +29,19 @@ def check_algorithm(algorithm, kernel, n_features):
     ValueError
         Naming those that can.
     """
-    if algorithm == "auto" or ENGINES[algorithm].supports(kernel, n_features):
-        return
     able = [name for name, engine in ENGINES.items() if engine.supports(kernel, n_features)]
-    raise ValueError(
-        f"algorithm={algorithm!r} does not support this kernel with {n_features} features; use 'auto', or one of {able}"
-    )
+    job = f"this kernel with {n_features} features"
+    if n_neighbors is not None:
+        able = [name for name in able if ENGINES[name].takes_scales]
+        job += f" and n_neighbors={n_neighbors!r}"
+    if algorithm != "auto" and algorithm not in able:
+        raise ValueError(f"algorithm={algorithm!r} does not support {job}; use 'auto', or one of {able}")
 
 
 class Poolers:
     """The engines of one problem with one kernel: called with a bandwidth, they make its `Pooler`.
+
+    The width of a query can follow the distance to its k-th neighbour, see `neighbors`.
 
     Parameters
     ----------
@@ -51,11 +55,12 @@ class Poolers:
 
     def __init__(self, problem, algorithm, kernel, tol):
         self.problem, self.kernel, self.tol = problem, kernel, tol
-        self.average, self.engines = AverageEngine(problem), {}
+        self.average, self.engines, self.neighbors = AverageEngine(problem), {}, {}
         self.candidates = self._fastest_first() if algorithm == "auto" else self._chain(algorithm)
 
-    def __call__(self, bandwidth):
-        """The pooler of a bandwidth vector (n_features,), by the first engine that takes it.
+    def __call__(self, bandwidth, n_neighbors=None):
+        """The pooler of a bandwidth vector (n_features,), and a number of neighbours or None, by the first engine that
+        takes it.
 
         Where all keys weigh the same that is average pooling, which counts as "dense". Else it is the engine that was
         asked for, or one of its fallback. "auto" takes the first of these that applies:
@@ -66,19 +71,35 @@ class Poolers:
         4. "blocks", from 4001 keys on, if far less than all pairs of a query and a key matter at `tol`, judged by some
            of the keys as queries;
         5. "dense".
+
+        With `n_neighbors`, "sorted" and "grid" do not apply.
         """
         average = self.average.prepare(self.kernel, bandwidth, self.tol)
         if average is not None:
             return self._pooler("dense", [self.average, self._engine("dense")], average, bandwidth)
+        widths = None
+        if n_neighbors is not None:
+            bandwidth = unit_bandwidth(self.problem, bandwidth)
+            widths = Widths(self._neighbors(bandwidth), n_neighbors)
         for name in self.candidates:
-            summation = self._engine(name).prepare(self.kernel, bandwidth, self.tol)
+            if widths is not None and not ENGINES[name].takes_scales:
+                continue
+            widths_or_none = () if widths is None else (widths,)
+            summation = self._engine(name).prepare(self.kernel, bandwidth, self.tol, *widths_or_none)
             if summation is not None:
                 chain = [self._engine(other) for other in self._chain(name)]
-                return self._pooler(name, chain, summation, bandwidth)
+                return self._pooler(name, chain, summation, bandwidth, widths)
         raise AssertionError("the dense engine takes everything")
 
-    def _pooler(self, name, chain, first, bandwidth):
-        return Pooler(self.problem, chain, first, name, self.kernel, bandwidth, self.tol, at=self)
+    def _pooler(self, name, chain, first, bandwidth, widths=None):
+        return Pooler(self.problem, chain, first, name, self.kernel, bandwidth, self.tol, at=self, widths=widths)
+
+    def _neighbors(self, bandwidth):
+        """The `Neighbors` of a bandwidth, of which those of the last one are kept."""
+        key = bandwidth.tobytes()
+        if key not in self.neighbors:
+            self.neighbors = {key: Neighbors(self.problem, self.kernel, bandwidth)}
+        return self.neighbors[key]
 
     def _chain(self, name):
         """The names of an engine and of its fallback."""

@@ -61,11 +61,13 @@ class Pooler:
         What the others are prepared for.
     at : callable
         bandwidth (n_features,) -> the `Pooler` of another bandwidth.
+    widths : Widths, default=None
+        The widths of queries, where these follow the distance to a neighbour.
     """
 
-    def __init__(self, problem, chain, first, algorithm, kernel, bandwidth, tol, at):
+    def __init__(self, problem, chain, first, algorithm, kernel, bandwidth, tol, at, widths=None):
         self.problem, self.chain, self.algorithm, self.kernel = problem, chain, algorithm, kernel
-        self.bandwidth, self.tol, self.at = bandwidth, tol, at
+        self.bandwidth, self.tol, self.at, self.widths = bandwidth, tol, at, widths
         self._summations = {0: first}
 
     @property
@@ -79,6 +81,10 @@ class Pooler:
         None is leave-one-out: the training rows are the queries.
         """
         rows = self._positions(queries, rows)
+        return self._pool(queries, rows, n_jobs, tol, self._scales(queries, rows, n_jobs))
+
+    def _pool(self, queries, rows, n_jobs, tol, scales):
+        """The same for positions of rows, of which the scales (m,) are known, or None."""
         pooled = Pooled.empty(n_rows(rows), self.problem.n_values)
 
         def pool_block(summation, located, places):
@@ -86,7 +92,7 @@ class Pooler:
             self._finish(sums, pooled, places)
             return np.isnan(sums.log_mass), None
 
-        self._run(pool_block, queries, rows, n_jobs, tol)
+        self._run(pool_block, queries, rows, n_jobs, tol, scales=scales)
         return pooled
 
     def gradient(self, cotangents, rows=slice(None), n_jobs=None, tol=0.0):
@@ -138,12 +144,23 @@ class Pooler:
                 put(found, pooled, unresolved)
             yield pooled
 
+    def each_neighbors(self, ks, rows=slice(None), n_jobs=None, tol=0.0):
+        """Yield the `Pooled` values of some rows in leave-one-out with other numbers of neighbours, for each of `ks`.
+
+        The neighbours are searched for once.
+        """
+        rows = self._positions(None, rows)
+        left_out = LeftOut(self.problem, rows)
+        scales = self.widths.neighbors.scales(left_out.points, left_out, ks, n_jobs)
+        for k, scale in zip(ks, scales, strict=True):
+            yield self.at(self.bandwidth, k)._pool(None, rows, n_jobs, tol, scale)
+
     def attention(self, queries=None, rows=slice(None), n_jobs=None):
         """Attention weights (m, n) and log_mass (m,) for some rows of the queries; None leaves one out."""
         rows, dense = self._positions(queries, rows), self._summation(len(self.chain) - 1)
         m = n_rows(rows)
         attention, log_mass = np.zeros((m, len(self.problem.rows))), np.empty(m)
-        located = self._locate(dense, queries, rows)
+        located = self._locate(dense, queries, rows, self._scales(queries, rows, n_jobs))
 
         def attend(block):
             weights, log_mass[block] = dense.weights(located[block])
@@ -165,16 +182,27 @@ class Pooler:
     def _summation(self, k):
         """What engine k of the chain has prepared; None if it does not do this bandwidth."""
         if k not in self._summations:
-            self._summations[k] = self.chain[k].prepare(self.kernel, self.bandwidth, self.tol)
+            widths = () if self.widths is None else (self.widths,)
+            self._summations[k] = self.chain[k].prepare(self.kernel, self.bandwidth, self.tol, *widths)
         return self._summations[k]
 
-    def _locate(self, summation, queries, rows):
-        """Some rows of the queries as a summation wants them."""
-        if queries is None:
-            return summation.locate(self.problem.rows[rows], LeftOut(self.problem, rows))
-        return summation.locate(queries[rows], None)
+    def _scales(self, queries, rows, n_jobs):
+        """The scales (m,) of some rows of the queries; None if all have the same width."""
+        if self.widths is None:
+            return None
+        return self.widths(*self._points(queries, rows), n_jobs)
 
-    def _run(self, do_block, queries, rows, n_jobs, tol, gradient=False):
+    def _points(self, queries, rows):
+        """Some rows of the queries, and what leave-one-out takes away, or None."""
+        if queries is None:
+            return self.problem.rows[rows], LeftOut(self.problem, rows)
+        return queries[rows], None
+
+    def _locate(self, summation, queries, rows, scales=None):
+        """Some rows of the queries as a summation wants them."""
+        return summation.locate(*self._points(queries, rows), *(() if scales is None else (scales,)))
+
+    def _run(self, do_block, queries, rows, n_jobs, tol, gradient=False, scales=None):
         """Let the chain of engines do the rows, and return the results of all blocks, in an order.
 
         `do_block(summation, located, places)` does a block of rows[places], and returns which of them are unresolved,
@@ -187,16 +215,21 @@ class Pooler:
                 continue
             summation = self._summation(k)
             if summation is not None and summation.accepts(m, tol, gradient):
-                places = self._run_engine(summation, do_block, queries, rows, places, n_jobs, results)
+
+                def locate(chunk, summation=summation):
+                    scale = None if scales is None else scales[chunk]
+                    return self._locate(summation, queries, subset(rows, chunk), scale)
+
+                places = self._run_engine(summation, do_block, locate, places, n_jobs, results)
         return results
 
-    def _run_engine(self, summation, do_block, queries, rows, places, n_jobs, results):
+    def _run_engine(self, summation, do_block, locate, places, n_jobs, results):
         """Let one engine do rows[places], and return the places that it leaves unresolved."""
         unresolved = [np.empty(0, dtype=np.intp)]
         step = max(1, summation.chunk_numbers // self.problem.rows.shape[1])
         for start in range(0, n_rows(places), step):
             chunk = subset(places, slice(start, start + step))
-            located, found = self._locate(summation, queries, subset(rows, chunk)), {}
+            located, found = locate(chunk), {}
 
             def run_block(block, chunk=chunk, located=located, found=found):
                 block_places = subset(chunk, block if located.order is None else located.order[block])

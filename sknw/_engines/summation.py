@@ -86,9 +86,13 @@ class Engine:
         From so many keys on it may be faster than the dense engine.
     fewest_queries : int
         It is not prepared for fewer queries that other engines have left unresolved.
+    takes_scales : bool
+        Whether queries can have a width of their own. `prepare` then takes a function from points (m, n_features) to
+        their scales (m,), or None, as its last argument, and `locate` takes the scales, or None.
     """
 
     fewest_keys = fewest_queries = 0
+    takes_scales = False
 
     @staticmethod
     def supports(kernel, n_features):
@@ -122,7 +126,8 @@ class Summation:
     def locate(self, points, left_out):
         """Queries (m, n_features) as `sums` takes them, with the attributes of `Located`; `order` may be None.
 
-        `left_out` is what leave-one-out takes away where the points are rows of the problem, else None.
+        `left_out` is what leave-one-out takes away where the points are rows of the problem, else None. Engines that
+        take scales have a further argument: the factors (m,) of t of each query, default None.
         """
         raise NotImplementedError
 

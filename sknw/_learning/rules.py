@@ -1,10 +1,10 @@
 """Rules of thumb for bandwidths, based on the scale of each feature and the shape of the kernel."""
 
-from functools import cache, lru_cache
+from functools import lru_cache
 
 import numpy as np
 
-from .._kernels import KERNELS
+from .._canonical import canonical_ratio
 from .._weights import are_counts, sample_size
 
 RULES = ("silverman", "scott")
@@ -181,59 +181,3 @@ def _ranks(n, probabilities):
     """Positions in sorted values (n,), first of the lower and then of the upper ones, whose means are the quantiles."""
     target = np.multiply(probabilities, n)
     return np.concatenate([np.ceil(target) - 1, np.minimum(np.floor(target), n - 1)]).astype(np.intp)
-
-
-@lru_cache(maxsize=256)
-def canonical_ratio(kernel, n_features):
-    """The bandwidth of `kernel` that smooths as much as the Gaussian kernel with bandwidth 1, in n_features dimensions.
-
-    The ratio of canonical bandwidths δ(K) / δ(gaussian), δ(K)^(d+4) = R(K) / μ₂(K)², of the radial kernel in d
-    dimensions (Marron & Nolan 1988, "Canonical kernels for density estimation"). It is 1 for kernels whose
-    second moment is infinite.
-    """
-    if not _has_second_moment(kernel, n_features):
-        return 1.0
-    log_delta, log_gaussian = _log_canonical(kernel, n_features), _log_canonical(KERNELS["gaussian"], n_features)
-    return float(np.exp(log_delta - log_gaussian))
-
-
-def _has_second_moment(kernel, n_features):
-    """Whether d log K / d log u is below -(d + 2) at large u; a quadrature does not detect divergence."""
-    if kernel.compact:
-        return True
-    with np.errstate(all="ignore"):
-        outer, inner = kernel.log(1e24 * np.exp(np.array([0.5, -0.5])))
-    # "not (>=)" is True for nan, the difference where both are -inf
-    return not outer - inner >= -(n_features + 2) / 2
-
-
-def _log_canonical(kernel, n_features):
-    """log δ(K), up to a constant that depends only on the dimension."""
-    d = n_features
-    mass = _log_moment(kernel, d - 1, 1)
-    roughness = _log_moment(kernel, d - 1, 2) - 2 * mass
-    second = _log_moment(kernel, d + 1, 1) - mass
-    return (roughness - 2 * second) / (d + 4)
-
-
-@cache
-def _legendre_rule():
-    return np.polynomial.legendre.leggauss(200)
-
-
-def _log_moment(kernel, power, exponent):
-    """The logarithm of the integral of u^power K(u)^exponent over the distance u, by quadrature in s = log u."""
-
-    def log_integrand(s):
-        with np.errstate(all="ignore"):
-            return (power + 1) * s + exponent * kernel.log(np.exp(2 * s))
-
-    end = np.log(kernel.support) if kernel.compact else np.log(1e12)
-    coarse = np.linspace(end - 100, end, 50_001)
-    values = log_integrand(coarse)
-    peak = np.nanmax(values)
-    contributing = np.flatnonzero(values > peak - 45)
-    low, high = coarse[max(contributing[0] - 1, 0)], coarse[min(contributing[-1] + 1, len(coarse) - 1)]
-    nodes, weights = _legendre_rule()
-    s = low + (high - low) * (nodes + 1) / 2
-    return peak + np.log(np.nansum(weights * np.exp(log_integrand(s) - peak)) * (high - low) / 2)

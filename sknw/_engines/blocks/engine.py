@@ -25,6 +25,9 @@ and a leaf of share s_b has t <= max(2, 2 log(c_b / (D s_b))); by the inequality
 at most 2 tau (1 + log(W / (D tau))), W being the mass of all keys at distance 0. The exponential kernel has c <= u, the
 logistic kernel half of that, the cauchy kernel c <= 2. With tol = 1e-10 and D > 1e-10 W that makes some 1e-8 of the
 range, more than enough for a search.
+
+Queries with a width of their own have their t, and so all these bounds, multiplied by their scale. For a part of a
+block the least t of a leaf is multiplied by the least scale of the part, and D by that of each query.
 """
 
 from functools import cached_property
@@ -37,9 +40,10 @@ from ..dense.gradient import derivative_sums
 from ..dense.keys import Keys
 from ..dense.pairs import slices
 from ..dense.stable import T_ROUNDING
+from ..neighbors import MOST_FEATURES
 from ..summation import Engine, Summation, Sums
 from .leaves import LEAF_KEYS, SLACK, KeyTree, kd_order
-from .nearest import MOST_FEATURES, NearestTree
+from .nearest import NearestTree
 
 BLOCK_QUERIES = 128
 """The most queries in a block."""
@@ -66,19 +70,19 @@ SAMPLE_BLOCKS = 20
 class BlocksEngine(Engine):
     """The keys of the problem; their order depends on the bandwidth."""
 
-    fewest_keys, fewest_queries = 4001, FEW_QUERIES
+    fewest_keys, fewest_queries, takes_scales = 4001, FEW_QUERIES, True
 
     @staticmethod
     def supports(kernel, n_features):
         """Compact kernels, and kernels convex in t, of any number of features."""
         return kernel.compact or kernel.convex
 
-    def prepare(self, kernel, bandwidth, tol):
+    def prepare(self, kernel, bandwidth, tol, scales_of=None):
         """The sums, if not too many pairs matter."""
         keys = self.problem.keys
-        if expected_share(kernel, keys, bandwidth, tol) > MOST_KEPT:
+        if expected_share(kernel, keys, bandwidth, tol, scales_of) > MOST_KEPT:
             return None
-        summation = BlocksSummation(self.problem, kernel, bandwidth)
+        summation = BlocksSummation(self.problem, kernel, bandwidth, scales_of)
         is_worth_it = len(keys) <= MANY_KEYS or summation.kept_share(tol) <= MOST_KEPT
         return summation if is_worth_it else None
 
@@ -88,8 +92,8 @@ class BlocksSummation(Summation):
 
     cost, chunk_numbers = "pairs", 2**19
 
-    def __init__(self, problem, kernel, bandwidth):
-        self.problem, self.kernel, self.bandwidth = problem, kernel, bandwidth
+    def __init__(self, problem, kernel, bandwidth, scales_of):
+        self.problem, self.kernel, self.bandwidth, self.scales_of = problem, kernel, bandwidth, scales_of
         self._shares = {}
 
     @cached_property
@@ -113,9 +117,9 @@ class BlocksSummation(Summation):
             return True
         return n_queries >= FEW_QUERIES and self.kept_share(tol) <= MOST_KEPT
 
-    def locate(self, points, left_out):
+    def locate(self, points, left_out, scale=None):
         """Queries in kd order, in blocks that are leaves too."""
-        return LocatedBlocks(self.keys.pairs(points, left_out), self._block_rows(len(points)))
+        return LocatedBlocks(self.keys.pairs(points, left_out, scale), self._block_rows(len(points)))
 
     def _block_rows(self, n_queries):
         """Few queries lie far apart: blocks of fewer then matter to fewer keys."""
@@ -128,8 +132,8 @@ class BlocksSummation(Summation):
             leaves, total = self.tree.leaves, 0
             together = max(1, BLOCK_QUERIES // leaves.size)
             for first in np.linspace(0, (len(leaves.counts) - 1) // together, SAMPLE_BLOCKS).astype(int) * together:
-                raw, _ = self.tree.gather(slice(first, first + together))
-                pairs = self.keys.raw_pairs(raw)
+                points = self.problem.keys[self.tree.keys_of(slice(first, first + together))]
+                pairs = self.keys.pairs(points, scale=self.scales_of and self.scales_of(points))
                 order, _ = _order_blocks(pairs, len(pairs))
                 total += leaves.counts[self._plan(pairs.take(order), tol)].sum()
             self._shares[tol] = total / (SAMPLE_BLOCKS * leaves.n_keys)
@@ -177,7 +181,7 @@ class BlocksSummation(Summation):
         raw, columns = self.tree.gather(kept)
         subset = self.keys.subset(raw, columns, np.mean(_box(pairs.raw), axis=0), has_nearest)
         index = None if pairs.self_index is None else self.tree.index_among(kept, self.tree.place[pairs.self_index])
-        return collect(subset.raw_pairs(pairs.raw, index, pairs.retained))
+        return collect(subset.raw_pairs(pairs.raw, index, pairs.retained, pairs.scale))
 
     def _constant_sums(self, n_queries, value):
         """Sums of zero, without any weight, or of nan, which are unresolved."""
@@ -189,12 +193,12 @@ class BlocksSummation(Summation):
         """The leaves (n_kept,) that matter to a block of queries in kd order, ascending."""
         leaves = self.tree.leaves
         if self.kernel.compact:
-            return np.flatnonzero(leaves.nearest(*_box(pairs.raw)) <= self.keys.edge * (1 + T_ROUNDING))
+            return np.flatnonzero(_least_t(leaves, pairs) <= self.keys.edge * (1 + T_ROUNDING))
         place = None if pairs.self_index is None else self.tree.place[pairs.self_index]
-        bound = leaves.log_mass_bound(self.kernel, pairs.raw, place, pairs.retained)
+        bound = leaves.log_mass_bound(self.kernel, pairs.raw, place, pairs.retained, pairs.scale)
         shares = np.full(len(leaves.counts), -np.inf)
         for rows in slices(len(pairs), -(-len(pairs) // PARTS)):
-            upper = leaves.log_mass + self.kernel.log(leaves.nearest(*_box(pairs.raw[rows])))
+            upper = leaves.log_mass + self.kernel.log(_least_t(leaves, pairs.take(rows)))
             upper += SLACK * (1 + np.abs(upper))
             np.maximum(shares, upper - bound[rows].min(), out=shares)
         return _heaviest(shares, tol)
@@ -225,20 +229,22 @@ def _join(blocks):
 
 
 @np.errstate(all="ignore")
-def expected_share(kernel, keys, bandwidth, tol, n_queries=16, n_sample=512):
+def expected_share(kernel, keys, bandwidth, tol, scales_of=None, n_queries=16, n_sample=512):
     """A lower estimate of the share of pairs that matter, from a few keys, in far less time than a plan takes."""
     used = np.isfinite(bandwidth)
-    sample = keys[:: -(-len(keys) // n_sample), used] / bandwidth[used]
+    sample = keys[:: -(-len(keys) // n_sample)]
     queries = sample[:: -(-len(sample) // n_queries)]
+    scale = 1.0 if scales_of is None else scales_of(queries)[:, None]
+    sample, queries = (points[:, used] / bandwidth[used] for points in (sample, queries))
     t = cdist(queries, sample, "sqeuclidean") if used.any() else np.zeros((len(queries), len(sample)))
     # the radius that holds as many keys as a block of queries and a leaf, from one that holds some of the sample
     rank = min(8, len(sample) - 1)
     growth = (BLOCK_QUERIES + LEAF_KEYS) / len(keys) * len(sample) / max(rank, 1)
     radius = np.sqrt(np.partition(t, rank, axis=1)[:, rank]) * growth ** (1 / max(1, used.sum()))
-    least = np.square(np.maximum(np.sqrt(t) - radius[:, None], 0))
+    least = np.square(np.maximum(np.sqrt(t) - radius[:, None], 0)) * scale
     if kernel.compact:
         return np.mean(least <= kernel.support**2)
-    logs = kernel.log(t)
+    logs = kernel.log(t * scale)
     most = logs.max(axis=1, keepdims=True)
     log_mean = most + np.log(np.exp(logs - most).mean(axis=1, keepdims=True))
     return np.mean(kernel.log(least) > log_mean + np.log(tol))
@@ -246,6 +252,12 @@ def expected_share(kernel, keys, bandwidth, tol, n_queries=16, n_sample=512):
 
 def _box(raw):
     return raw.min(axis=0), raw.max(axis=0)
+
+
+def _least_t(leaves, pairs):
+    """The least t between any of the queries and each leaf, (n_leaves,)."""
+    t = leaves.nearest(*_box(pairs.raw))
+    return t if pairs.scale is None else t * pairs.scale.min()
 
 
 def _heaviest(log_shares, tol):

@@ -92,18 +92,19 @@ class Leaves:
         return np.einsum("fb,fb->b", gap, gap)
 
     @np.errstate(all="ignore")
-    def log_mass_bound(self, kernel, raw, self_place, retained):
+    def log_mass_bound(self, kernel, raw, self_place, retained, scale=None):
         """A lower bound (b,) of log sum_i w_i K(t_i), for the queries (b, d) of a block.
 
         `self_place` is None, or the places (b,) of the queries' own keys in kd order, -1 without one, and `retained`
-        (b,) the share of their weight that these retain.
+        (b,) the share of their weight that these retain. `scale` is the factor of t of each query, None for 1.
         """
         centre = (raw.min(axis=0) + raw.max(axis=0)) / 2
         means = (self.low - centre[:, None] + self.offset) / self.mantissa
         constant = np.einsum("fb,fb->b", means, means) + self.spread
         heaviest = slice(None)
         if len(constant) > BOUND_LEAVES:
-            heaviest = np.argpartition(self.log_mass + kernel.log(constant), -BOUND_LEAVES)[-BOUND_LEAVES:]
+            t = constant if scale is None else constant * scale.mean()
+            heaviest = np.argpartition(self.log_mass + kernel.log(t), -BOUND_LEAVES)[-BOUND_LEAVES:]
             means = means[:, heaviest]
         queries = (raw - centre) / self.mantissa[:, 0]
         norms = np.einsum("if,if->i", queries, queries)
@@ -114,6 +115,8 @@ class Leaves:
         if self_place is not None:
             log_mass = log_mass.copy()
             self._leave_out(t, log_mass, np.arange(len(self.counts))[heaviest], self_place, retained)
+        if scale is not None:
+            t *= scale[:, None]
         logs = kernel.log(t)
         logs += log_mass
         most = logs.max(axis=1)
@@ -149,11 +152,16 @@ class KeyTree:
     def __init__(self, keys):
         raw, mantissa = keys.raw, keys.mantissa
         order, size = kd_order(raw / mantissa, LEAF_KEYS)
+        self.order = order
         self.place = np.full(len(order) + 1, -1)
         self.place[order] = np.arange(len(order))
         raw = raw[order]
         self.leaves = Leaves(raw, keys.weights[order], size, mantissa)
         self.raw, self.columns = _cut(raw, size), _cut(keys.columns.take(order, axis=0), size)
+
+    def keys_of(self, kept):
+        """The positions of the keys of a slice of leaves."""
+        return self.order[kept.start * self.leaves.size : kept.stop * self.leaves.size]
 
     def gather(self, kept):
         """The keys and the columns of the leaves `kept`."""

@@ -12,13 +12,15 @@ from .sweep import sweep
 class DenseEngine(Engine):
     """All keys of the problem."""
 
+    takes_scales = True
+
     @staticmethod
     def supports(kernel, n_features):
         """Every kernel, any number of features."""
         return True
 
-    def prepare(self, kernel, bandwidth, tol):
-        """The sums, for every bandwidth."""
+    def prepare(self, kernel, bandwidth, tol, scales_of=None):
+        """The sums, for every bandwidth, and every scale of queries."""
         return DenseSummation(Keys(self.problem, kernel, bandwidth))
 
 
@@ -30,9 +32,9 @@ class DenseSummation(Summation):
     def __init__(self, keys):
         self.keys = keys
 
-    def locate(self, points, left_out):
+    def locate(self, points, left_out, scale=None):
         """Queries in the order in which they come."""
-        return LocatedPairs(self.keys, points, left_out)
+        return LocatedPairs(self.keys, points, left_out, scale)
 
     def sums(self, queries, tol, derivatives=False):
         """`Sums` for some pairs, none of which is unresolved; `tol` allows for products in tails, see `products`."""
@@ -55,9 +57,10 @@ class DenseSummation(Summation):
 class LocatedPairs:
     """Queries that make `Pairs` with all keys, in the order in which they come."""
 
-    def __init__(self, keys, points, left_out):
-        self.keys, self.points, self.left_out = keys, points, left_out
+    def __init__(self, keys, points, left_out, scale):
+        self.keys, self.points, self.left_out, self.scale = keys, points, left_out, scale
         self.order, self.step = None, keys.block_rows(len(points))
 
     def __getitem__(self, places):
-        return self.keys.pairs(self.points[places], None if self.left_out is None else self.left_out[places])
+        left_out, scale = (None if field is None else field[places] for field in (self.left_out, self.scale))
+        return self.keys.pairs(self.points[places], left_out, scale)

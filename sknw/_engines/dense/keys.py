@@ -100,19 +100,22 @@ class Keys:
 
     # Queries.
 
-    def pairs(self, queries, left_out=None):
+    def pairs(self, queries, left_out=None, scale=None):
         """Pairs of queries (b, n_features) and all keys; rows of the problem are left out of their own sums."""
         if left_out is None:
-            return self.raw_pairs(self._to_raw(queries))
+            return self.raw_pairs(self._to_raw(queries), scale=scale)
         index, retained = left_out.self_index, left_out.retained
         if index.min(initial=0) >= 0:
-            return Pairs(self, self.raw[index], self.centred[:, index].T, self.augmented[-2, index], index, retained)
-        return self.raw_pairs(self._to_raw(queries), index, retained)
+            norms = self.augmented[-2, index]
+            norms = norms if scale is None else norms * scale
+            return Pairs(self, self.raw[index], self.centred[:, index].T, norms, index, retained, scale)
+        return self.raw_pairs(self._to_raw(queries), index, retained, scale)
 
-    def raw_pairs(self, raw, self_index=None, retained=None):
+    def raw_pairs(self, raw, self_index=None, retained=None, scale=None):
         """The same for queries (b, n_used) in units of the powers of two."""
         centred = (raw - self._centre) / self.mantissa
-        return Pairs(self, raw, centred, np.einsum("ij,ij->i", centred, centred), self_index, retained)
+        norms = np.einsum("ij,ij->i", centred, centred)
+        return Pairs(self, raw, centred, norms if scale is None else norms * scale, self_index, retained, scale)
 
     def _to_raw(self, queries):
         """Queries (b, n_features) in units of the powers of two; beyond FAR they are moved towards the centre."""

@@ -8,6 +8,9 @@ There are three ways to take distances, in bandwidths, since no one of them is r
   of t, wherever the origin is.
 * relative: t_i - t_0 for an anchor key x_0, as sum_f (x_i - x_0)_f ((x_i - q) + (x_0 - q))_f / h_f² in twice the
   precision. It stays exact where q is so far away that t_i and t_0 agree in nearly all their digits.
+
+A query can have a width of its own: t is then multiplied by its scale. All that is said of t, of |q|² and of distances
+holds in units of that width too, as |q - x|², |q|² and |x|² have the same factor.
 """
 
 import numpy as np
@@ -30,18 +33,20 @@ class Pairs:
     centred : (b, n_used) float ndarray
         The same in bandwidths from the centre of the keys.
     norms : (b,) float ndarray
-        Their squares.
+        Their squares, times the scale.
     self_index : (b,) int ndarray or None
         In leave-one-out, the position of the query's own row among the keys, -1 without one.
     retained : (b,) float ndarray or None
         The share of its weight that the own row retains.
+    scale : (b,) float ndarray or None
+        The factor of all t of a query; None: 1.
     blocks : list of slices, default=None
         None: as suits so many queries.
     """
 
-    def __init__(self, keys, raw, centred, norms, self_index=None, retained=None, blocks=None):
+    def __init__(self, keys, raw, centred, norms, self_index=None, retained=None, scale=None, blocks=None):
         self.keys, self.kernel, self.raw, self.centred, self.norms = keys, keys.kernel, raw, centred, norms
-        self.self_index, self.retained = self_index, retained
+        self.self_index, self.retained, self.scale = self_index, retained, scale
         self.blocks = keys.blocks(len(raw)) if blocks is None and len(raw) else blocks
 
     def __len__(self):
@@ -49,7 +54,7 @@ class Pairs:
 
     def take(self, rows, blocks=None):
         """Some of the queries, with the same blocks of keys unless others are given."""
-        fields = (self.raw, self.centred, self.norms, self.self_index, self.retained)
+        fields = (self.raw, self.centred, self.norms, self.self_index, self.retained, self.scale)
         fields = (None if field is None else field[rows] for field in fields)
         return Pairs(self.keys, *fields, self.blocks if blocks is None else blocks)
 
@@ -59,12 +64,19 @@ class Pairs:
 
     # Distances.
 
+    @property
+    def largest_key_norm(self):
+        """The greatest |x|² of the keys, times the scale of each query (b,) where these have one."""
+        largest = self.keys.largest_norm
+        return largest if self.scale is None else largest * self.scale
+
     def stream_t(self, by_product, factor=1.0, blocks=None):
         """Stream (block of keys, factor * t (b, n_block)), in a buffer that is used again."""
         blocks = self.blocks if blocks is None else blocks
         augmented, buffer = None, np.empty(len(self) * width(blocks[0]))
         if by_product:
-            augmented = factor * np.column_stack([-2 * self.centred, np.ones(len(self)), self.norms])
+            scale = np.ones(len(self)) if self.scale is None else self.scale
+            augmented = factor * np.column_stack([-2 * self.centred * scale[:, None], scale, self.norms])
         for block in blocks:
             t = buffer[: len(self) * width(block)].reshape(len(self), -1)
             if by_product:
@@ -72,28 +84,31 @@ class Pairs:
                 if not self.kernel.is_even:
                     np.maximum(t, np.zeros(t.shape[1]), out=t)
             else:
-                self._write_differences(self.raw, block, t)
+                self._write_differences(slice(None), block, t)
                 if factor != 1.0:
                     t *= factor
             yield block, t
 
     def differences(self, block, rows=slice(None)):
         """t (b, n_block) of some queries as a new array, from differences."""
-        raw = self.raw[rows]
-        t = np.empty((len(raw), width(block)))
-        self._write_differences(raw, block, t)
+        t = np.empty((len(self.raw[rows]), width(block)))
+        self._write_differences(rows, block, t)
         return t
 
-    def _write_differences(self, raw, block, out):
+    def _write_differences(self, rows, block, out):
+        raw = self.raw[rows]
         if self.keys.is_uniform:
             cdist(raw, self.keys.raw[block], "sqeuclidean", out=out)
             out *= self.keys.squares[0]
         else:
             cdist(raw, self.keys.raw[block], "sqeuclidean", out=out, w=self.keys.squares)
+        if self.scale is not None:
+            out *= self.scale[rows, None]
 
     def to_key(self, key, rows=slice(None)):
         """t (b,) between some queries and one key each (b,), from differences."""
-        return np.square(self.raw[rows] - self.keys.raw[key]) @ self.keys.squares
+        t = np.square(self.raw[rows] - self.keys.raw[key]) @ self.keys.squares
+        return t if self.scale is None else t * self.scale[rows]
 
     def relative(self, anchor, key, rows):
         """t - t_0 (p,) for pairs of a query and a key (p,), with an anchor key each (p,)."""
@@ -111,7 +126,7 @@ class Pairs:
             scaled, scaled_error = two_product(square, term)
             total, sum_error = two_sum(total, scaled)
             error += sum_error + scaled_error + square * term_error + square_error * term
-        return total + error
+        return total + error if self.scale is None else (total + error) * self.scale[rows]
 
     # Leave-one-out.
 

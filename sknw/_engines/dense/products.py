@@ -88,7 +88,7 @@ def t_error(n_features):
 def _norms(pairs, distance):
     """An upper bound on (|q| + |x|)² / 4 for keys x at a distance from each query, in bandwidths."""
     query = np.sqrt(pairs.norms)
-    return np.square((query + np.minimum(query + distance, np.sqrt(pairs.keys.largest_norm))) / 2)
+    return np.square((query + np.minimum(query + distance, np.sqrt(pairs.largest_key_norm))) / 2)
 
 
 def _closest(pairs, tol):
@@ -112,7 +112,7 @@ def _least_of_sample(pairs):
 
 def _has_far_pairs(pairs):
     """Whether a weight may underflow, judged by norms alone."""
-    farthest = np.sqrt(pairs.norms.max()) + np.sqrt(pairs.keys.largest_norm)
+    farthest = np.max(np.sqrt(pairs.norms) + np.sqrt(pairs.largest_key_norm))
     return pairs.kernel.log(np.square(farthest)) < LOWEST_EXPONENT
 
 
