@@ -25,14 +25,11 @@ from .dense.keys import Keys
 MOST_FEATURES = 6
 """In more features a tree looks at nearly all keys."""
 
-FEWEST_KEYS = 1000
-"""Number of keys from which on a tree is faster than all distances."""
-
-MOST_FOUND = 512
-"""Neighbours up to which a tree is asked."""
-
 SPARE = 6
 """Neighbours that are asked for in addition, as some may be tied."""
+
+GROUPS = 8
+"""Groups of keys for each neighbour that is asked for."""
 
 GROWTH = 4
 """Factor by which the number of neighbours grows for queries that need more."""
@@ -107,8 +104,7 @@ class Neighbors:
         def find(rows):
             t[rows] = self._find(self.keys.pairs(points[rows], None if left_out is None else left_out[rows]), ks)
 
-        n_held = self._n_first(ks) if self._is_in_tree(self._n_first(ks)) else len(self.keys.weights)
-        run_blocks(find, len(points), max(1, BLOCK_PAIRS // n_held), n_jobs)
+        run_blocks(find, len(points), max(1, BLOCK_PAIRS // self._n_held(self._n_first(ks))), n_jobs)
         return 1 / (self.square * np.where(t > 0, np.maximum(t, LEAST_T), 1.0)).T
 
     def _n_first(self, ks):
@@ -116,10 +112,10 @@ class Neighbors:
         mean = 1.0 if self.units is None else self.units.mean()
         return min(int(ks.max() * max(1.0, 1.2 / mean)) + SPARE, len(self.keys.weights))
 
-    def _is_in_tree(self, n_found):
-        """Whether a tree is faster than all distances, for so many neighbours."""
+    def _n_held(self, n_found):
+        """The number of distances that it takes to find so many neighbours."""
         n_keys, d = self.keys.raw.shape
-        return d <= MOST_FEATURES and n_keys >= FEWEST_KEYS and n_found <= MOST_FOUND
+        return n_found if d <= MOST_FEATURES and n_found * GROUPS < n_keys else n_keys
 
     def _find(self, pairs, ks):
         """t_(k) (b, n_k) of some queries, from as many neighbours as it takes."""
@@ -150,21 +146,43 @@ class Neighbors:
 
     def _neighbors(self, pairs, n_found):
         """As `NeighborTree.find`, with own keys out of reach if nothing of them is retained."""
-        if self._is_in_tree(n_found):
-            keys, t, others = self.tree.find(pairs, n_found)
-            if pairs.self_index is not None:
-                t[(keys == pairs.self_index[:, None]) & (pairs.retained == 0)[:, None]] = np.inf
-            return keys, t, others
+        n_keys, d = self.keys.raw.shape
+        if n_found * GROUPS >= n_keys:
+            return self._all(pairs)
+        if d > MOST_FEATURES:
+            return self._nearest_by_products(pairs, n_found)
+        keys, t, others = self.tree.find(pairs, n_found)
+        if pairs.self_index is not None:
+            t[(keys == pairs.self_index[:, None]) & (pairs.retained == 0)[:, None]] = np.inf
+        return keys, t, others
+
+    def _all(self, pairs):
+        """The same with all keys."""
         every = slice(0, len(self.keys.weights))
         t = pairs.hide_self(pairs.differences(every), every)
-        if n_found >= t.shape[1]:
-            return np.broadcast_to(np.arange(t.shape[1]), t.shape), t, np.full(len(t), np.inf)
-        if self.units is None:
-            t = np.partition(t, n_found, axis=1)[:, : n_found + 1]
-            return None, t, np.sqrt(t[:, -1])
-        keys = np.argpartition(t, n_found, axis=1)[:, : n_found + 1]
-        t = np.take_along_axis(t, keys, axis=1)
-        return keys, t, np.sqrt(t[:, -1])
+        return np.broadcast_to(np.arange(t.shape[1]), t.shape), t, np.full(len(t), np.inf)
+
+    def _nearest_by_products(self, pairs, n_found):
+        """The same with the keys that may be among the nearest, filled up with t = inf.
+
+        The n_found-th least of minima over groups of keys is no less than that over keys. t from products errs by at
+        most (d + 8) eps (|q| + |x|)².
+        """
+        n_keys, d = self.keys.raw.shape
+        every, n_groups = slice(0, n_keys), n_found * GROUPS
+        ((_, products),) = pairs.stream_t(by_product=True, blocks=[every])
+        pairs.place_self(products, every)
+        minima = products[:, : n_keys // n_groups * n_groups].reshape(len(pairs), -1, n_groups).min(axis=1)
+        most = np.partition(minima, n_found, axis=1)[:, n_found]
+        error = (d + 8) * np.finfo(float).eps * np.square(np.sqrt(pairs.norms) + np.sqrt(self.keys.largest_norm))
+        rows, found = np.nonzero(products <= (most + 2 * error)[:, None])
+        counts = np.bincount(rows, minlength=len(pairs))
+        if counts.max() > n_groups:
+            return self._all(pairs)
+        column = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
+        keys, t = np.zeros((len(pairs), counts.max()), dtype=np.intp), np.full((len(pairs), counts.max()), np.inf)
+        keys[rows, column], t[rows, column] = found, pairs.to_key(found, rows)
+        return keys, t, np.sqrt(most + error)
 
     def _units_of(self, pairs, keys):
         """The units of keys (b, n_found), of own keys those that are retained."""
@@ -186,11 +204,11 @@ class Widths:
 
 
 def unit_bandwidth(problem, bandwidth):
-    """The bandwidth (n_features,) times a power of two that makes the keys about as wide as one bandwidth."""
+    """The bandwidth (n_features,) times a power of two that makes the keys one to four bandwidths wide."""
     low, high, _ = problem.extent
-    with np.errstate(divide="ignore"):
-        exponents = np.frexp(high / 2 - low / 2)[1] - np.frexp(bandwidth)[1]
-    counts = (high > low) & np.isfinite(bandwidth)
-    if not counts.any():
+    varies = (high > low) & np.isfinite(bandwidth)
+    if not varies.any():
         return bandwidth
-    return np.maximum(np.ldexp(bandwidth, exponents[counts].max()), np.finfo(float).tiny)
+    exponents = np.frexp(high / 2 - low / 2)[1] - np.frexp(bandwidth)[1]
+    with np.errstate(all="ignore"):
+        return np.maximum(np.ldexp(bandwidth, exponents[varies].max()), np.finfo(float).tiny)

@@ -144,14 +144,14 @@ class Pooler:
                 put(found, pooled, unresolved)
             yield pooled
 
-    def each_neighbors(self, ks, rows=slice(None), n_jobs=None, tol=0.0):
+    def sweep_neighbors(self, ks, rows=slice(None), n_jobs=None, tol=0.0):
         """Yield the `Pooled` values of some rows in leave-one-out with other numbers of neighbours, for each of `ks`.
 
         The neighbours are searched for once.
         """
-        rows = self._positions(None, rows)
-        left_out = LeftOut(self.problem, rows)
-        scales = self.widths.neighbors.scales(left_out.points, left_out, ks, n_jobs)
+        rows, scales = self._positions(None, rows), [None] * len(ks)
+        if self.widths is not None:
+            scales = self.widths.neighbors.scales(*self._points(None, rows), ks, n_jobs)
         for k, scale in zip(ks, scales, strict=True):
             yield self.at(self.bandwidth, k)._pool(None, rows, n_jobs, tol, scale)
 

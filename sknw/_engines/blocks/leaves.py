@@ -143,6 +143,8 @@ class KeyTree:
     ----------
     leaves : Leaves
         What is known of them.
+    order : (n_keys,) int ndarray
+        The position among the keys of each key in this order.
     place : (n_keys + 1,) int ndarray
         The place of each key in this order, and -1 at the end.
     raw, columns : (n_leaves, size, d) and (n_leaves, size, n_columns) float ndarrays
