@@ -32,7 +32,7 @@ from ._problem import Problem
 from ._threads import single_threaded_blas
 from ._weights import has_one_unit
 
-STAGES = {"bandwidth": {"loo": 2, "loo_ard": 3 + 2 * N_DRAWS}}
+STAGES = {"bandwidth": {"loo": 2, "loo_ard": 3 + 2 * N_DRAWS}, "n_neighbors": {"loo": 1}}
 """The largest number of stages of the search, for each value of a parameter that is learned."""
 
 LEARNED_ATTRIBUTES = ("loo_loss_", "loo_path_", "loo_rows_", "n_iter_", "_start")
@@ -75,6 +75,7 @@ class KernelEstimator(CallbackSupportMixin, BaseEstimator):
             "array-like",
             StrOptions({*RULES, *STAGES["bandwidth"]}),
         ],
+        "n_neighbors": [None, Interval(Integral, 1, None, closed="left"), StrOptions({*STAGES["n_neighbors"]})],
         "kernel": [StrOptions(set(KERNELS)), Kernel],
         "algorithm": [StrOptions({"auto", *ENGINES})],
         "random_state": ["random_state"],
@@ -89,6 +90,8 @@ class KernelEstimator(CallbackSupportMixin, BaseEstimator):
             super()._validate_params()
         except InvalidParameterError as error:
             raise InvalidParameterError(f"{error}{name_hint(self.kernel)}") from None
+        if isinstance(self.n_neighbors, bool):
+            raise InvalidParameterError(f"n_neighbors must be None, an int or 'loo', got {self.n_neighbors!r}")
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y, sample_weight=None):
@@ -126,7 +129,7 @@ class KernelEstimator(CallbackSupportMixin, BaseEstimator):
         kernel = KERNELS[self.kernel] if isinstance(self.kernel, str) else self.kernel
         stages = self._stages()
         bandwidth = None if "bandwidth" in stages else choose_bandwidth(self.bandwidth, keys, weights, kernel)
-        check_algorithm(self.algorithm, kernel, keys.shape[1])
+        check_algorithm(self.algorithm, kernel, keys.shape[1], self.n_neighbors)
         if stages and has_one_unit(weights):
             name = next(iter(stages))
             raise ValueError(
@@ -139,7 +142,8 @@ class KernelEstimator(CallbackSupportMixin, BaseEstimator):
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
         data = {"estimator": self, "X": X, "y": y, "metadata": metadata}
         task = Task(self._init_callback_context(max_subtasks=sum(stages.values())), data, fitted_with)
-        learned = {"bandwidth_": bandwidth}
+        n_neighbors = None if "n_neighbors" in stages else self.n_neighbors
+        learned = {"bandwidth_": bandwidth, "n_neighbors_": n_neighbors}
         if stages:
             sample = make_sample(keys, targets, values, weights)
             if sample.keys is not keys:
@@ -149,7 +153,7 @@ class KernelEstimator(CallbackSupportMixin, BaseEstimator):
         for name in LEARNED_ATTRIBUTES:
             vars(self).pop(name, None)
         vars(self).update(fitted_with(**learned))
-        task.end(self.bandwidth_)
+        task.end(self.bandwidth_, n_neighbors_=self.n_neighbors_)
         return self
 
     def _stages(self):
@@ -162,13 +166,14 @@ class KernelEstimator(CallbackSupportMixin, BaseEstimator):
         }
 
     def _make_attributes(self, keys, values, weights, poolers):
-        """A function that maps what was learned, a bandwidth (n_features,) at least, to the fitted attributes."""
+        """A function that maps what was learned, with `bandwidth_` (n_features,) at least, to the fitted attributes."""
         data = {"keys_": keys, "_values": values, "_weights": weights, "_kernel": poolers.kernel}
         data["_range"] = value_ranges(values, weights > 0)
 
-        def fitted_with(bandwidth_, **learned):
-            pooler = poolers(bandwidth_)
-            return data | learned | {"bandwidth_": bandwidth_, "algorithm_": pooler.algorithm, "_pooler": pooler}
+        def fitted_with(bandwidth_, n_neighbors_=None, **learned):
+            pooler = poolers(bandwidth_, n_neighbors_)
+            learned |= {"bandwidth_": bandwidth_, "n_neighbors_": n_neighbors_}
+            return data | learned | {"algorithm_": pooler.algorithm, "_pooler": pooler}
 
         return fitted_with
 
@@ -178,34 +183,43 @@ class KernelEstimator(CallbackSupportMixin, BaseEstimator):
         `bandwidth` is None if it is one of these.
         """
         start = rule_of_thumb("silverman", sample.keys, sample.weights, poolers.kernel)
-        random_state = check_random_state(self.random_state)
-        first_loss, final_loss = make_losses(
-            poolers,
-            sample,
-            is_linear=poolers(start).cost == "linear",
-            random_state=random_state,
-            mean_where_empty=self.empty == "mean",
-            tol=self.tol,
-            n_jobs=self.n_jobs,
-        )
+        random_state, is_linear = check_random_state(self.random_state), poolers(start).cost == "linear"
+        losses = self._make_losses(sample, poolers, is_linear, random_state)
+        learned, stopped = {"bandwidth_": bandwidth, "n_neighbors_": None, "n_iter_": 0}, False
         with single_threaded_blas():  # set once for all evaluations of the loss
-            make_halves = partial(CrossValidation, first_loss, final_loss, random_state)
-            search = Search(start, first_loss, final_loss, make_halves, task)
-            by_gradient = poolers.kernel.log_slope is not None
-            learned = search.each(by_gradient) if self.bandwidth == "loo_ard" else search.factor()
+            if bandwidth is None:
+                found, stopped = self._learn_bandwidth(start, losses, random_state, task)
+                learned |= found
+            if self.n_neighbors is not None:
+                if is_linear:  # which it is for a fixed width only
+                    losses = self._make_losses(sample, poolers, False, random_state)
+                learned |= self._learn_neighbors(learned, losses, random_state, task, stopped)
+        return learned
+
+    def _make_losses(self, sample, poolers, is_linear, random_state):
+        """The losses of the search and of its end, as `make_losses`."""
+        parameters = {"mean_where_empty": self.empty == "mean", "tol": self.tol, "n_jobs": self.n_jobs}
+        return make_losses(poolers, sample, is_linear, random_state, **parameters)
+
+    def _learn_bandwidth(self, start, losses, random_state, task):
+        """Learn the bandwidth from Silverman's, `start`.
+
+        Returns it with the attributes that record the search, and whether a callback has requested to stop.
+        """
+        make_halves, final_loss = partial(CrossValidation, *losses, random_state), losses[1]
+        search = Search(start, *losses, make_halves, task)
+        by_gradient = final_loss.pooler_of.kernel.log_slope is not None
+        learned = search.each(by_gradient) if self.bandwidth == "loo_ard" else search.factor()
         if learned.warning:
-            warnings.warn(learned.warning, ConvergenceWarning, stacklevel=4)
+            warnings.warn(learned.warning, ConvergenceWarning, stacklevel=5)
         loss = final_loss(learned.bandwidth) if learned.loss is None else learned.loss
-        with np.errstate(over="ignore"):  # a loss above 1e308 becomes inf
-            loss, losses = (np.ldexp(losses, 2 * final_loss.exponent) for losses in (loss, learned.path["loss"]))
-        return {
+        found = {
             "bandwidth_": learned.bandwidth,
-            "loo_loss_": loss,
-            "loo_path_": learned.path | {"loss": losses},
-            "loo_rows_": np.flatnonzero(np.isin(sample.rows, final_loss.rows)),
+            "loo_path_": learned.path | {"loss": final_loss.in_units_of_y(learned.path["loss"])},
             "n_iter_": learned.n_evaluations,
             "_start": start,
         }
+        return found | final_loss.record(loss), search.stopped
 
     def __getstate__(self):
         state = super().__getstate__()
@@ -215,7 +229,7 @@ class KernelEstimator(CallbackSupportMixin, BaseEstimator):
         super().__setstate__(state)
         if "keys_" in state:
             problem = Problem(self.keys_, self._values, self._weights)
-            self._pooler = Poolers(problem, self.algorithm_, self._kernel, self.tol)(self.bandwidth_)
+            self._pooler = Poolers(problem, self.algorithm_, self._kernel, self.tol)(self.bandwidth_, self.n_neighbors_)
 
     @property
     def values_(self):

@@ -9,6 +9,8 @@ from sklearn.utils.validation import check_is_fitted
 from ._attention import BLOCK_WEIGHTS, AttentionView, sparse_attention
 from ._base import KernelEstimator
 from ._inputs import in_dense_blocks
+from ._learning.loss import CrossValidation
+from ._learning.neighbors import N_DRAWS, can_choose, choose_neighbors
 
 
 class NadarayaWatson(KernelEstimator):
@@ -18,6 +20,7 @@ class NadarayaWatson(KernelEstimator):
         self,
         bandwidth="silverman",
         *,
+        n_neighbors=None,
         kernel="gaussian",
         empty="nearest",
         algorithm="auto",
@@ -26,12 +29,33 @@ class NadarayaWatson(KernelEstimator):
         random_state=0,
     ):
         self.bandwidth = bandwidth
+        self.n_neighbors = n_neighbors
         self.kernel = kernel
         self.empty = empty
         self.algorithm = algorithm
         self.tol = tol
         self.n_jobs = n_jobs
         self.random_state = random_state
+
+    def _learn_neighbors(self, learned, losses, random_state, task, stopped):
+        """The number of neighbours in use, with the attributes that record the loss of the width in use.
+
+        `learned` has the attributes of the bandwidth. If a callback has requested to stop, no number is learned.
+        """
+        bandwidth, (loss, final_loss) = learned["bandwidth_"], losses
+        n_copies = final_loss.sample.n_copies
+        if self.n_neighbors != "loo":
+            found, number = {"n_neighbors_": self.n_neighbors}, max(1, round(self.n_neighbors / n_copies))
+            return found | final_loss.record(final_loss(bandwidth, number))
+        number, n_evaluations = None, 0
+        if not stopped and can_choose(loss):
+            halves = CrossValidation(loss, final_loss, random_state, N_DRAWS)
+            number, n_evaluations = choose_neighbors(bandwidth, loss, halves, task)
+        found = {"n_iter_": learned["n_iter_"] + n_evaluations}
+        if number is not None:
+            found["n_neighbors_"] = max(1, round(number * n_copies))
+        is_known = number is None and "loo_loss_" in learned
+        return found if is_known else found | final_loss.record(final_loss(bandwidth, number))
 
     @property
     def attention_weights_(self):

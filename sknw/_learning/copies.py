@@ -28,12 +28,15 @@ class Sample(NamedTuple):
         Counts or importances, as for sample weights; a row of an importance is left out as a whole.
     rows : (n_training,) int ndarray
         The index in the sample of each training row. If rows were merged, it is -1 for rows of weight zero.
+    n_copies : float, default=1
+        The number of training observations for each observation of the sample.
     """
 
     keys: np.ndarray
     values: np.ndarray
     weights: np.ndarray
     rows: np.ndarray
+    n_copies: float = 1.0
 
 
 def make_sample(keys, targets, values, weights):
@@ -62,7 +65,8 @@ def make_sample(keys, targets, values, weights):
     rows = np.full(len(keys), -1)
     rows[order] = np.cumsum(is_new) - 1
     first, sums = order[is_new], np.bincount(rows[order], weights[order])
-    return Sample(keys[first], values.take(first, axis=0), sums / sums.sum() if has_copies else sums, rows)
+    sums = sums / sums.sum() if has_copies else sums
+    return Sample(keys[first], values.take(first, axis=0), sums, rows, sample_size(weights) / sample_size(sums))
 
 
 def _has_ties(column):

@@ -43,7 +43,7 @@ class LeaveOneOutLoss:
     Parameters
     ----------
     pooler_of : callable
-        Function that maps a bandwidth (n_features,) to the `Pooler` of the sample.
+        Function that maps a bandwidth (n_features,), and a number of neighbours or None, to the `Pooler` of the sample.
     sample : Sample
     rows : (n_rows,) int ndarray
         The scoring rows, as indices in the sample.
@@ -71,25 +71,41 @@ class LeaveOneOutLoss:
         rows = self.rows[positions]
         return LeaveOneOutLoss(self.pooler_of, self.sample, rows, self.mean_where_empty, self.tol, self.n_jobs)
 
-    def __call__(self, bandwidth):
-        """The loss of a bandwidth (n_features,)."""
-        return self.shares @ self.squares(bandwidth)
+    def __call__(self, bandwidth, n_neighbors=None):
+        """The loss of a bandwidth (n_features,), with the width of the n_neighbors-th neighbour if it is not None."""
+        return self.shares @ self.squares(bandwidth, n_neighbors)
 
     def sweep(self, bandwidth, octaves):
         """Yield the loss of 2^octave times the bandwidth for each of the octaves."""
         for pooled in self.pooler_of(bandwidth).sweep(octaves, self.rows, self.n_jobs, self.tol):
             yield self.shares @ self._squares(pooled)
 
+    def sweep_neighbors(self, bandwidth, ks):
+        """Yield the squared errors (n_rows,) with the width of the k-th neighbour for each of the numbers k."""
+        for pooled in self.pooler_of(bandwidth, ks[0]).sweep_neighbors(ks, self.rows, self.n_jobs, self.tol):
+            yield self._squares(pooled)
+
     def with_gradient(self, bandwidth):
         """The loss, and its derivatives (n_features,) with respect to log bandwidths."""
         pooled, gradient = self.pooler_of(bandwidth).gradient(self._cotangents, self.rows, self.n_jobs, self.tol)
         return self.shares @ self._squares(pooled), gradient
 
-    def squares(self, bandwidth):
+    def in_units_of_y(self, losses):
+        """Losses times 4^exponent; above 1e308 they become inf."""
+        with np.errstate(over="ignore"):
+            return np.ldexp(losses, 2 * self.exponent)
+
+    def record(self, loss):
+        """The attributes of an estimator that record its loss over the scoring rows."""
+        rows = np.flatnonzero(np.isin(self.sample.rows, self.rows))
+        return {"loo_loss_": self.in_units_of_y(loss), "loo_rows_": rows}
+
+    def squares(self, bandwidth, n_neighbors=None):
         """Squared errors (n_rows,), which are cached for the last bandwidths."""
-        key = bandwidth.tobytes()
+        key = bandwidth.tobytes(), n_neighbors
         if key not in self.cache:
-            self.cache[key] = self._squares(self.pooler_of(bandwidth).pool(None, self.rows, self.n_jobs, self.tol))
+            pooler = self.pooler_of(bandwidth, n_neighbors)
+            self.cache[key] = self._squares(pooler.pool(None, self.rows, self.n_jobs, self.tol))
             if len(self.cache) > CACHE_SIZE:
                 del self.cache[next(iter(self.cache))]
         return self.cache[key]

@@ -36,7 +36,7 @@ class Task:
     state : dict
         The arguments of callbacks: the estimator, X, y and metadata.
     fitted_attributes : callable
-        Function that maps a bandwidth to the attributes of an estimator fitted with it.
+        Function that maps learned attributes, of which one is `bandwidth_`, to all those of an estimator fitted so.
     """
 
     def __init__(self, context, state, fitted_attributes):
@@ -49,7 +49,7 @@ class Task:
             self.context.subcontext(task_name=name, max_subtasks=n_subtasks), self.state, self.fitted_attributes
         )
 
-    def end(self, bandwidth):
+    def end(self, bandwidth, **learned):
         """End the task, with the best bandwidth so far or None. Returns whether a callback requests to stop."""
-        attributes = None if bandwidth is None else lambda: self.fitted_attributes(bandwidth_=bandwidth)
+        attributes = None if bandwidth is None else lambda: self.fitted_attributes(bandwidth_=bandwidth, **learned)
         return self.context.call_on_fit_task_end(reconstruction_attributes=attributes, **self.state)
