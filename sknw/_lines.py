@@ -117,9 +117,7 @@ class LocalLines:
         self.used = np.flatnonzero(np.isfinite(bandwidth))
         self.centre = np.median(keys[weights > 0][:, self.used], axis=0)
         self.coordinates = self._coordinates(keys)
-        self.by_columns = (
-            len(self.used) <= MOST_FEATURES and np.abs(self.coordinates).max(initial=0) < LARGEST_COORDINATE
-        )
+        self.by_columns = self._have_columns()
         columns = self._columns() if self.by_columns else values
         self.poolers = Poolers(Problem(keys, columns, weights), algorithm, kernel, tol)
 
@@ -190,7 +188,9 @@ class LocalLines:
         """The first four fields of `Moments`, from attention weights (b, n)."""
         keys = np.flatnonzero(attention.any(axis=0))
         attention, u, values = attention[:, keys], self.coordinates[keys], self.values[keys]
-        mean_key, means = attention @ u, attention @ values
-        deviations = u - mean_key[:, None]
+        means, origins = attention @ values, u[attention.argmax(axis=1)]
+        deviations = u - origins[:, None]  # exactly zero where keys are equal
+        shifts = np.einsum("mn,mnd->md", attention, deviations)
+        deviations -= shifts[:, None]
         weighted = np.swapaxes(attention[:, :, None] * deviations, 1, 2)
-        return means, centred - mean_key, weighted @ deviations, weighted @ values
+        return means, centred - origins - shifts, weighted @ deviations, weighted @ values

@@ -107,7 +107,7 @@ class LocalLinear(KernelEstimator):
 
     _parameter_constraints: ClassVar = {
         **KernelEstimator._parameter_constraints,
-        "ridge": [Interval(Real, 0, None, closed="left"), StrOptions({*STAGES["ridge"]})],
+        "ridge": [Interval(Real, 0, np.inf, closed="both"), StrOptions({*STAGES["ridge"]})],
     }
 
     _last: ClassVar = ()
