@@ -31,7 +31,12 @@ from ._problem import Problem
 from ._threads import single_threaded_blas
 from ._weights import has_one_unit
 
-STAGES = {"bandwidth": {"loo": 2, "loo_ard": 3 + 2 * N_DRAWS}, "n_neighbors": {"loo": 1}, "ridge": {"loo": 1}}
+STAGES = {
+    "bandwidth": {"loo": 2, "loo_ard": 3 + 2 * N_DRAWS},
+    "n_neighbors": {"loo": 1},
+    "ridge": {"loo": 1},
+    "trend": {"loo": 2},
+}
 """The largest number of stages of the search, for each value of a parameter that is learned."""
 
 LEARNED_ATTRIBUTES = ("loo_loss_", "loo_path_", "loo_rows_", "n_iter_", "_start")

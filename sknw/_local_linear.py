@@ -9,11 +9,9 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from ._base import STAGES, KernelEstimator
 from ._inputs import in_dense_blocks
-from ._learning.copies import make_sample
-from ._learning.lines import RIDGES, candidate_neighbors, choose_line
+from ._learning.lines import RIDGES, candidate_neighbors, choose_line, choose_trend
 from ._lines import LocalLines
 from ._threads import single_threaded_blas
-from ._trend import Trend, choose_penalties
 from ._weights import retained_share
 
 FIRST_RIDGE = 0.1
@@ -32,18 +30,19 @@ class LocalModel:
     values : (n, n_values) float ndarray
     weights : (n,) float ndarray
     bandwidth : (n_features,) float ndarray
-    penalties : (n_values,) float ndarray or None
-        Those of the trend; None if it is the mean of the values.
+    make_trend : callable
+        Function of the keys, the values, the weights over their sum, and what leave-one-out takes of these, to a trend.
     **options : dict
         `algorithm`, `kernel` and `tol`, as for `Poolers`.
     """
 
-    def __init__(self, keys, values, weights, bandwidth, penalties, **options):
-        retained = retained_share(weights)
+    def __init__(self, keys, values, weights, bandwidth, make_trend, **options):
         self.keys, self.values, self.n_values = keys, values, values.shape[1]
+        shares, retained = weights / weights.sum(), retained_share(weights)
+        self.mean, self.removed = shares @ values, (1 - retained) * shares
         self.is_left_out = (weights > 0) & (retained == 0)
-        self.trend = Trend(keys, values, weights, penalties, 1 - retained)
-        self.ignored = np.flatnonzero(np.isinf(bandwidth)) if penalties is not None else np.empty(0, dtype=int)
+        self.trend = make_trend(keys, values, shares, self.removed)
+        self.ignored = np.flatnonzero(np.isinf(bandwidth)) if self.trend.is_linear else np.empty(0, dtype=int)
         columns = self.trend.residuals
         if len(self.ignored):  # leave-one-out changes the trend, and so what is left of features without a local slope
             columns = np.column_stack([columns, self.trend.standardised(keys)[:, self.ignored]])
@@ -68,23 +67,27 @@ class LocalModel:
         """Predictions (m, n_values) for one ridge."""
         values, shifts = moments.lines(ridge)
         points = (self.keys if queries is None else queries)[rows]
-        predictions = values[:, : self.n_values] + self.trend(points)
-        if queries is None and self.trend.slopes is not None:
-            points, missed = self.trend.standardised(points), np.zeros(points.shape)
-            used = self.lines.used
-            missed[:, used] = -shifts * (self.lines.bandwidth / self.trend.scales)[used]
-            missed[:, self.ignored] = points[:, self.ignored] - values[:, self.n_values :]
-            predictions += np.einsum("mf,mfv->mv", missed, self.trend.changes(points, rows))
-        return predictions
+        lines, trend = values[:, : self.n_values], self.trend
+        if queries is not None:
+            return lines + trend(points)
+        return lines + trend.left_out(points, rows, self._missed(points, shifts, values) if trend.is_linear else None)
+
+    def _missed(self, points, shifts, values):
+        """Standardised points (m, n_features) without the local lines of the features themselves."""
+        standardised, used = self.trend.standardised(points), self.lines.used
+        missed = np.zeros(points.shape)
+        missed[:, used] = -shifts * (self.lines.bandwidth / self.trend.scales)[used]
+        missed[:, self.ignored] = standardised[:, self.ignored] - values[:, self.n_values :]
+        return missed
 
     def means_of_others(self, rows):
         """The means of the values (m, n_values) without one unit of each of some rows."""
-        removed = self.trend.removed[rows, None]
-        return (self.trend.mean - removed * self.values[rows]) / (1 - removed)
+        removed = self.removed[rows, None]
+        return (self.mean - removed * self.values[rows]) / (1 - removed)
 
     def ranges(self, queries, rows):
         """The minimum and the maximum of the values; of the others (m, n_values) for some rows that are left out."""
-        active = self.values[self.trend.removed > 0]
+        active = self.values[self.removed > 0]
         if queries is not None or len(active) < 2:
             return active.min(axis=0), active.max(axis=0)
         (low, second_low), (high, second_high) = (np.partition(active, k, axis=0)[k[:2]] for k in ([0, 1], [-1, -2]))
@@ -98,7 +101,9 @@ class LocalLinear(KernelEstimator):
 
     Subclasses define
 
-    * `_has_trend()`: whether there are slopes of a trend;
+    * `_make_trend(fitted)`: the `make_trend` of `LocalModel`, from fitted attributes;
+    * `_trends(sample)`: fitted attributes of the trends of a sample of which one is to be chosen, as dicts, and
+      `_spread(trend, rows)`: the same for all training rows;
     * `_finish(model, values, queries, rows, **last)`: predictions (m, n_values) from values of lines at some rows of
       the queries;
     * `_learn_last(model, predictions, loss)`: fitted attributes that the last step of `_finish` takes, as a dict, from
@@ -114,12 +119,8 @@ class LocalLinear(KernelEstimator):
     """Names of the fitted attributes that `_finish` takes."""
 
     def _initial_attributes(self, keys, values, weights):
-        ridge, penalties = FIRST_RIDGE if isinstance(self.ridge, str) else float(self.ridge), None
-        if self._has_trend():
-            sample = make_sample(keys, values, values, weights)
-            penalties = choose_penalties(sample.keys, sample.values, sample.weights)
-        initial = super()._initial_attributes(keys, values, weights)
-        return initial | {"ridge_": ridge, "_penalties": penalties}
+        ridge = FIRST_RIDGE if isinstance(self.ridge, str) else float(self.ridge)
+        return super()._initial_attributes(keys, values, weights) | {"ridge_": ridge}
 
     def _prepare(self, fitted, poolers):
         """The attributes that follow from what is fitted."""
@@ -128,7 +129,7 @@ class LocalLinear(KernelEstimator):
             fitted["_values"][:],
             fitted["_weights"],
             fitted["bandwidth_"],
-            fitted["_penalties"],
+            self._make_trend(fitted),
             algorithm=poolers.algorithm,
             kernel=poolers.kernel,
             tol=poolers.tol,
@@ -143,24 +144,28 @@ class LocalLinear(KernelEstimator):
         first_loss, final_loss = losses
         sample, poolers = final_loss.sample, final_loss.pooler_of
         data = learned | {"keys_": sample.keys, "_values": sample.values, "_weights": sample.weights}
-        model = self._prepare(data, poolers)["_model"]
         numbers, ridges = self._candidates(sample, learned)
-
-        def predict(n_neighbors, ridges, rows):
-            lines, _ = model.predict(n_neighbors, ridges, None, rows, self.n_jobs)
-            return [self._finish(model, values, None, rows) for values in lines]
-
-        best, n_evaluations = (numbers[0], ridges[0]), 0
-        if len(numbers) * len(ridges) > 1 and not stopped:
-            found = partial(predict, ridges=ridges, rows=first_loss.rows)
-            best, n_evaluations = choose_line(numbers, ridges, found, first_loss, task)
-        number, ridge = best
-        (predictions,) = predict(number, [ridge], final_loss.rows)
+        trends, choices = self._trends(sample), []
+        n_choices = len(trends) * len(numbers) * len(ridges)
+        for trend in trends:
+            model = self._prepare(data | trend, poolers)["_model"]
+            best, loss = (numbers[0], ridges[0]), 0.0
+            if n_choices > 1 and not stopped:
+                left_out = partial(self._left_out, model, first_loss.rows, ridges)
+                best, loss, stopped = choose_line(numbers, ridges, left_out, first_loss, task)
+            choices.append((loss, *best, model, trend))
+        _, number, ridge, model, trend = choose_trend(choices)
+        (predictions,) = self._left_out(model, final_loss.rows, [ridge], number)
         last = self._learn_last(model, predictions, final_loss)
         predictions = self._finish(model, predictions, None, final_loss.rows, **last)
         n_neighbors = None if number is None else max(1, round(number * sample.n_copies))
-        found = {"n_neighbors_": n_neighbors, "ridge_": ridge, "n_iter_": learned["n_iter_"] + n_evaluations}
-        return found | last | final_loss.record(final_loss.of(predictions))
+        found = {"n_neighbors_": n_neighbors, "ridge_": ridge, "n_iter_": learned["n_iter_"] + n_choices}
+        return found | last | self._spread(trend, sample.rows) | final_loss.record(final_loss.of(predictions))
+
+    def _left_out(self, model, rows, ridges, n_neighbors):
+        """Leave-one-out predictions (m, n_values) of some rows for each ridge, without the last step of `_finish`."""
+        lines, _ = model.predict(n_neighbors, ridges, None, rows, self.n_jobs)
+        return [self._finish(model, values, None, rows) for values in lines]
 
     def _candidates(self, sample, learned):
         """The numbers of neighbours of the sample, and the ridges, of which the best are to be learned."""
@@ -178,7 +183,7 @@ class LocalLinear(KernelEstimator):
         empty = self._empty_rows(log_mass)
         values[empty] = np.nan
         if self.empty == "mean":
-            values[empty] = self._model.trend.mean
+            values[empty] = self._model.mean
             if queries is None:
                 values[empty] = self._model.means_of_others(empty)
         return values

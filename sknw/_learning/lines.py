@@ -15,6 +15,11 @@ NEIGHBORS = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384)
 RIDGES = (1e-3, 1e-2, 0.1, 1.0, 10.0, np.inf)
 """Ridges that are tried, in squared bandwidths."""
 
+CLEARLY_LOWER = 0.8
+"""Ratio of losses below which lines without a trend are chosen. The loss with a trend is honest, as the trend is fitted
+to other rows; without one it is optimistic, since bandwidths were learned from the same rows.
+"""
+
 LEAST_SHARE = 1e-6
 """The smallest share of the prior, so that no probability is zero."""
 
@@ -25,7 +30,7 @@ def candidate_neighbors(sample):
 
 
 def choose_line(candidates, ridges, predict, loss, task):
-    """The number of neighbours, and the ridge, of least loss, and the number of evaluations.
+    """The number of neighbours and the ridge of least loss; that loss; and whether a callback has requested to stop.
 
     Parameters
     ----------
@@ -37,16 +42,26 @@ def choose_line(candidates, ridges, predict, loss, task):
     task : Task
         The task whose subtasks report the losses. A callback that requests to stop ends the search at the best so far.
     """
-    losses, stage = {}, task.subtask("lines", len(candidates))
+    losses, stage, stopped = {}, task.subtask("lines", len(candidates)), False
     for n_neighbors in candidates:
         step = stage.subtask("evaluation", 0)
         for ridge, predictions in zip(ridges, predict(n_neighbors), strict=True):
             losses[n_neighbors, ridge] = loss.of(predictions)
-        best = min(losses, key=losses.get)
-        if step.end(None):
+        stopped = step.end(None)
+        if stopped:
             break
     stage.end(None)
-    return best, len(losses)
+    best = min(losses, key=losses.get)
+    return best, losses[best], stopped
+
+
+def choose_trend(choices):
+    """The first of some choices, each a tuple that begins with a loss, unless a later one has a clearly lower loss."""
+    chosen, *others = choices
+    for other in others:
+        if other[0] < CLEARLY_LOWER * chosen[0]:
+            chosen = other
+    return chosen
 
 
 def choose_prior_share(probabilities, priors, shares):
