@@ -30,8 +30,8 @@ CLEARLY_WORSE = 1.1
 N_FOLDS = 5
 """Folds that are left out, one after the other, of a logistic regression."""
 
-CHOICE_ROWS = 5000
-"""The most rows on which penalties of a logistic regression are compared."""
+RIDGE_ROWS, LOGISTIC_ROWS = 50_000, 5000
+"""The most rows on which penalties are compared."""
 
 MOST_ITERATIONS = 300
 """Iterations of a logistic regression; where these are too few, the slopes are shrunk a little more."""
@@ -151,11 +151,11 @@ class LogisticTrend:
 def choose_penalties(rows, values, weights):
     """The penalty (n_values,) of least leave-one-out error for each column of values (n, n_values)."""
     shares = weights / weights.sum()
-    active = np.flatnonzero(shares)
     centre, scales = _standardise(rows, shares)
-    z, n = (rows[active] - centre) / scales, len(active)
-    ridge = RidgeCV(PENALTIES * n, alpha_per_target=True)
-    ridge.fit(z, values[active], sample_weight=shares[active] * n)
+    active = np.flatnonzero(shares)
+    some = active[:: -(-len(active) // RIDGE_ROWS)]
+    n, ridge = len(some), RidgeCV(PENALTIES * len(some), alpha_per_target=True)
+    ridge.fit((rows[some] - centre) / scales, values[some], sample_weight=shares[some] * (n / shares[some].sum()))
     return np.atleast_1d(ridge.alpha_) / n
 
 
@@ -171,7 +171,7 @@ def fit_logistic(rows, labels, n_classes, weights):
     centre, scales = _standardise(rows, shares)
     z, w, y = (rows - centre) / scales, shares * sample_size(weights), labels
     order = active[np.lexsort([*rows[active].T, labels[active]])]  # folds then have alike rows, whatever their order
-    best, least, some = INVERSE_PENALTIES[0], np.inf, order[:: -(-len(order) // CHOICE_ROWS)]
+    best, least, some = INVERSE_PENALTIES[0], np.inf, order[:: -(-len(order) // LOGISTIC_ROWS)]
     for inverse_penalty in INVERSE_PENALTIES:
         probabilities = _left_out(z, y, w, some, inverse_penalty, n_classes)
         loss = w[some] @ np.square(probabilities - (y[some, None] == np.arange(n_classes))).sum(axis=1)
