@@ -6,11 +6,13 @@ from ._kernels import Kernel
 from ._plots.attention import AttentionDisplay
 from ._plots.bandwidth import BandwidthDisplay
 from ._plots.curves import CurveDisplay
+from ._projection import AttentionProjection
 
 __version__ = "0.1.0"
 
 __all__ = [
     "AttentionDisplay",
+    "AttentionProjection",
     "BandwidthDisplay",
     "CurveDisplay",
     "Kernel",

@@ -120,7 +120,7 @@ class Pooler:
         return pooled, gradient
 
     def key_gradient(self, cotangents, rows=slice(None), n_jobs=None, tol=0.0):
-        """`Pooled` values of some rows in leave-one-out, and the gradient of a loss by all rows, as queries and as keys.
+        """`Pooled` values of some rows in leave-one-out, and the gradient of a loss by queries and keys.
 
         Parameters
         ----------

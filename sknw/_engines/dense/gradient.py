@@ -301,9 +301,10 @@ def pulled_slopes(pairs, rows, tol, cotangents):
     queries, keys, is_gaussian = pairs.take(rows), pairs.keys, pairs.kernel.form == "gaussian"
     relative = _relative_weights(queries, tol) if underflows(queries, tol) else None
     ((_, _, weights, slopes),) = _stream(queries, [slice(0, len(keys.weights))], relative)
-    sums, growth = weights @ keys.columns, slopes @ keys.weights
+    sums = weights @ keys.columns
     log_mass = np.log(sums[:, -1]) + (0.0 if relative is None else relative.shift)
-    resolved = _are_resolved(queries, growth if is_gaussian else -2 * growth, sums[:, -1], tol, relative)
+    growth = sums[:, -1] if is_gaussian else -2 * (slopes @ keys.weights)
+    resolved = _are_resolved(queries, growth, sums[:, -1], tol, relative)
     found = cotangents(Sums(sums, log_mass), rows)
     size = np.where(resolved, np.abs(found).max(axis=1), 0)
     matters = size > NEGLIGIBLE_COTANGENT * size.max()

@@ -18,8 +18,6 @@ import numpy as np
 from ..summation import Sums
 from .gradient import (
     COVARIANCE_PAIRS,
-    VJP_PAIRS,
-    VJP_QUERIES,
     can_sum,
     log_slopes,
     normalised_attention,
@@ -28,6 +26,9 @@ from .gradient import (
 )
 from .pairs import slices
 
+KEPT_PAIRS, KEPT_QUERIES = 2**16, 32
+"""Pairs of which slopes are kept, so that they stay in the cache of a core; and queries, at least."""
+
 
 @np.errstate(all="ignore")
 def key_gradient(pairs, tol, cotangents):
@@ -35,26 +36,26 @@ def key_gradient(pairs, tol, cotangents):
 
     `cotangents` are as in `Summation.gradient`.
     """
-    n_keys = len(pairs.keys.weights)
-    gradients = np.zeros(pairs.raw.shape), np.zeros((n_keys, pairs.raw.shape[1]))
-    if not can_sum(pairs.kernel):
+    n_keys, d = len(pairs.keys.weights), pairs.raw.shape[1]
+    gradients = np.zeros((len(pairs), d)), np.zeros((d, n_keys))
+    if can_sum(pairs.kernel):
+        for rows in slices(len(pairs), max(KEPT_QUERIES, KEPT_PAIRS // n_keys)):
+            _add_by_products(pairs, rows, tol, cotangents, gradients)
+    else:
         _add_by_attention(pairs, np.arange(len(pairs)), cotangents, gradients)
-        return gradients
-    for rows in slices(len(pairs), max(VJP_QUERIES, VJP_PAIRS // n_keys)):
-        _add_by_products(pairs, rows, tol, cotangents, gradients)
-    return gradients
+    return gradients[0], gradients[1].T
 
 
 def _add_by_products(pairs, rows, tol, cotangents, gradients):
     """Add the gradients of a slice of the queries."""
     slopes, shares, lift, matters, unresolved = pulled_slopes(pairs, rows, tol, cotangents)
     by_queries, by_keys = gradients
-    keys, d = pairs.keys.augmented, pairs.raw.shape[1]
-    queries = np.column_stack([pairs.centred[matters], np.ones(len(shares))])
-    sums = (slopes @ keys.T) * (2 * shares[:, None])  # of x, |x|², and 1
-    by_queries[matters] = np.ldexp(queries[:, :d] * sums[:, -1:] - sums[:, :d], -lift)
-    sums = slopes.T @ (queries * (2 * shares[:, None]))
-    by_keys += np.ldexp(keys[:d].T * sums[:, -1:] - sums[:, :d], -lift)
+    keys, d, shares = pairs.keys.augmented, pairs.raw.shape[1], 2 * shares
+    queries = np.vstack([pairs.centred[matters].T, np.ones(len(shares))])
+    sums = (keys @ slopes.T) * shares  # of x, |x|², and 1
+    by_queries[matters] = np.ldexp(queries[:d] * sums[-1] - sums[:d], -lift).T
+    sums = (queries * shares) @ slopes
+    by_keys += np.ldexp(keys[:d] * sums[-1] - sums[:d], -lift)
     if len(unresolved):
         _add_by_attention(pairs, unresolved, cotangents, gradients)
 
@@ -76,4 +77,4 @@ def _add_by_attention(pairs, rows, cotangents, gradients):
         for f, differences in enumerate(stream_differences(queries)):
             differences *= 2 * slopes
             by_queries[positions, f] = differences.sum(axis=1)
-            by_keys[:, f] -= differences.sum(axis=0)
+            by_keys[f] -= differences.sum(axis=0)
