@@ -3,8 +3,6 @@
 `summation` has the contract that every engine keeps, `pooler` all that is common to them, and `ENGINES` their list.
 """
 
-import numpy as np
-
 from .average import AverageEngine
 from .blocks.engine import BlocksEngine
 from .dense.engine import DenseEngine
@@ -78,10 +76,6 @@ class Poolers:
                 chain = [self._engine(other) for other in self._chain(name)]
                 return self._pooler(name, chain, summation, bandwidth)
         raise AssertionError("the dense engine takes everything")
-
-    def average_pooler(self):
-        """The pooler of average pooling."""
-        return self(np.full(self.problem.rows.shape[1], np.inf))
 
     def _pooler(self, name, chain, first, bandwidth):
         return Pooler(self.problem, chain, first, name, self.kernel, bandwidth, self.tol, at=self)

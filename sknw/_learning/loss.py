@@ -42,8 +42,8 @@ class LeaveOneOutLoss:
 
     Parameters
     ----------
-    pooler_of : Poolers or Projections
-        Maps a bandwidth (n_features,), or a projection (r, n_features), to the `Pooler` of the sample.
+    pooler_of : callable
+        Function that maps a bandwidth (n_features,), or a projection (r, n_features), to the `Pooler` of the sample.
     sample : Sample
     rows : (n_rows,) int ndarray
         The scoring rows, as indices in the sample.
@@ -56,7 +56,7 @@ class LeaveOneOutLoss:
     def __init__(self, pooler_of, sample, rows, mean_where_empty, tol, n_jobs):
         self.pooler_of, self.sample, self.rows, self.mean_where_empty = pooler_of, sample, rows, mean_where_empty
         self.values, self.tol, self.n_jobs = sample.values, tol, n_jobs
-        self.average = pooler_of.average_pooler() if mean_where_empty else None
+        self.average = pooler_of(np.full(sample.keys.shape[1], np.inf)) if mean_where_empty else None
         self.shares, self.cache = _shares(sample.weights[rows]), {}
         self.exponent = _exponent(sample)
         self.unit = 2.0**-self.exponent

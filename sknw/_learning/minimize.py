@@ -69,12 +69,10 @@ class Stage:
     validation : callable, default=None
         The loss over validation rows. The best bandwidth is then the one of least validation loss among those that
         `validate` was called with.
-    patience : int, default=PATIENCE
-        Number of steps without a decrease of the validation loss after which a descent ends.
     """
 
-    def __init__(self, loss, task, name, n_evaluations=None, validation=None, patience=PATIENCE):
-        self.loss, self.validation, self.patience, self.stopped = loss, validation, patience, False
+    def __init__(self, loss, task, name, n_evaluations=None, validation=None):
+        self.loss, self.validation, self.stopped = loss, validation, False
         self.task = task.subtask(name, n_evaluations)
         self.best, self.least, self.losses, self.gradients, self.validated = None, np.inf, [], {}, []
 
@@ -121,7 +119,7 @@ class Stage:
             If the validation loss has not decreased in the last steps.
         """
         self.validate(bandwidth)
-        if self.validated and len(self.validated) - np.argmin(self.validated) > self.patience:
+        if self.validated and len(self.validated) - np.argmin(self.validated) > PATIENCE:
             raise Overfitted
 
     def _evaluate(self, evaluate, bandwidth, is_candidate=False):

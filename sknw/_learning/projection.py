@@ -46,13 +46,11 @@ class Projections:
         self.sample, self.kernel, self.tol = sample, kernel, tol
 
     def __call__(self, projection):
-        """The pooler of a projection (r, n_features)."""
+        """The pooler of a projection (r, n_features), or of a bandwidth (n_features,)."""
         keys = self.sample.keys
+        if projection.ndim == 1:
+            return self._poolers(keys)(projection)
         return ProjectedPooler(keys, self._poolers(keys @ projection.T)(np.ones(len(projection))))
-
-    def average_pooler(self):
-        """The pooler of average pooling."""
-        return self._poolers(self.sample.keys).average_pooler()
 
     def _poolers(self, keys):
         return Poolers(Problem(keys, self.sample.values, self.sample.weights), "dense", self.kernel, self.tol)
