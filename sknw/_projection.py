@@ -5,13 +5,7 @@ from numbers import Integral
 from typing import ClassVar
 
 import numpy as np
-from sklearn.base import (
-    BaseEstimator,
-    ClassNamePrefixFeaturesOutMixin,
-    MetaEstimatorMixin,
-    TransformerMixin,
-    clone,
-)
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, MetaEstimatorMixin, TransformerMixin, clone
 from sklearn.utils import check_random_state, get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -193,27 +187,30 @@ class AttentionProjection(
 
     def _learn(self, start, bandwidth, common, ranks, task):
         """The projection (r, n_used) of keys in bandwidths, and the attributes that record the search."""
+        attributes = {"loo_loss_": start.loo_loss_, "n_iter_": start.n_iter_}
+        if len(common) < 2:
+            return common, attributes
         values = start._values
         targets = values.labels if isinstance(values, OneHot) else values
         sample = make_sample(start.keys_, targets, values, start._weights)
         parameters = {"mean_where_empty": start.empty == "mean", "tol": start.tol, "n_jobs": start.n_jobs}
         random_state = check_random_state(self.random_state)
         halves = make_halves(sample, bandwidth, start._kernel, random_state, **parameters)
-        search, matrix, loss = ProjectionSearch(ranks, self.max_iter, task), common, None
-        must_learn = ranks[0] < len(common)
-        if len(common) > 1 and len(halves.rows) >= FEWEST_HALVED:
+        search, must_learn = ProjectionSearch(ranks, self.max_iter, task), ranks[0] < len(common)
+        if len(halves.rows) >= FEWEST_HALVED:
             matrix, loss = search.learn(halves, common, must_learn)
-        elif must_learn:
-            matrix = reduce_rank(common, ranks[0])
+        else:
+            matrix, loss = reduce_rank(common, ranks[0]) if must_learn else common, None
         loss = halves.final_loss(matrix) if loss is None else loss
         with np.errstate(over="ignore"):  # a loss above 1e308 becomes inf
-            loss = np.ldexp(loss, 2 * halves.final_loss.exponent)
-        return matrix, {"loo_loss_": loss, "n_iter_": start.n_iter_ + search.n_evaluations}
+            attributes["loo_loss_"] = np.ldexp(loss, 2 * halves.final_loss.exponent)
+        attributes["n_iter_"] += search.n_evaluations
+        return matrix, attributes
 
     def _to_components(self, matrix, bandwidth):
-        """The projection (r, n_features) of keys in units of X, from that (k, n_used) of keys in bandwidths, k <= r."""
+        """The projection (r, n_features) of keys in units of X, from that (k, n_used) of keys in bandwidths."""
         used = np.isfinite(bandwidth)
-        components = np.zeros((self.n_components or max(1, len(matrix)), len(bandwidth)))
+        components = np.zeros((max(self.n_components or 1, len(matrix)), len(bandwidth)))
         components[: len(matrix), used] = matrix / bandwidth[used]
         return components
 
