@@ -14,7 +14,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sknw import AttentionProjection, NadarayaWatsonClassifier, NadarayaWatsonRegressor
 from sknw._kernels import KERNELS
-from sknw._learning import loss
+from sknw._learning import loss, projection
 from sknw._learning.copies import Sample
 from sknw._learning.progress import CallbackSupportMixin, Task
 from sknw._learning.projection import N_DRAWS, ProjectionSearch, make_halves, mean_projection, reduce_rank
@@ -80,6 +80,14 @@ def test_rank_is_reduced_to_the_nearest_metric():
     values, vectors = np.linalg.eigh(metric(A))
     np.testing.assert_allclose(metric(reduced), (vectors[:, 2:] * values[2:]) @ vectors[:, 2:].T, atol=1e-12)
     np.testing.assert_allclose(metric(mean_projection([A, 2 * A], 4)), 2.5 * metric(A), atol=1e-12)
+
+
+def test_a_poor_mean_of_metrics_is_not_used(monkeypatch):
+    X, y, _ = index_model(n=120, d=3)
+    monkeypatch.setattr(projection, "mean_projection", lambda matrices, rank: np.zeros((rank, 3)))
+    model = clone(REGRESSION).fit(X, y)
+    assert model.loo_loss_ < 0.5 * np.var(y)
+    assert model.score(None, y) > 0.5
 
 
 @pytest.mark.parametrize("make", [clone(REGRESSION), clone(CLASSIFICATION)], ids=["regressor", "classifier"])

@@ -123,9 +123,12 @@ class ProjectionSearch:
         means = {rank: mean_projection(found, rank) for rank, found in learned.items()}
         comparisons = {rank: halves.compare(found, means[rank], common) for rank, found in learned.items()}
         best = min(comparisons, key=lambda rank: comparisons[rank].loss)
-        if must_learn or comparisons[best].is_significant():
-            return means[best], comparisons[best].loss
-        return common, None
+        comparison, matrix = comparisons[best], means[best]
+        if not (must_learn or comparison.is_significant()):
+            return common, None
+        if halves.final_loss(matrix) > comparison.loss:  # the minima are so far apart that their mean is not near one
+            matrix = min(learned[best], key=halves.final_loss)
+        return matrix, comparison.loss
 
     def _learn_halves(self, halves, n_features):
         """The projections of each rank, one for each fold, as a dict of lists."""
