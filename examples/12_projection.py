@@ -37,7 +37,7 @@ projections = {
     "AttentionProjection": AttentionProjection(NadarayaWatsonClassifier(), n_components=2),
 }
 colours = np.array([[0, 114, 178], [213, 94, 0], [0, 158, 115]]) / 255
-figure, axes = plt.subplots(1, 3, figsize=(11, 4), layout="constrained")
+figure, axes = plt.subplots(1, 3, figsize=(11, 4.3), layout="constrained")
 for ax, (name, projection) in zip(axes, projections.items(), strict=True):
     Z, Z_test = projection.fit(X, y).transform(X), projection.transform(X_test)
     model = NadarayaWatsonClassifier("loo").fit(Z, y)
@@ -53,7 +53,7 @@ for ax, (name, projection) in zip(axes, projections.items(), strict=True):
     for k, marker in enumerate("os^"):
         ax.scatter(*Z[y == k].T, s=16, color=colours[k], marker=marker)
         ax.scatter(*Z_test[y_test == k].T, s=22, facecolor="none", edgecolor=colours[k], marker=marker)
-    ax.set(title=f"{name}: Brier {score:.3f}, accuracy {accuracy:.3f}", xticks=[], yticks=[])
+    ax.set(title=f"{name}\nBrier {score:.3f}, accuracy {accuracy:.3f}", xticks=[], yticks=[])
     print(f"{name}: Brier {score:.3f}, accuracy {accuracy:.3f}")
 
 # %%
@@ -67,7 +67,7 @@ for k, component in enumerate(components):
     ax.barh(positions + 0.4 * k - 0.2, component, height=0.4, color=["#0072B2", "#D55E00"][k], label=f"component {k}")
 ax.set(yticks=positions, yticklabels=data.feature_names, xlabel="element of components_")
 ax.axvline(0, color="k", linewidth=0.8)
-ax.legend(frameon=False)
+ax.legend(frameon=False, loc="lower left")
 largest = np.argsort(-np.linalg.norm(components, axis=0))[:3]
 print("largest:", ", ".join(data.feature_names[feature] for feature in largest))
 

@@ -20,7 +20,7 @@ SMALL_BLOCKS = {
     ],
     "keys kept": [
         ("_engines.dense.key_gradient", "KEPT_PAIRS", 70),
-        ("_engines.dense.key_gradient", "KEPT_QUERIES", 2),
+        ("_engines.dense.key_gradient", "FEWEST_QUERIES", 2),
         ("_engines.dense.key_gradient", "COVARIANCE_PAIRS", 70),
     ],
     "blocks": [

@@ -26,8 +26,8 @@ from .gradient import (
 )
 from .pairs import slices
 
-KEPT_PAIRS, KEPT_QUERIES = 2**16, 32
-"""Pairs of which slopes are kept, so that they stay in the cache of a core; and queries, at least."""
+KEPT_PAIRS, FEWEST_QUERIES, MOST_QUERIES = 2**18, 16, 128
+"""Pairs of which slopes are kept, so that they stay in the cache; and queries, at least and at most."""
 
 
 @np.errstate(all="ignore")
@@ -39,7 +39,7 @@ def key_gradient(pairs, tol, cotangents):
     n_keys, d = len(pairs.keys.weights), pairs.raw.shape[1]
     gradients = np.zeros((len(pairs), d)), np.zeros((d, n_keys))
     if can_sum(pairs.kernel):
-        for rows in slices(len(pairs), max(KEPT_QUERIES, KEPT_PAIRS // n_keys)):
+        for rows in slices(len(pairs), min(max(FEWEST_QUERIES, KEPT_PAIRS // n_keys), MOST_QUERIES)):
             _add_by_products(pairs, rows, tol, cotangents, gradients)
     else:
         _add_by_attention(pairs, np.arange(len(pairs)), cotangents, gradients)
