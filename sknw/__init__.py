@@ -7,11 +7,13 @@ from ._local_estimators import LocalLinearClassifier, LocalLinearRegressor
 from ._plots.attention import AttentionDisplay
 from ._plots.bandwidth import BandwidthDisplay
 from ._plots.curves import CurveDisplay
+from ._projection import AttentionProjection
 
 __version__ = "0.1.0"
 
 __all__ = [
     "AttentionDisplay",
+    "AttentionProjection",
     "BandwidthDisplay",
     "CurveDisplay",
     "Kernel",

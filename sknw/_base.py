@@ -180,8 +180,8 @@ class KernelEstimator(CallbackSupportMixin, BaseEstimator):
         data = {"keys_": keys, "_values": values, "_weights": weights, "_kernel": poolers.kernel, **initial}
         data["_range"] = value_ranges(values, weights > 0)
 
-        def fitted_with(**learned):
-            fitted = data | learned
+        def fitted_with(bandwidth_, **learned):
+            fitted = data | learned | {"bandwidth_": bandwidth_}
             return fitted | self._prepare(fitted, poolers)
 
         return fitted_with

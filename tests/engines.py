@@ -18,6 +18,11 @@ SMALL_BLOCKS = {
         ("_engines.dense.gradient", "COVARIANCE_PAIRS", 700),
         ("_engines.dense.gradient", "VJP_PAIRS", 700),
     ],
+    "keys kept": [
+        ("_engines.dense.key_gradient", "KEPT_PAIRS", 70),
+        ("_engines.dense.key_gradient", "FEWEST_QUERIES", 2),
+        ("_engines.dense.key_gradient", "COVARIANCE_PAIRS", 70),
+    ],
     "blocks": [
         ("_engines.blocks.leaves", "LEAF_KEYS", 4),
         ("_engines.blocks.leaves", "BOUND_LEAVES", 16),

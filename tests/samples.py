@@ -90,6 +90,14 @@ def wave(seed=0, n=60, d=2, noise=0.3):
     return X, np.sin(2 * X[:, 0]) + noise * rng.normal(size=n)
 
 
+def index_model(n=300, d=6, seed=0, noise=0.2):
+    """X (n, d), a target that depends on one direction, and the target without noise."""
+    rng = np.random.default_rng(seed)
+    X, direction = rng.normal(size=(n, d)), rng.normal(size=d)
+    truth = np.sin(2 * X @ direction / np.linalg.norm(direction))
+    return X, truth + noise * rng.normal(size=n), truth
+
+
 def weighting(name, n, seed=1):
     """Weights (n,) as sample_weight, None for "none"."""
     rng = np.random.default_rng(seed)

@@ -18,6 +18,7 @@ PAGES = {
     "07_dot_product": 1,
     "08_consistency": 1,
     "09_parzen": 1,
+    "12_projection": 2,
 }
 """How many figures each page has."""
 NUMBER = r"(?<![\w.])-?(?:\d+(?:\.\d+)?(?:e[+-]\d+)?|inf)(?!\w)"
@@ -204,3 +205,12 @@ def test_parzen(run):
     assert agreeing == total == 40000
     assert max(printed("largest difference of probabilities:")) < 1e-10
     assert printed("without shares:")[0] < total
+
+
+def test_projection(run):
+    printed = run("12_projection")
+    (pca, pca_accuracy), (nca, _), (learned, accuracy) = (
+        printed(f"{name}: Brier") for name in ("PCA", "NCA", "AttentionProjection")
+    )
+    assert learned < min(pca, nca)
+    assert accuracy > pca_accuracy

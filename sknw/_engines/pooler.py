@@ -128,6 +128,44 @@ class Pooler:
         gradient[np.isfinite(self.bandwidth)] += sum(self._run(differentiate_block, None, rows, n_jobs, tol, True))
         return pooled, gradient
 
+    def key_gradient(self, cotangents, rows=slice(None), n_jobs=None, tol=0.0):
+        """`Pooled` values of some rows in leave-one-out, and the gradient of a loss by queries and keys.
+
+        Parameters
+        ----------
+        cotangents : callable
+            As in `gradient`.
+
+        Returns
+        -------
+        pooled : Pooled
+        gradient : (n, n_features) float ndarray
+            The derivatives of the loss by the features of each row, in the units of X. They err by what those of
+            `gradient` do. For kernels with a `log_slope`.
+
+        Notes
+        -----
+        All pairs are evaluated, by the dense engine.
+        """
+        rows, dense, found = self._positions(None, rows), self._summation(len(self.chain) - 1), {}
+        pooled = Pooled.empty(n_rows(rows), self.problem.n_values)
+        located = self._locate(dense, None, rows)
+
+        def differentiate(block):
+            def block_cotangents(sums, positions):
+                places = subset(block, positions)
+                self._finish(sums, pooled, places)
+                return self.problem.scale_cotangents(cotangents(pooled.take(places), places))
+
+            found[block.start] = dense.key_gradient(located[block], tol, block_cotangents)
+
+        run_blocks(differentiate, n_rows(rows), located.step, n_jobs)
+        gradient = np.zeros_like(self.problem.rows)
+        by_queries, by_keys = zip(*(found[first] for first in sorted(found)), strict=True)
+        gradient[self.problem.key_rows] = sum(by_keys)
+        gradient[rows] += np.concatenate(by_queries)
+        return pooled, gradient
+
     def sweep(self, octaves, rows=slice(None), n_jobs=None, tol=0.0):
         """Yield the `Pooled` values of some rows in leave-one-out with 2^octave times the bandwidth, for each octave.
 

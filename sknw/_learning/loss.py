@@ -43,7 +43,8 @@ class LeaveOneOutLoss:
     Parameters
     ----------
     pooler_of : callable
-        Function that maps a bandwidth (n_features,), and a number of neighbours or None, to the `Pooler` of the sample.
+        Function that maps a bandwidth (n_features,) or a projection (r, n_features), and a number of neighbours or
+        None, to the `Pooler` of the sample.
     sample : Sample
     rows : (n_rows,) int ndarray
         The scoring rows, as indices in the sample.
@@ -113,6 +114,16 @@ class LeaveOneOutLoss:
             if len(self.cache) > CACHE_SIZE:
                 del self.cache[next(iter(self.cache))]
         return self.cache[key]
+
+    def compare(self, squares, common):
+        """A `Comparison` of the squared errors (n_rows,) of a learned bandwidth with those of a common one."""
+        gains = common - squares
+        gain, largest = self.shares @ gains, np.abs(gains).max() or 1
+        gains /= largest  # so that squares do not overflow
+        n = sample_size(self.sample.weights[self.rows])
+        error = largest * np.sqrt(self.shares @ np.square(gains - gain / largest) / n)
+        n_contributing = n * (self.shares @ np.abs(gains)) ** 2 / (self.shares @ np.square(gains) or 1)
+        return Comparison(self.shares @ squares, gain, error, n, n_contributing)
 
     def _squares(self, pooled):
         """Squared errors (n_rows,) of the `Pooled` values of all scoring rows."""
@@ -237,14 +248,8 @@ class CrossValidation:
             The mean of the learned bandwidths, which all other rows of the final loss evaluate.
         common : (n_features,) float ndarray
         """
-        squares, shares = self.final_loss.squares(mean).copy(), self.final_loss.shares
+        squares = self.final_loss.squares(mean).copy()
         squares[np.isin(self.final_loss.rows, self.rows)] = 0
         for (_, loss), bandwidth in zip(self.folds, learned, strict=True):
             squares[np.searchsorted(self.final_loss.rows, loss.rows)] += loss.squares(bandwidth) / self.n_draws
-        gains = self.final_loss.squares(common) - squares
-        gain, largest = shares @ gains, np.abs(gains).max() or 1
-        gains /= largest  # so that squares do not overflow
-        n = sample_size(self.final_loss.sample.weights[self.final_loss.rows])
-        error = largest * np.sqrt(shares @ np.square(gains - gain / largest) / n)
-        n_contributing = n * (shares @ np.abs(gains)) ** 2 / (shares @ np.square(gains) or 1)
-        return Comparison(shares @ squares, gain, error, n, n_contributing)
+        return self.final_loss.compare(squares, self.final_loss.squares(common))

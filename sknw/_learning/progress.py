@@ -51,5 +51,5 @@ class Task:
 
     def end(self, bandwidth, **learned):
         """End the task, with the best bandwidth so far or None. Returns whether a callback requests to stop."""
-        attributes = None if bandwidth is None else lambda: self.fitted_attributes(bandwidth_=bandwidth, **learned)
+        attributes = None if bandwidth is None else lambda: self.fitted_attributes(bandwidth, **learned)
         return self.context.call_on_fit_task_end(reconstruction_attributes=attributes, **self.state)

@@ -5,6 +5,7 @@ import numpy as np
 from ..summation import Engine, Summation
 from .collect import collect_sums, collect_weights
 from .gradient import derivative_sums, vjp
+from .key_gradient import key_gradient
 from .keys import Keys
 from .sweep import sweep
 
@@ -43,6 +44,14 @@ class DenseSummation(Summation):
     def gradient(self, queries, tol, cotangents):
         """A vector-Jacobian product for some pairs, none of which is unresolved."""
         return np.zeros(len(queries), dtype=bool), vjp(queries, tol, cotangents)
+
+    def key_gradient(self, queries, tol, cotangents):
+        """The gradient of a loss by some queries (b, n_features) and by all keys, in the units of X.
+
+        `cotangents` are as in `Summation.gradient`.
+        """
+        by_queries, by_keys = key_gradient(queries, tol, cotangents)
+        return self.keys.to_units(by_queries), self.keys.to_units(by_keys)
 
     def weights(self, queries):
         """Weights (b, n_keys), kernel times key, up to a factor for each query, and log_mass (b,)."""

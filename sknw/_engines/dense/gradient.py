@@ -222,26 +222,36 @@ def _attention_sums(pairs):
     sums = Sums(np.empty((len(pairs), shape[2])), *np.empty((2, len(pairs))), np.zeros(shape))
     for rows in slices(len(pairs), max(1, COVARIANCE_PAIRS // n_keys)):
         block = pairs.take(rows)
-        attention, sums.log_mass[rows], sums.nearest_t[rows] = collect_weights(block, by_difference=True)
-        total = attention.sum(axis=1, keepdims=True)
-        np.divide(attention, total, out=attention, where=total > 0)
+        attention, sums.log_mass[rows], sums.nearest_t[rows] = normalised_attention(block)
         means = attention @ values
-        sums.columns[rows, :-1], sums.columns[rows, -1] = means, total[:, 0] > 0
-        matters = (attention > LEAST_ATTENTION) & ~np.isneginf(sums.log_mass[rows])[:, None]
-        for f, growth in enumerate(_stream_log_derivatives(block, matters)):
+        sums.columns[rows, :-1], sums.columns[rows, -1] = means, attention.any(axis=1)
+        factor = -2 * log_slopes(block, attention, sums.log_mass[rows])
+        for f, differences in enumerate(stream_differences(block)):
+            growth = factor * np.square(differences)
             growth -= np.einsum("bn,bn->b", attention, growth)[:, None]
             growth *= attention
             sums.derivatives[rows, f, :-1] = growth @ values - means * growth.sum(axis=1, keepdims=True)
     return sums
 
 
-def _stream_log_derivatives(pairs, matters):
-    """Stream g(t) u_f² (b, n_keys), one feature after the other; zero for pairs that do not matter."""
-    keys = pairs.keys
-    t = pairs.differences(slice(0, len(keys.raw)))
-    factor = np.where(matters & (t > 0), -2 * pairs.kernel.log_slope(t), 0.0)
-    for query, key, mantissa in zip(pairs.raw.T, keys.raw.T, keys.mantissa, strict=True):
-        yield factor * np.square(np.subtract.outer(query, key) / mantissa)
+def normalised_attention(pairs):
+    """Attention (b, n_keys) from differences, log_mass and nearest t (b,); of zeros where no key is known."""
+    attention, log_mass, nearest_t = collect_weights(pairs, by_difference=True)
+    total = attention.sum(axis=1, keepdims=True)
+    return np.divide(attention, total, out=attention, where=total > 0), log_mass, nearest_t
+
+
+def log_slopes(pairs, attention, log_mass):
+    """d log K / dt (b, n_keys); zero for pairs that do not matter."""
+    t = pairs.differences(slice(0, len(pairs.keys.raw)))
+    matters = (attention > LEAST_ATTENTION) & ~np.isneginf(log_mass)[:, None] & (t > 0)
+    return np.where(matters, pairs.kernel.log_slope(t), 0.0)
+
+
+def stream_differences(pairs):
+    """Stream q_f - x_if (b, n_keys) in bandwidths, one feature after the other."""
+    for query, key, mantissa in zip(pairs.raw.T, pairs.keys.raw.T, pairs.keys.mantissa, strict=True):
+        yield np.subtract.outer(query, key) / mantissa
 
 
 # The vector-Jacobian product.
@@ -267,30 +277,43 @@ def _vjp_by_derivatives(pairs, rows, tol, cotangents):
 
 def _vjp_by_products(pairs, rows, tol, cotangents):
     """The same for a slice of the queries, from weights that are kept until the cotangents are known."""
-    queries, keys = pairs.take(rows), pairs.keys
+    slopes, shares, lift, matters, unresolved = pulled_slopes(pairs, rows, tol, cotangents)
+    x, q = pairs.keys.centred, pairs.centred[matters]
+    gradient = np.einsum("qf,qf,q->f", q, q, slopes.sum(axis=1) * shares)
+    gradient -= 2 * np.einsum("qf,qf,q->f", q, slopes @ x.T, shares)
+    gradient += np.einsum("fi,fi,i->f", x, x, shares @ slopes)
+    return np.ldexp(-2 * gradient, -lift) + _vjp_by_derivatives(pairs, unresolved, tol, cotangents)
+
+
+def pulled_slopes(pairs, rows, tol, cotangents):
+    """The derivatives of a loss by t for a slice of the queries, dL / dt = slopes * shares[:, None] * 2^-lift.
+
+    Returns
+    -------
+    slopes : (b, n_keys) float ndarray
+    shares : (b,) float ndarray
+    lift : int
+    matters : slice or (b,) int ndarray
+        The resolved queries whose cotangents are not negligible.
+    unresolved : (p,) int ndarray
+        The queries of which `slopes` are not precise enough.
+    """
+    queries, keys, is_gaussian = pairs.take(rows), pairs.keys, pairs.kernel.form == "gaussian"
     relative = _relative_weights(queries, tol) if underflows(queries, tol) else None
-    ((_, _, weights, derivatives),) = _stream(queries, [slice(0, len(keys.weights))], relative)
-    sums, growth = weights @ keys.columns, derivatives @ keys.weights
+    ((_, _, weights, slopes),) = _stream(queries, [slice(0, len(keys.weights))], relative)
+    sums = weights @ keys.columns
     log_mass = np.log(sums[:, -1]) + (0.0 if relative is None else relative.shift)
-    growth = growth if pairs.kernel.form == "gaussian" else -2 * growth
+    growth = sums[:, -1] if is_gaussian else -2 * (slopes @ keys.weights)
     resolved = _are_resolved(queries, growth, sums[:, -1], tol, relative)
     found = cotangents(Sums(sums, log_mass), rows)
     size = np.where(resolved, np.abs(found).max(axis=1), 0)
     matters = size > NEGLIGIBLE_COTANGENT * size.max()
-    matters = slice(None) if matters.all() else matters
-    gradient = _contract(queries.take(matters), derivatives[matters], sums[matters], found[matters])
-    unresolved = np.arange(rows.start, rows.stop)[~resolved]
-    return gradient + _vjp_by_derivatives(pairs, unresolved, tol, cotangents)
-
-
-def _contract(pairs, derivatives, sums, cotangents):
-    """The sum of derivatives times cotangents (n_used,), from dK / dt (b, n_keys) and sums (b, n_columns)."""
-    keys, x, q, shares = pairs.keys, pairs.keys.centred, pairs.centred, 1 / sums[:, -1]
-    lift = LIFT - np.frexp(np.abs(cotangents).max(initial=0))[1]
-    cotangents = np.ldexp(cotangents, lift)
-    constant = -np.einsum("qv,qv->q", cotangents, sums[:, :-1] * shares[:, None])
-    derivatives *= np.column_stack([cotangents, constant]) @ keys.columns.T
-    gradient = np.einsum("qf,qf,q->f", q, q, derivatives.sum(axis=1) * shares)
-    gradient -= 2 * np.einsum("qf,qf,q->f", q, derivatives @ x.T, shares)
-    gradient += np.einsum("fi,fi,i->f", x, x, shares @ derivatives)
-    return np.ldexp(gradient if pairs.kernel.form == "gaussian" else -2 * gradient, -lift)
+    if not matters.all():
+        slopes, sums, found = slopes[matters], sums[matters], found[matters]
+    shares, lift = 1 / sums[:, -1], LIFT - np.frexp(np.abs(found).max(initial=0))[1]
+    found = np.ldexp(found, lift)
+    constant = -np.einsum("qv,qv->q", found, sums[:, :-1] * shares[:, None])
+    slopes *= np.column_stack([found, constant]) @ keys.columns.T
+    shares *= -0.5 if is_gaussian else 1
+    positions = np.arange(rows.start, rows.stop)
+    return slopes, shares, lift, rows if matters.all() else positions[matters], positions[~resolved]

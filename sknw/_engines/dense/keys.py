@@ -98,6 +98,13 @@ class Keys:
             return rows
         return rows[:, self._features] if self._features.any() else np.zeros((len(rows), 1))
 
+    def to_units(self, gradient):
+        """A gradient (b, n_used) by coordinates in bandwidths as one (b, n_features) by coordinates in units of X."""
+        result = np.zeros((len(gradient), len(self._features)))
+        if self._features.any():
+            result[:, self._features] = np.ldexp(gradient / self.mantissa, -self._exponents)
+        return result
+
     # Queries.
 
     def pairs(self, queries, left_out=None, scale=None):
