@@ -67,7 +67,10 @@ def _page_template():
 
 
 class KernelEstimator(CallbackSupportMixin, BaseEstimator):
-    """Base class of the estimators, which define their parameters, how y becomes values, and how they predict."""
+    """Base class of the estimators, which define their parameters, how y becomes values, and how they predict.
+
+    They have a parameter `n_neighbors`, and a method `_learn_neighbors` that determines the number in use.
+    """
 
     _parameter_constraints: ClassVar = {
         "bandwidth": [
@@ -121,7 +124,7 @@ class KernelEstimator(CallbackSupportMixin, BaseEstimator):
 
         Notes
         -----
-        The cost is O(n log n) time for each feature, and O(n) memory. Learning a bandwidth costs more: see
+        The cost is O(n log n) time for each feature, and O(n) memory. Learning costs more: see
         :ref:`details of the search <search-details>`.
         """
         keys, targets = self._check_training(X, y)

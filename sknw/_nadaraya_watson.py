@@ -59,6 +59,11 @@ class NadarayaWatson(KernelEstimator):
         return found if is_known else found | final_loss.record(final_loss(bandwidth, number))
 
     @property
+    def _width_parameter(self):
+        """The name of the parameter that the width depends on."""
+        return "bandwidth" if self.n_neighbors_ is None else "n_neighbors"
+
+    @property
     def attention_weights_(self):
         """The attention weights of the training points, (n, n): a view that computes rows on demand."""
         check_is_fitted(self, "keys_")
@@ -128,7 +133,8 @@ class NadarayaWatson(KernelEstimator):
         if self.empty == "raise":
             raise ValueError(
                 f"{len(empty)} of {len(result)} queries have no training point within the support of the kernel; "
-                'increase bandwidth, use a kernel of unbounded support, or set empty="nearest"'
+                f"increase {self._width_parameter}, use a kernel of unbounded support, or "
+                'set empty="nearest"'
             )
         result[empty] = np.nan
         if self.empty == "mean":
