@@ -3,6 +3,7 @@
 from . import datasets
 from ._estimators import NadarayaWatsonClassifier, NadarayaWatsonRegressor
 from ._kernels import Kernel
+from ._local_estimators import LocalLinearClassifier, LocalLinearRegressor
 from ._plots.attention import AttentionDisplay
 from ._plots.bandwidth import BandwidthDisplay
 from ._plots.curves import CurveDisplay
@@ -14,6 +15,8 @@ __all__ = [
     "BandwidthDisplay",
     "CurveDisplay",
     "Kernel",
+    "LocalLinearClassifier",
+    "LocalLinearRegressor",
     "NadarayaWatsonClassifier",
     "NadarayaWatsonRegressor",
     "datasets",

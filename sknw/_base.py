@@ -7,7 +7,6 @@ from numbers import Integral, Real
 from typing import ClassVar
 
 import numpy as np
-from scipy.special import softmax
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
@@ -25,18 +24,26 @@ from ._kernels import KERNELS, Kernel, name_hint
 from ._learning.copies import make_sample
 from ._learning.loss import CrossValidation, make_losses
 from ._learning.progress import CallbackSupportMixin, Task
-from ._learning.rules import RULES, choose_bandwidth, robust_scales, rule_of_thumb
+from ._learning.rules import RULES, choose_bandwidth, rule_of_thumb
 from ._learning.search import N_DRAWS, Search
 from ._one_hot import value_ranges
 from ._problem import Problem
 from ._threads import single_threaded_blas
 from ._weights import has_one_unit
 
-STAGES = {"bandwidth": {"loo": 2, "loo_ard": 3 + 2 * N_DRAWS}, "n_neighbors": {"loo": 1}}
+STAGES = {
+    "bandwidth": {"loo": 2, "loo_ard": 3 + 2 * N_DRAWS},
+    "n_neighbors": {"loo": 1},
+    "ridge": {"loo": 1},
+    "trend": {"loo": 2},
+}
 """The largest number of stages of the search, for each value of a parameter that is learned."""
 
 LEARNED_ATTRIBUTES = ("loo_loss_", "loo_path_", "loo_rows_", "n_iter_", "_start")
 """Attributes that exist only if a parameter was learned."""
+
+REBUILT = ("_pooler", "_model")
+"""Attributes that are not pickled, as they follow from others."""
 
 PREDICTION_CONSTRAINTS = {
     "empty": [StrOptions({"nearest", "mean", "nan", "raise"})],
@@ -134,25 +141,24 @@ class KernelEstimator(CallbackSupportMixin, BaseEstimator):
         bandwidth = None if "bandwidth" in stages else choose_bandwidth(self.bandwidth, keys, weights, kernel)
         check_algorithm(self.algorithm, kernel, keys.shape[1], self.n_neighbors)
         if stages and has_one_unit(weights):
-            name = next(iter(stages))
-            raise ValueError(
-                f"{name}={getattr(self, name)!r} requires at least two samples of positive weight, got n_samples=1"
-            )
+            chosen = [f"{name}={getattr(self, name)!r}" for name in stages if hasattr(self, name)]
+            name = (chosen or [type(self).__name__])[0]
+            raise ValueError(f"{name} requires at least two samples of positive weight, got n_samples=1")
         validate_data(self, X, skip_check_array=True)  # sets the number and the names of the features
         values = self._encode_y(targets)
         poolers = Poolers(Problem(keys, values, weights), self.algorithm, kernel, self.tol)
-        fitted_with = self._make_attributes(keys, values, weights, poolers)
+        initial = self._initial_attributes(keys, values, weights)
+        fitted_with = self._make_attributes(keys, values, weights, poolers, initial)
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
         data = {"estimator": self, "X": X, "y": y, "metadata": metadata}
         task = Task(self._init_callback_context(max_subtasks=sum(stages.values())), data, fitted_with)
-        n_neighbors = None if "n_neighbors" in stages else self.n_neighbors
-        learned = {"bandwidth_": bandwidth, "n_neighbors_": n_neighbors}
+        learned = initial | {"bandwidth_": bandwidth}
         if stages:
             sample = make_sample(keys, targets, values, weights)
             if sample.keys is not keys:
                 problem = Problem(sample.keys, sample.values, sample.weights)
                 poolers = Poolers(problem, self.algorithm, kernel, self.tol)
-            learned |= self._learn(sample, poolers, bandwidth, task)
+            learned |= self._learn(sample, poolers, learned, task)
         for name in LEARNED_ATTRIBUTES:
             vars(self).pop(name, None)
         vars(self).update(fitted_with(**learned))
@@ -168,35 +174,38 @@ class KernelEstimator(CallbackSupportMixin, BaseEstimator):
             if isinstance(value, str) and value in STAGES[name]
         }
 
-    def _make_attributes(self, keys, values, weights, poolers):
+    def _initial_attributes(self, keys, values, weights):
+        """The fitted attributes, other than the bandwidth, as they are before anything is learned."""
+        return {"n_neighbors_": None if self.n_neighbors == "loo" else self.n_neighbors}
+
+    def _make_attributes(self, keys, values, weights, poolers, initial):
         """A function that maps what was learned, with `bandwidth_` (n_features,) at least, to the fitted attributes."""
-        data = {"keys_": keys, "_values": values, "_weights": weights, "_kernel": poolers.kernel}
+        data = {"keys_": keys, "_values": values, "_weights": weights, "_kernel": poolers.kernel, **initial}
         data["_range"] = value_ranges(values, weights > 0)
 
-        def fitted_with(bandwidth_, n_neighbors_=None, **learned):
-            pooler = poolers(bandwidth_, n_neighbors_)
-            learned |= {"bandwidth_": bandwidth_, "n_neighbors_": n_neighbors_}
-            return data | learned | {"algorithm_": pooler.algorithm, "_pooler": pooler}
+        def fitted_with(**learned):
+            fitted = data | learned
+            return fitted | self._prepare(fitted, poolers)
 
         return fitted_with
 
-    def _learn(self, sample, poolers, bandwidth, task):
+    def _learn(self, sample, poolers, initial, task):
         """Learn the parameters that are to be learned from a sample; returns the attributes that record the search.
 
-        `bandwidth` is None if it is one of these.
+        `initial` are attributes as they are before; the bandwidth is None if it is to be learned.
         """
         start = rule_of_thumb("silverman", sample.keys, sample.weights, poolers.kernel)
         random_state, is_linear = check_random_state(self.random_state), poolers(start).cost == "linear"
         losses = self._make_losses(sample, poolers, is_linear, random_state)
-        learned, stopped = {"bandwidth_": bandwidth, "n_neighbors_": None, "n_iter_": 0}, False
+        learned, stopped = initial | {"n_iter_": 0}, False
         with single_threaded_blas():  # set once for all evaluations of the loss
-            if bandwidth is None:
+            if initial["bandwidth_"] is None:
                 found, stopped = self._learn_bandwidth(start, losses, random_state, task)
                 learned |= found
-            if self.n_neighbors is not None:
+            if self._learns_more():
                 if is_linear:  # which it is for a fixed width only
                     losses = self._make_losses(sample, poolers, False, random_state)
-                learned |= self._learn_neighbors(learned, losses, random_state, task, stopped)
+                learned |= self._learn_more(learned, losses, random_state, task, stopped)
         return learned
 
     def _make_losses(self, sample, poolers, is_linear, random_state):
@@ -226,29 +235,20 @@ class KernelEstimator(CallbackSupportMixin, BaseEstimator):
 
     def __getstate__(self):
         state = super().__getstate__()
-        return {name: value for name, value in state.items() if name != "_pooler"}
+        return {name: value for name, value in state.items() if name not in REBUILT}
 
     def __setstate__(self, state):
         super().__setstate__(state)
         if "keys_" in state:
             problem = Problem(self.keys_, self._values, self._weights)
-            self._pooler = Poolers(problem, self.algorithm_, self._kernel, self.tol)(self.bandwidth_, self.n_neighbors_)
+            poolers = Poolers(problem, self.algorithm_, self._kernel, self.tol)
+            vars(self).update(self._prepare(vars(self), poolers))
 
     @property
     def values_(self):
         """The training targets (n, n_outputs), one-hot encoded for a classifier."""
         check_is_fitted(self, "keys_")
         return self._values[:]
-
-    @property
-    def feature_importances_(self):
-        """The scale of each feature divided by its bandwidth, (n_features,), normalised to sum to one."""
-        check_is_fitted(self, "keys_")
-        scales, importances = robust_scales(self.keys_, self._weights), np.zeros(len(self.bandwidth_))
-        used = np.isfinite(scales) & np.isfinite(self.bandwidth_)
-        if used.any():
-            importances[used] = softmax(np.log(scales[used]) - np.log(self.bandwidth_[used]))
-        return importances
 
     def _check_queries(self, X):
         """Validated queries as a dense or sparse array; None, which requests leave-one-out, is returned as it is."""
@@ -264,7 +264,29 @@ class KernelEstimator(CallbackSupportMixin, BaseEstimator):
             )
         return None
 
+    @property
+    def _width_parameter(self):
+        """The name of the parameter that the width depends on."""
+        return "bandwidth" if self.n_neighbors_ is None else "n_neighbors"
+
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+    def _empty_rows(self, log_mass):
+        """The positions of queries without a training point inside the support, if `empty` says what to predict.
+
+        Raises
+        ------
+        ValueError
+            If there are any, and `empty="raise"`.
+        """
+        empty = np.flatnonzero(np.isneginf(log_mass)) if self.empty != "nearest" else np.empty(0, dtype=np.intp)
+        if len(empty) and self.empty == "raise":
+            raise ValueError(
+                f"{len(empty)} of {len(log_mass)} queries have no training point within the support of the kernel; "
+                f"increase {self._width_parameter}, use a kernel of unbounded support, or "
+                'set empty="nearest"'
+            )
+        return empty

@@ -1,15 +1,12 @@
-"""The regressor and the classifier: how y becomes values, and what pooled values are."""
+"""The Nadaraya-Watson regressor and classifier: what pooled values are."""
 
-import numpy as np
 from sklearn.base import ClassifierMixin, RegressorMixin
-from sklearn.utils.multiclass import check_classification_targets
 
-from ._inputs import check_training
 from ._nadaraya_watson import NadarayaWatson
-from ._one_hot import OneHot
+from ._targets import LabelTargets, NumericTargets
 
 
-class NadarayaWatsonRegressor(RegressorMixin, NadarayaWatson):
+class NadarayaWatsonRegressor(NumericTargets, RegressorMixin, NadarayaWatson):
     """Nadaraya-Watson regression: attention pooling of training targets.
 
     The prediction for a query q is the average of the training targets, weighted by a kernel of the distance between
@@ -129,13 +126,6 @@ class NadarayaWatsonRegressor(RegressorMixin, NadarayaWatson):
     array([0.1, inf])
     """
 
-    def _check_training(self, X, y):
-        return check_training(X, y, self, y_numeric=True, multi_output=True)
-
-    def _encode_y(self, y):
-        self._y_ndim = y.ndim
-        return y.astype(np.float64).reshape(len(y), -1)
-
     def predict(self, X):
         """Predict the target of each query.
 
@@ -160,16 +150,10 @@ class NadarayaWatsonRegressor(RegressorMixin, NadarayaWatson):
         -----
         The cost depends on `algorithm_`: see :ref:`the table of algorithms <algorithm-table>`.
         """
-        pooled = self._pool(self._check_queries(X))
-        return pooled[:, 0] if self._y_ndim == 1 else pooled
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.target_tags.multi_output = True
-        return tags
+        return self._in_shape_of_y(self._pool(self._check_queries(X)))
 
 
-class NadarayaWatsonClassifier(ClassifierMixin, NadarayaWatson):
+class NadarayaWatsonClassifier(LabelTargets, ClassifierMixin, NadarayaWatson):
     """Nadaraya-Watson classification: attention pooling of one-hot training labels.
 
     The probability of a class at a query q is the sum of the attention weights of the training points of that class:
@@ -269,15 +253,6 @@ class NadarayaWatsonClassifier(ClassifierMixin, NadarayaWatson):
     array([[0.505, 0.495]])
     """
 
-    def _check_training(self, X, y):
-        keys, labels = check_training(X, y, self)
-        check_classification_targets(labels)
-        return keys, labels
-
-    def _encode_y(self, y):
-        self.classes_, positions = np.unique(y, return_inverse=True)
-        return OneHot(positions.reshape(-1), len(self.classes_))
-
     def predict_proba(self, X):
         """Predict the probability of each class at each query.
 
@@ -328,12 +303,4 @@ class NadarayaWatsonClassifier(ClassifierMixin, NadarayaWatson):
         -----
         The cost depends on `algorithm_`: see :ref:`the table of algorithms <algorithm-table>`.
         """
-        probabilities = self.predict_proba(X)
-        unknown = np.count_nonzero(np.isnan(probabilities[:, 0]))
-        if unknown:
-            raise ValueError(
-                f"{unknown} of {len(probabilities)} queries have no training point within the support of the kernel, "
-                'and no class can be predicted with empty="nan"; use predict_proba, increase '
-                f'{self._width_parameter}, or set empty="nearest"'
-            )
-        return self.classes_[probabilities.argmax(axis=1)]
+        return self._most_probable(self.predict_proba(X))

@@ -4,6 +4,7 @@ from functools import partial
 
 import numpy as np
 from scipy.sparse import issparse
+from scipy.special import softmax
 from sklearn.utils.validation import check_is_fitted
 
 from ._attention import BLOCK_WEIGHTS, AttentionView, sparse_attention
@@ -11,6 +12,7 @@ from ._base import KernelEstimator
 from ._inputs import in_dense_blocks
 from ._learning.loss import CrossValidation
 from ._learning.neighbors import can_choose, choose_neighbors
+from ._learning.rules import robust_scales
 from ._learning.search import N_DRAWS
 
 
@@ -38,7 +40,15 @@ class NadarayaWatson(KernelEstimator):
         self.n_jobs = n_jobs
         self.random_state = random_state
 
-    def _learn_neighbors(self, learned, losses, random_state, task, stopped):
+    def _prepare(self, fitted, poolers):
+        """The attributes that follow from what is fitted."""
+        pooler = poolers(fitted["bandwidth_"], fitted["n_neighbors_"])
+        return {"algorithm_": pooler.algorithm, "_pooler": pooler}
+
+    def _learns_more(self):
+        return self.n_neighbors is not None
+
+    def _learn_more(self, learned, losses, random_state, task, stopped):
         """The number of neighbours in use, with the attributes that record the loss of the width in use.
 
         `learned` has the attributes of the bandwidth. If a callback has requested to stop, no number is learned.
@@ -59,17 +69,22 @@ class NadarayaWatson(KernelEstimator):
         return found if is_known else found | final_loss.record(final_loss(bandwidth, number))
 
     @property
-    def _width_parameter(self):
-        """The name of the parameter that the width depends on."""
-        return "bandwidth" if self.n_neighbors_ is None else "n_neighbors"
-
-    @property
     def attention_weights_(self):
         """The attention weights of the training points, (n, n): a view that computes rows on demand."""
         check_is_fitted(self, "keys_")
         fitted = object.__new__(type(self))
         vars(fitted).update(vars(self))  # a copy, so that the view stays the same if the estimator is fitted again
         return AttentionView(partial(fitted._attend, fitted.keys_), len(fitted.keys_))
+
+    @property
+    def feature_importances_(self):
+        """The scale of each feature divided by its bandwidth, (n_features,), normalised to sum to one."""
+        check_is_fitted(self, "keys_")
+        scales, importances = robust_scales(self.keys_, self._weights), np.zeros(len(self.bandwidth_))
+        used = np.isfinite(scales) & np.isfinite(self.bandwidth_)
+        if used.any():
+            importances[used] = softmax(np.log(scales[used]) - np.log(self.bandwidth_[used]))
+        return importances
 
     def attention_weights(self, X=None, *, sparse_output=False):
         """Compute the attention weights of each query on all training points.
@@ -127,17 +142,9 @@ class NadarayaWatson(KernelEstimator):
         if issparse(queries):
             queries, rows = queries.tocsr()[rows], slice(None)
         result, log_mass = in_dense_blocks(lambda queries: function(self._pooler, queries, rows), queries)
-        empty = np.flatnonzero(np.isneginf(log_mass))
-        if len(empty) == 0 or self.empty == "nearest":
-            return result
-        if self.empty == "raise":
-            raise ValueError(
-                f"{len(empty)} of {len(result)} queries have no training point within the support of the kernel; "
-                f"increase {self._width_parameter}, use a kernel of unbounded support, or "
-                'set empty="nearest"'
-            )
+        empty = self._empty_rows(log_mass)
         result[empty] = np.nan
-        if self.empty == "mean":
+        if self.empty == "mean" and len(empty):
             average = self._pooler.at(np.full(len(self.bandwidth_), np.inf))
             if queries is None:
                 which = None, np.arange(len(self.keys_))[rows][empty]

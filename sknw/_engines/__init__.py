@@ -54,7 +54,7 @@ class Poolers:
     """
 
     def __init__(self, problem, algorithm, kernel, tol):
-        self.problem, self.kernel, self.tol = problem, kernel, tol
+        self.problem, self.algorithm, self.kernel, self.tol = problem, algorithm, kernel, tol
         self.average, self.engines, self.neighbors = AverageEngine(problem), {}, {}
         self.candidates = self._fastest_first() if algorithm == "auto" else self._chain(algorithm)
 

@@ -27,20 +27,23 @@ class Pooled(NamedTuple):
         log sum_i w_i K(t_i); -inf where no key has weight.
     nearest_t : (m,) float ndarray
         t of the nearest keys where no key has weight, else 0.
+    scales : (m,) float ndarray, default=None
+        Factors of t, where the width of a query follows the distance to a neighbour.
     """
 
     values: np.ndarray
     log_mass: np.ndarray
     nearest_t: np.ndarray
+    scales: np.ndarray | None = None
 
     @classmethod
-    def empty(cls, n_queries, n_values):
+    def empty(cls, n_queries, n_values, scales=None):
         """Arrays to be filled in."""
-        return cls(np.empty((n_queries, n_values)), np.empty(n_queries), np.zeros(n_queries))
+        return cls(np.empty((n_queries, n_values)), np.empty(n_queries), np.zeros(n_queries), scales)
 
     def take(self, places):
         """Some of them."""
-        return Pooled(*(field[places] for field in self))
+        return Pooled(*(None if field is None else field[places] for field in self))
 
 
 class Pooler:
@@ -85,7 +88,7 @@ class Pooler:
 
     def _pool(self, queries, rows, n_jobs, tol, scales):
         """The same for positions of rows, of which the scales (m,) are known, or None."""
-        pooled = Pooled.empty(n_rows(rows), self.problem.n_values)
+        pooled = Pooled.empty(n_rows(rows), self.problem.n_values, scales)
 
         def pool_block(summation, located, places):
             sums = summation.sums(located, tol)
@@ -141,7 +144,7 @@ class Pooler:
             unresolved = np.flatnonzero(np.isnan(sums.log_mass))
             if len(unresolved):
                 found = self.at(2.0**octave * self.bandwidth).pool(None, subset(rows, unresolved), n_jobs)
-                put(found, pooled, unresolved)
+                put(found[:3], pooled[:3], unresolved)
             yield pooled
 
     def sweep_neighbors(self, ks, rows=slice(None), n_jobs=None, tol=0.0):

@@ -75,6 +75,10 @@ class LeaveOneOutLoss:
         """The loss of a bandwidth (n_features,), with the width of the n_neighbors-th neighbour if it is not None."""
         return self.shares @ self.squares(bandwidth, n_neighbors)
 
+    def of(self, predictions):
+        """The loss of predictions (n_rows, n_values) of the scoring rows."""
+        return self.shares @ np.square(predictions * self.unit - self.values[self.rows] * self.unit).sum(axis=1)
+
     def sweep(self, bandwidth, octaves):
         """Yield the loss of 2^octave times the bandwidth for each of the octaves."""
         for pooled in self.pooler_of(bandwidth).sweep(octaves, self.rows, self.n_jobs, self.tol):

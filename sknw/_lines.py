@@ -1,0 +1,196 @@
+"""Local ridge lines: what the attention of a query says of the keys and values around it.
+
+With u the coordinates of a key in bandwidths and a_i the attention weights of a query q, let m and C be the mean and
+the covariance of the keys under the attention, and c their covariance with the values. The line at q is
+
+    pool(q) + (q - m)' g,    g = (C + ridge s² I)^-1 c,
+
+where s is the width of the query in bandwidths, 1 unless it follows a neighbour (Stone 1977, "Consistent nonparametric
+regression"; with a ridge, Seifert & Gasser 1996, "Finite-sample variance of local polynomials: analysis and
+solutions"). The line is a mean of the values with weights a_i (1 + (q - m)' (C + ridge s² I)^-1 (u_i - m)), which sum
+to one, and may be negative.
+
+Moments are means of the columns u_f, u_f u_g and u_f v_k around the median of the keys, as any engine pools them, which
+errs in C by some eps |m|². Where that is not far below the ridge, or the least eigenvalue of C without a ridge, and
+where there are too many features for columns, moments come from attention weights, around the mean of each query: these
+are exact to rounding.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ._engines import Poolers
+from ._problem import Problem
+
+MOST_FEATURES, MOST_NUMBERS = 40, 2**26
+"""Features, and numbers in all columns, up to which moments are columns; otherwise they come from attention weights."""
+
+LARGEST_COORDINATE = 1e70
+"""Bandwidths up to which products of coordinates are columns, since squares of squares must not overflow."""
+
+ROUNDING = 4 * np.finfo(float).eps
+"""What moments err by, relative to squared coordinates."""
+
+ACCURACY = 1e-9
+"""What a covariance may err by, relative to the ridge or the least eigenvalue."""
+
+DEAD = 1e-14
+"""Without a ridge, there is no slope along axes whose eigenvalue is less than this part of the largest one."""
+
+BLOCK_NUMBERS = 2**20
+"""Coordinates of pairs of a query and a key that are held at once: 8 MiB."""
+
+
+class Moments(NamedTuple):
+    """Moments for m queries, in bandwidths.
+
+    Attributes
+    ----------
+    means : (m, n_values) float ndarray
+        Pooled values.
+    steps : (m, d) float ndarray
+        From the mean of the keys to the query.
+    spread : (m, d, d) float ndarray
+        Covariances of the keys.
+    cross : (m, d, n_values) float ndarray
+        Covariances of the keys and the values.
+    squares : (m,) float ndarray
+        Squared widths s².
+    log_mass : (m,) float ndarray
+        -inf where no key has weight. The moments are then those of the nearest keys.
+    """
+
+    means: np.ndarray
+    steps: np.ndarray
+    spread: np.ndarray
+    cross: np.ndarray
+    squares: np.ndarray
+    log_mass: np.ndarray
+
+    @np.errstate(all="ignore")
+    def lines(self, ridge):
+        """Lines at the queries: values (m, n_values), and coordinates from the query (m, d), which are 0 at ridge 0."""
+        weights = self._solve(ridge)
+        weights[~np.isfinite(weights).all(axis=1)] = 0
+        values = self.means + np.einsum("md,mdv->mv", weights, self.cross)
+        return values, np.einsum("mde,me->md", self.spread, weights) - self.steps
+
+    def _solve(self, ridge):
+        """(C + ridge s² I)^-1 (q - m), (m, d)."""
+        if np.isinf(ridge) or self.steps.shape[1] == 0:
+            return np.zeros(self.steps.shape)
+        if ridge > 0:
+            penalty = ridge * self.squares[:, None, None] * np.eye(self.steps.shape[1])
+            return np.linalg.solve(self.spread + penalty, self.steps[:, :, None])[:, :, 0]
+        spectrum, axes = np.linalg.eigh(self.spread)
+        alive = spectrum > DEAD * spectrum[:, -1:]
+        along = np.einsum("mde,md->me", axes, self.steps)
+        return np.einsum("mde,me->md", axes, np.divide(along, spectrum, out=np.zeros(along.shape), where=alive))
+
+    @np.errstate(all="ignore")
+    def are_rough(self, centred, least_ridge):
+        """Which queries (m,), in bandwidths from the centre of the columns, have moments that rounding has spoilt."""
+        floor = least_ridge * self.squares
+        if least_ridge == 0:
+            floor = np.linalg.eigvalsh(np.where(np.isfinite(self.spread), self.spread, 0.0)).min(axis=1, initial=np.inf)
+        squares = np.square(centred - self.steps).sum(axis=1)
+        return ~(ROUNDING * squares <= ACCURACY * floor)
+
+
+class LocalLines:
+    """Keys and values with one kernel and one bandwidth vector (n_features,), ready for lines at queries.
+
+    Parameters
+    ----------
+    keys : (n, n_features) float ndarray
+    values : (n, n_values) float ndarray
+    weights : (n,) float ndarray
+    bandwidth : (n_features,) float ndarray
+        There is no slope along features of infinite bandwidth.
+    algorithm, kernel, tol
+        As for `Poolers`.
+    """
+
+    def __init__(self, keys, values, weights, bandwidth, algorithm, kernel, tol):
+        self.values, self.bandwidth, self.tol = values, bandwidth, tol
+        self.used = np.flatnonzero(np.isfinite(bandwidth))
+        self.centre = np.median(keys[weights > 0][:, self.used], axis=0)
+        self.coordinates = self._coordinates(keys)
+        self.by_columns = self._have_columns()
+        columns = self._columns() if self.by_columns else values
+        self.poolers = Poolers(Problem(keys, columns, weights), algorithm, kernel, tol)
+
+    def pooler(self, n_neighbors):
+        """The `Pooler` of the columns."""
+        return self.poolers(self.bandwidth, n_neighbors)
+
+    def moments(self, pooler, queries=None, rows=slice(None), least_ridge=0.0, n_jobs=None):
+        """`Moments` for some rows of the queries (m, n_features), which are right for ridges from `least_ridge` on.
+
+        None is leave-one-out: the training rows are the queries.
+        """
+        pooled = pooler.pool(queries, rows, n_jobs, self.tol)
+        centred = self.coordinates[rows] if queries is None else self._coordinates(queries[rows])
+        squares = self._squares(pooler, pooled)
+        rows = np.arange(len(self.values) if queries is None else len(queries))[rows]
+        if not self.by_columns:
+            m, d, n_values = *centred.shape, self.values.shape[1]
+            moments = Moments(
+                pooled.values, *map(np.empty, ((m, d), (m, d, d), (m, d, n_values))), squares, pooled.log_mass
+            )
+            rough = np.arange(m if least_ridge < np.inf else 0)
+        else:
+            moments = self._split(pooled, centred, squares)
+            rough = np.flatnonzero(moments.are_rough(centred, least_ridge)) if least_ridge < np.inf else []
+        step = max(1, BLOCK_NUMBERS // max(1, self.coordinates.size))
+        for start in range(0, len(rough), step):
+            some = rough[start : start + step]
+            attention, _ = pooler.attention(queries, rows[some], n_jobs)
+            for field, found in zip(moments[:4], self._moments_of(attention, centred[some]), strict=True):
+                field[some] = found
+        return moments
+
+    def _coordinates(self, points):
+        """Points (m, n_features) in bandwidths from the centre, (m, d)."""
+        return (points[:, self.used] - self.centre) / self.bandwidth[self.used]
+
+    def _have_columns(self):
+        """Whether moments can be columns."""
+        n, d = self.coordinates.shape
+        n_columns = (1 + d) * (d / 2 + self.values.shape[1])
+        is_small = d <= MOST_FEATURES and n * n_columns <= MOST_NUMBERS
+        return is_small and np.abs(self.coordinates).max(initial=0) < LARGEST_COORDINATE
+
+    def _columns(self):
+        """The values, and the columns of moments, (n, n_columns)."""
+        u, (i, j) = self.coordinates, np.triu_indices(len(self.used))
+        crossed = (u[:, :, None] * self.values[:, None]).reshape(len(u), -1)
+        return np.column_stack([self.values, u, u[:, i] * u[:, j], crossed])
+
+    def _squares(self, pooler, pooled):
+        """Squared widths (m,) of queries, in bandwidths."""
+        if pooled.scales is None or len(self.used) == 0:
+            return np.ones(len(pooled.log_mass))
+        return np.square(pooler.bandwidth[self.used[0]] / self.bandwidth[self.used[0]]) / pooled.scales
+
+    def _split(self, pooled, centred, squares):
+        """`Moments` of pooled columns."""
+        (m, d), n_values = centred.shape, self.values.shape[1]
+        i, j = np.triu_indices(d)
+        means, mean_key, products, crossed = np.split(pooled.values, np.cumsum([n_values, d, len(i)]), axis=1)
+        spread = np.empty((m, d, d))
+        spread[:, i, j] = spread[:, j, i] = products - mean_key[:, i] * mean_key[:, j]
+        cross = crossed.reshape(m, d, n_values) - mean_key[:, :, None] * means[:, None]
+        return Moments(means.copy(), centred - mean_key, spread, cross, squares, pooled.log_mass)
+
+    def _moments_of(self, attention, centred):
+        """The first four fields of `Moments`, from attention weights (b, n)."""
+        keys = np.flatnonzero(attention.any(axis=0))
+        attention, u, values = attention[:, keys], self.coordinates[keys], self.values[keys]
+        means, origins = attention @ values, u[attention.argmax(axis=1)]
+        deviations = u - origins[:, None]  # exactly zero where keys are equal
+        shifts = np.einsum("mn,mnd->md", attention, deviations)
+        deviations -= shifts[:, None]
+        weighted = np.swapaxes(attention[:, :, None] * deviations, 1, 2)
+        return means, centred - origins - shifts, weighted @ deviations, weighted @ values

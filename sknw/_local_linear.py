@@ -1,0 +1,195 @@
+"""The base class of the local linear estimators: a trend, and local lines of what it leaves."""
+
+from functools import partial
+from numbers import Real
+from typing import ClassVar
+
+import numpy as np
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from ._base import STAGES, KernelEstimator
+from ._inputs import in_dense_blocks
+from ._learning.lines import RIDGES, candidate_neighbors, choose_line, choose_trend
+from ._lines import LocalLines
+from ._threads import single_threaded_blas
+from ._weights import retained_share
+
+FIRST_RIDGE = 0.1
+"""The ridge while bandwidths are learned, which is in use if a callback ends the search."""
+
+BLOCK_NUMBERS = 2**24
+"""Moments of queries that are held at once: 128 MiB."""
+
+
+class LocalModel:
+    """A trend and local lines of what it leaves, for one bandwidth vector (n_features,).
+
+    Parameters
+    ----------
+    keys : (n, n_features) float ndarray
+    values : (n, n_values) float ndarray
+    weights : (n,) float ndarray
+    bandwidth : (n_features,) float ndarray
+    make_trend : callable
+        Function of the keys, the values, the weights over their sum, and what leave-one-out takes of these, to a trend.
+    **options : dict
+        `algorithm`, `kernel` and `tol`, as for `Poolers`.
+    """
+
+    def __init__(self, keys, values, weights, bandwidth, make_trend, **options):
+        self.keys, self.values, self.n_values = keys, values, values.shape[1]
+        shares, retained = weights / weights.sum(), retained_share(weights)
+        self.mean, self.removed = shares @ values, (1 - retained) * shares
+        self.is_left_out = (weights > 0) & (retained == 0)
+        self.trend = make_trend(keys, values, shares, self.removed)
+        self.ignored = np.flatnonzero(np.isinf(bandwidth)) if self.trend.is_linear else np.empty(0, dtype=int)
+        columns = self.trend.residuals
+        if len(self.ignored):  # leave-one-out changes the trend, and so what is left of features without a local slope
+            columns = np.column_stack([columns, self.trend.standardised(keys)[:, self.ignored]])
+        self.lines = LocalLines(keys, columns, weights, bandwidth, **options)
+
+    def predict(self, n_neighbors, ridges, queries=None, rows=slice(None), n_jobs=None):
+        """Predictions (m, n_values) of some rows of the queries for each ridge, and log_mass (m,).
+
+        None is leave-one-out: the training rows are the queries, each predicted as if one unit of it were missing.
+        """
+        pooler, parts = self.lines.pooler(n_neighbors), []
+        rows = np.arange(len(self.keys if queries is None else queries))[rows]
+        step = max(1, BLOCK_NUMBERS // pooler.problem.n_values)
+        for start in range(0, max(1, len(rows)), step):
+            some = rows[start : start + step]
+            moments = self.lines.moments(pooler, queries, some, min(ridges), n_jobs)
+            parts.append([*(self._predict(moments, ridge, queries, some) for ridge in ridges), moments.log_mass])
+        *predictions, log_mass = map(np.concatenate, zip(*parts, strict=True))
+        return predictions, log_mass
+
+    def _predict(self, moments, ridge, queries, rows):
+        """Predictions (m, n_values) for one ridge."""
+        values, shifts = moments.lines(ridge)
+        points = (self.keys if queries is None else queries)[rows]
+        lines, trend = values[:, : self.n_values], self.trend
+        if queries is not None:
+            return lines + trend(points)
+        return lines + trend.left_out(points, rows, self._missed(points, shifts, values) if trend.is_linear else None)
+
+    def _missed(self, points, shifts, values):
+        """Standardised points (m, n_features) without the local lines of the features themselves."""
+        standardised, used = self.trend.standardised(points), self.lines.used
+        missed = np.zeros(points.shape)
+        missed[:, used] = -shifts * (self.lines.bandwidth / self.trend.scales)[used]
+        missed[:, self.ignored] = standardised[:, self.ignored] - values[:, self.n_values :]
+        return missed
+
+    def means_of_others(self, rows):
+        """The means of the values (m, n_values) without one unit of each of some rows."""
+        removed = self.removed[rows, None]
+        return (self.mean - removed * self.values[rows]) / (1 - removed)
+
+    def ranges(self, queries, rows):
+        """The minimum and the maximum of the values; of the others (m, n_values) for some rows that are left out."""
+        active = self.values[self.removed > 0]
+        if queries is not None or len(active) < 2:
+            return active.min(axis=0), active.max(axis=0)
+        (low, second_low), (high, second_high) = (np.partition(active, k, axis=0)[k[:2]] for k in ([0, 1], [-1, -2]))
+        values, is_left_out = self.values[rows], self.is_left_out[rows, None]
+        least = np.where(is_left_out & (values == low), second_low, low)
+        return least, np.where(is_left_out & (values == high), second_high, high)
+
+
+class LocalLinear(KernelEstimator):
+    """Base class of the estimators whose predictions are local lines.
+
+    Subclasses define
+
+    * `_make_trend(fitted)`: the `make_trend` of `LocalModel`, from fitted attributes;
+    * `_trends(sample)`: fitted attributes of the trends of a sample of which one is to be chosen, as dicts, and
+      `_spread(trend, rows)`: the same for all training rows;
+    * `_finish(model, values, queries, rows, **last)`: predictions (m, n_values) from values of lines at some rows of
+      the queries;
+    * `_learn_last(model, predictions, loss)`: fitted attributes that the last step of `_finish` takes, as a dict, from
+      leave-one-out predictions of the scoring rows of a loss.
+    """
+
+    _parameter_constraints: ClassVar = {
+        **KernelEstimator._parameter_constraints,
+        "ridge": [Interval(Real, 0, np.inf, closed="both"), StrOptions({*STAGES["ridge"]})],
+    }
+
+    _last: ClassVar = ()
+    """Names of the fitted attributes that `_finish` takes."""
+
+    def _initial_attributes(self, keys, values, weights):
+        ridge = FIRST_RIDGE if isinstance(self.ridge, str) else float(self.ridge)
+        return super()._initial_attributes(keys, values, weights) | {"ridge_": ridge}
+
+    def _prepare(self, fitted, poolers):
+        """The attributes that follow from what is fitted."""
+        model = LocalModel(
+            fitted["keys_"],
+            fitted["_values"][:],
+            fitted["_weights"],
+            fitted["bandwidth_"],
+            self._make_trend(fitted),
+            algorithm=poolers.algorithm,
+            kernel=poolers.kernel,
+            tol=poolers.tol,
+        )
+        return {"_model": model, "algorithm_": model.lines.pooler(fitted["n_neighbors_"]).algorithm}
+
+    def _learns_more(self):
+        return True
+
+    def _learn_more(self, learned, losses, random_state, task, stopped):
+        """The number of neighbours, the ridge, and what `_finish` takes, with the attributes that record the loss."""
+        first_loss, final_loss = losses
+        sample, poolers = final_loss.sample, final_loss.pooler_of
+        data = learned | {"keys_": sample.keys, "_values": sample.values, "_weights": sample.weights}
+        numbers, ridges = self._candidates(sample, learned)
+        trends, choices = self._trends(sample), []
+        n_choices = len(trends) * len(numbers) * len(ridges)
+        for trend in trends:
+            model = self._prepare(data | trend, poolers)["_model"]
+            best, loss = (numbers[0], ridges[0]), 0.0
+            if n_choices > 1 and not stopped:
+                left_out = partial(self._left_out, model, first_loss.rows, ridges)
+                best, loss, stopped = choose_line(numbers, ridges, left_out, first_loss, task)
+            choices.append((loss, *best, model, trend))
+        _, number, ridge, model, trend = choose_trend(choices)
+        (predictions,) = self._left_out(model, final_loss.rows, [ridge], number)
+        last = self._learn_last(model, predictions, final_loss)
+        predictions = self._finish(model, predictions, None, final_loss.rows, **last)
+        n_neighbors = None if number is None else max(1, round(number * sample.n_copies))
+        found = {"n_neighbors_": n_neighbors, "ridge_": ridge, "n_iter_": learned["n_iter_"] + n_choices}
+        return found | last | self._spread(trend, sample.rows) | final_loss.record(final_loss.of(predictions))
+
+    def _left_out(self, model, rows, ridges, n_neighbors):
+        """Leave-one-out predictions (m, n_values) of some rows for each ridge, without the last step of `_finish`."""
+        lines, _ = model.predict(n_neighbors, ridges, None, rows, self.n_jobs)
+        return [self._finish(model, values, None, rows) for values in lines]
+
+    def _candidates(self, sample, learned):
+        """The numbers of neighbours of the sample, and the ridges, of which the best are to be learned."""
+        ridges = list(RIDGES) if self.ridge == "loo" else [learned["ridge_"]]
+        if self.n_neighbors == "loo":
+            return candidate_neighbors(sample), ridges
+        return [self.n_neighbors and max(1, round(self.n_neighbors / sample.n_copies))], ridges
+
+    def _predict_values(self, X):
+        """Predictions (n_queries, n_values)."""
+        queries = self._check_queries(X)
+        values, log_mass = in_dense_blocks(self._lines_at, queries)
+        last = {name: getattr(self, name) for name in self._last}
+        values = self._finish(self._model, values, queries, np.arange(len(values)), **last)
+        empty = self._empty_rows(log_mass)
+        values[empty] = np.nan
+        if self.empty == "mean":
+            values[empty] = self._model.mean
+            if queries is None:
+                values[empty] = self._model.means_of_others(empty)
+        return values
+
+    def _lines_at(self, queries):
+        """Values (n_queries, n_values) of lines, and log_mass (n_queries,)."""
+        with single_threaded_blas():
+            (values,), log_mass = self._model.predict(self.n_neighbors_, [self.ridge_], queries, n_jobs=self.n_jobs)
+        return values, log_mass
