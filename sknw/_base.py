@@ -74,7 +74,10 @@ def _page_template():
 
 
 class KernelEstimator(CallbackSupportMixin, BaseEstimator):
-    """Base class of the estimators, which define their parameters, how y becomes values, and how they predict."""
+    """Base class of the estimators, which define their parameters, how y becomes values, and how they predict.
+
+    They have a parameter `n_neighbors`, and a method `_learn_neighbors` that determines the number in use.
+    """
 
     _parameter_constraints: ClassVar = {
         "bandwidth": [
@@ -128,7 +131,7 @@ class KernelEstimator(CallbackSupportMixin, BaseEstimator):
 
         Notes
         -----
-        The cost is O(n log n) time for each feature, and O(n) memory. Learning a bandwidth costs more: see
+        The cost is O(n log n) time for each feature, and O(n) memory. Learning costs more: see
         :ref:`details of the search <search-details>`.
         """
         keys, targets = self._check_training(X, y)
@@ -261,6 +264,11 @@ class KernelEstimator(CallbackSupportMixin, BaseEstimator):
             )
         return None
 
+    @property
+    def _width_parameter(self):
+        """The name of the parameter that the width depends on."""
+        return "bandwidth" if self.n_neighbors_ is None else "n_neighbors"
+
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
@@ -278,6 +286,7 @@ class KernelEstimator(CallbackSupportMixin, BaseEstimator):
         if len(empty) and self.empty == "raise":
             raise ValueError(
                 f"{len(empty)} of {len(log_mass)} queries have no training point within the support of the kernel; "
-                'increase bandwidth, use a kernel of unbounded support, or set empty="nearest"'
+                f"increase {self._width_parameter}, use a kernel of unbounded support, or "
+                'set empty="nearest"'
             )
         return empty

@@ -20,6 +20,10 @@ class NadarayaWatsonRegressor(NumericTargets, RegressorMixin, NadarayaWatson):
         feature. "silverman" and "scott" are rules of thumb based on the scale of each feature. "loo" learns one factor
         for all of Silverman's bandwidths, and "loo_ard" one bandwidth for each feature, by minimising the leave-one-out
         squared error (see Notes). With more than about eight features, learn the bandwidth.
+    n_neighbors : int, "loo" or None, default=None
+        With an int k, the width of each query follows the distance to its k-th nearest training point, and only the
+        ratios of the bandwidths matter (see Notes). "loo" chooses k from 2 to 120 by leave-one-out, or None if the
+        fixed width is better on validation rows. None: the width is the same for all queries.
     kernel : str or Kernel, default="gaussian"
         "gaussian", "exponential", "logistic", "cauchy", "constant" (average pooling), or a kernel of bounded support:
         "boxcar", "triangular", "epanechnikov", "biweight", "triweight", "tricube", "cosine". Some textbooks on
@@ -32,7 +36,8 @@ class NadarayaWatsonRegressor(NumericTargets, RegressorMixin, NadarayaWatson):
         point. "sorted" (one feature), "grid" (two features, Gaussian kernel) and "blocks" (every kernel above) are
         faster for many training points. "auto" uses the first of these that is expected to be faster than "dense" for
         as many queries as training points. "blocks" falls back to "dense" for fewer than 4,000 queries (up to 50,000
-        training points), or when most pairs contribute. See :ref:`the table of algorithms <algorithm-table>`.
+        training points), or when most pairs contribute. See :ref:`the table of algorithms <algorithm-table>`. "sorted"
+        and "grid" do not support `n_neighbors`.
     tol : float, default=1e-10
         The largest error of a prediction, as a fraction of the range of y. The bound holds at every query. With 0,
         results are exact up to rounding, and "auto" uses "dense". "dense" uses `tol` only where training points or
@@ -47,6 +52,8 @@ class NadarayaWatsonRegressor(NumericTargets, RegressorMixin, NadarayaWatson):
     ----------
     bandwidth_ : (n_features,) float ndarray
         The bandwidth of each feature.
+    n_neighbors_ : int or None
+        The number of neighbours in use; None if the width is fixed.
     attention_weights_ : AttentionView (n, n)
         The attention weights of the training points as queries, each of which also attends to itself: an array-like
         view that computes its rows on demand. `attention_weights_ @ values_` are the predictions for the training
@@ -62,15 +69,15 @@ class NadarayaWatsonRegressor(NumericTargets, RegressorMixin, NadarayaWatson):
         The scale of each feature divided by its bandwidth, normalised to sum to one; 0 where the bandwidth is infinite.
         `SelectFromModel` and `RFE` use it. It measures how much attention depends on a feature, not a causal effect.
     loo_loss_ : float
-        Estimate of the mean squared error, summed over outputs, on new rows. Only if the bandwidth was learned.
+        Estimate of the mean squared error, summed over outputs, on new rows. Only if something was learned.
     loo_rows_ : (n_rows,) int ndarray
         The rows over which `loo_loss_` is computed: all rows of positive weight, or a subsample when the training set
-        is large. Only if the bandwidth was learned.
+        is large. Only if something was learned.
     loo_path_ : dict of float ndarrays
         The first stage of the search: "factor", on Silverman's bandwidths of the rows that are learned from, in
         ascending order with inf as the last, and the "loss" of each. Only if the bandwidth was learned.
     n_iter_ : int
-        Number of loss evaluations. Only if the bandwidth was learned.
+        Number of loss evaluations. Only if something was learned.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : (n_features,) ndarray of str
@@ -89,9 +96,13 @@ class NadarayaWatsonRegressor(NumericTargets, RegressorMixin, NadarayaWatson):
     :ref:`details of the search <search-details>`. `loo_loss_` is slightly optimistic, and more so for rows in groups or
     in time; `score(None, y)` after learning can be far too good: see :ref:`reliability of learned bandwidths <trust>`.
 
+    With `n_neighbors` = k, a_i(q) is proportional to w_i K(u_i / s), where s = c u_(k) for the k-th smallest distance
+    u_(k), and c depends on the kernel: see :doc:`/guide/neighbors`. Predictions for far queries tend to the mean.
+
     References
     ----------
-    Nadaraya (1964), "On estimating regression". Watson (1964), "Smooth regression analysis".
+    Nadaraya (1964), "On estimating regression". Watson (1964), "Smooth regression analysis". Loftsgaarden & Quesenberry
+    (1965), "A nonparametric estimate of a multivariate density function". Silverman (1986), section 5.2.
 
     Examples
     --------
@@ -101,6 +112,8 @@ class NadarayaWatsonRegressor(NumericTargets, RegressorMixin, NadarayaWatson):
     array([1.213, 4.   ])
     >>> model.attention_weights([[1]]).round(3)
     array([[0.107, 0.787, 0.107]])
+    >>> NadarayaWatsonRegressor(n_neighbors=2).fit([[0], [1], [2]], [0, 1, 4]).predict([[1]]).round(3)
+    array([1.213])
 
     The second feature does not matter, and "loo_ard" ignores it:
 
@@ -155,6 +168,10 @@ class NadarayaWatsonClassifier(LabelTargets, ClassifierMixin, NadarayaWatson):
         feature. "silverman" and "scott" are rules of thumb based on the scale of each feature. "loo" learns one factor
         for all of Silverman's bandwidths, and "loo_ard" one bandwidth for each feature, by minimising the leave-one-out
         Brier score (see Notes). With more than about eight features, learn the bandwidth.
+    n_neighbors : int, "loo" or None, default=None
+        With an int k, the width of each query follows the distance to its k-th nearest training point, and only the
+        ratios of the bandwidths matter (see Notes). "loo" chooses k from 2 to 120 by leave-one-out, or None if the
+        fixed width is better on validation rows. None: the width is the same for all queries.
     kernel : str or Kernel, default="gaussian"
         "gaussian", "exponential", "logistic", "cauchy", "constant" (average pooling), or a kernel of bounded support:
         "boxcar", "triangular", "epanechnikov", "biweight", "triweight", "tricube", "cosine". Some textbooks on
@@ -168,7 +185,8 @@ class NadarayaWatsonClassifier(LabelTargets, ClassifierMixin, NadarayaWatson):
         point. "sorted" (one feature), "grid" (two features, Gaussian kernel) and "blocks" (every kernel above) are
         faster for many training points. "auto" uses the first of these that is expected to be faster than "dense" for
         as many queries as training points. "blocks" falls back to "dense" for fewer than 4,000 queries (up to 50,000
-        training points), or when most pairs contribute. See :ref:`the table of algorithms <algorithm-table>`.
+        training points), or when most pairs contribute. See :ref:`the table of algorithms <algorithm-table>`. "sorted"
+        and "grid" do not support `n_neighbors`.
     tol : float, default=1e-10
         The largest error of a probability. The bound holds at every query. With 0, results are exact up to rounding,
         and "auto" uses "dense". "dense" uses `tol` only where training points or queries are many bandwidths from the
@@ -185,6 +203,8 @@ class NadarayaWatsonClassifier(LabelTargets, ClassifierMixin, NadarayaWatson):
         The class labels, sorted.
     bandwidth_ : (n_features,) float ndarray
         The bandwidth of each feature.
+    n_neighbors_ : int or None
+        The number of neighbours in use; None if the width is fixed.
     attention_weights_ : AttentionView (n, n)
         The attention weights of the training points as queries, each of which also attends to itself: an array-like
         view that computes its rows on demand. `attention_weights_ @ values_` are the probabilities for the training
@@ -200,15 +220,15 @@ class NadarayaWatsonClassifier(LabelTargets, ClassifierMixin, NadarayaWatson):
         The scale of each feature divided by its bandwidth, normalised to sum to one; 0 where the bandwidth is infinite.
         `SelectFromModel` and `RFE` use it. It measures how much attention depends on a feature, not a causal effect.
     loo_loss_ : float
-        Estimate of the mean Brier score on new rows. Only if the bandwidth was learned.
+        Estimate of the mean Brier score on new rows. Only if something was learned.
     loo_rows_ : (n_rows,) int ndarray
         The rows over which `loo_loss_` is computed: all rows of positive weight, or a subsample when the training set
-        is large. Only if the bandwidth was learned.
+        is large. Only if something was learned.
     loo_path_ : dict of float ndarrays
         The first stage of the search: "factor", on Silverman's bandwidths of the rows that are learned from, in
         ascending order with inf as the last, and the "loss" of each. Only if the bandwidth was learned.
     n_iter_ : int
-        Number of loss evaluations. Only if the bandwidth was learned.
+        Number of loss evaluations. Only if something was learned.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : (n_features,) ndarray of str
@@ -217,7 +237,7 @@ class NadarayaWatsonClassifier(LabelTargets, ClassifierMixin, NadarayaWatson):
     Notes
     -----
     A learned bandwidth minimises the leave-one-out Brier score, the squared difference between one-hot labels and
-    probabilities. The notes on `NadarayaWatsonRegressor` about learned bandwidths apply.
+    probabilities. The notes on `NadarayaWatsonRegressor` about learned bandwidths and `n_neighbors` apply.
 
     References
     ----------

@@ -11,8 +11,9 @@ from ._attention import BLOCK_WEIGHTS, AttentionView, sparse_attention
 from ._base import KernelEstimator
 from ._inputs import in_dense_blocks
 from ._learning.loss import CrossValidation
-from ._learning.neighbors import N_DRAWS, can_choose, choose_neighbors
+from ._learning.neighbors import can_choose, choose_neighbors
 from ._learning.rules import robust_scales
+from ._learning.search import N_DRAWS
 
 
 class NadarayaWatson(KernelEstimator):

@@ -51,7 +51,7 @@ class LabelTargets:
         if unknown:
             raise ValueError(
                 f"{unknown} of {len(probabilities)} queries have no training point within the support of the kernel, "
-                'and no class can be predicted with empty="nan"; use predict_proba, increase bandwidth, or set '
-                'empty="nearest"'
+                'and no class can be predicted with empty="nan"; use predict_proba, increase '
+                f'{self._width_parameter}, or set empty="nearest"'
             )
         return self.classes_[probabilities.argmax(axis=1)]

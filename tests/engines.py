@@ -105,22 +105,22 @@ def as_kernel(kernel):
 
 
 def make_poolers(algorithm, keys, values, weights=None):
-    """A function (kernel, bandwidth, tol) -> pooler, for the poolers of one fit: they share its engines."""
+    """A function (kernel, bandwidth, tol, n_neighbors) -> pooler, for poolers of one fit, which share its engines."""
     problem = Problem(keys, values, np.ones(len(keys)) if weights is None else weights)
     engines = {}
 
-    def make(kernel="gaussian", bandwidth=1.0, tol=1e-10):
+    def make(kernel="gaussian", bandwidth=1.0, tol=1e-10, n_neighbors=None):
         bandwidth = np.broadcast_to(np.asarray(bandwidth, dtype=float), keys.shape[1])
         poolers = Poolers(problem, algorithm, as_kernel(kernel), tol)
         poolers.engines = engines
-        return poolers(bandwidth)
+        return poolers(bandwidth, n_neighbors)
 
     return make
 
 
-def make_pooler(algorithm, keys, values, weights=None, kernel="gaussian", bandwidth=1.0, tol=1e-10):
+def make_pooler(algorithm, keys, values, weights=None, kernel="gaussian", bandwidth=1.0, tol=1e-10, n_neighbors=None):
     """The pooler that a fit with this algorithm gets."""
-    return make_poolers(algorithm, keys, values, weights)(kernel, bandwidth, tol)
+    return make_poolers(algorithm, keys, values, weights)(kernel, bandwidth, tol, n_neighbors)
 
 
 def pool(pooler, queries=None, rows=slice(None), n_jobs=None, tol=0.0):

@@ -83,3 +83,38 @@ def jacobian(attention, growth, values):
     means = np.einsum("ij,ijf->if", attention, growth)
     deviations = attention[:, :, None] * (growth - means[:, None])
     return deviations.swapaxes(1, 2) @ (values - (attention @ values)[:, None])
+
+
+@np.errstate(all="ignore")
+def neighbor_attention(queries, keys, bandwidth, ratio, n_neighbors, kernel="gaussian", weights=None, own=False):
+    """Attention weights (m, n) where the width of a query follows the distance to its k-th neighbour, log_mass (m,).
+
+    `ratio` is the canonical one of the kernel. With `own`, queries are the keys, and one unit of each is left out.
+    """
+    t, w, _ = _logits(queries, keys, bandwidth, "constant", weights, own)
+    scale = 1 / np.square(ratio / 2) / kth_t(queries, keys, bandwidth, n_neighbors, weights, own)[:, None]
+    logits = (KERNELS[kernel] if isinstance(kernel, str) else kernel)(t * scale) + np.log(w)
+    empty = np.isneginf(logits).all(axis=1)
+    nearest = np.where(w > 0, t, np.inf).min(axis=1, keepdims=True) * (1 + EDGE)
+    mass = np.logaddexp.reduce(logits, axis=1)
+    logits[empty] = np.where(t <= nearest, np.log(w), -np.inf)[empty]
+    a = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return a / a.sum(axis=1, keepdims=True), mass
+
+
+@np.errstate(all="ignore")
+def kth_t(queries, keys, bandwidth, k, weights=None, own=False):
+    """The least t (m,) within which there are k units of weight, the greatest if there are not; not 0 but the next."""
+    t, w, _ = _logits(queries, keys, bandwidth, "constant", weights, own)
+    weights = np.ones(t.shape[1]) if weights is None else weights
+    is_count = np.all(weights == np.rint(weights))
+    units = w if is_count else w * (weights.sum() / np.square(weights).sum())
+    found = np.ones(len(t))
+    for i in range(len(t)):
+        order = np.argsort(t[i])
+        order = order[w[i, order] > 0]
+        reached = np.cumsum(units[i, order]) >= k * (1 - 1e-9)
+        positive = t[i, order][t[i, order] > 0]
+        kth = t[i, order][np.argmax(reached) if reached.any() else -1] if len(order) else 0
+        found[i] = kth or positive.min(initial=np.inf)
+    return np.where(np.isfinite(found), found, 1.0)

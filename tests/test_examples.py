@@ -18,6 +18,7 @@ PAGES = {
     "07_dot_product": 1,
     "08_consistency": 1,
     "09_parzen": 1,
+    "10_neighbors": 2,
     "12_projection": 2,
 }
 """How many figures each page has."""
@@ -205,6 +206,23 @@ def test_parzen(run):
     assert agreeing == total == 40000
     assert max(printed("largest difference of probabilities:")) < 1e-10
     assert printed("without shares:")[0] < total
+
+
+def test_neighbors(run):
+    printed = run("10_neighbors")
+    fixed, wide, neighbours = (
+        printed(f"{name}: mean squared error")[0] for name in ("fixed, learned", "fixed, 0.4", "neighbours, learned")
+    )
+    assert neighbours < 0.9 * fixed < wide
+    fixed_loss, loss = printed("leave-one-out:")
+    assert loss < fixed_loss
+    (width,), (narrow, broad) = printed("fixed width:"), printed("width by neighbours from")
+    assert 5 * narrow < width < broad / 5
+    assert max(printed("largest difference from the formula:")) < 1e-12
+    low, high = printed("neighbours, learned: effective number of points from")
+    assert high < 2 * low
+    low, high = printed("fixed, learned: effective number of points from")
+    assert high > 10 * low
 
 
 def test_projection(run):

@@ -115,7 +115,7 @@ def test_no_error_is_evaluated_twice():
     X, y = wave(n=100)
     asked, poolers = [], make_poolers("dense", X, y[:, None])
 
-    def prepare(bandwidth):
+    def prepare(bandwidth, n_neighbors):
         asked.append(bandwidth)
         return poolers("gaussian", bandwidth)
 

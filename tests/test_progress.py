@@ -104,3 +104,28 @@ def test_an_error_is_passed_on():
         model.set_callbacks(failing).fit(X, y)
     assert not failing.is_set_up
     assert not hasattr(model, "bandwidth_")
+
+
+def test_numbers_of_neighbours_are_evaluations():
+    recorder = Recorder()
+    model = NadarayaWatsonRegressor(n_neighbors="loo").set_callbacks(recorder).fit(X, y)
+    assert (
+        sorted(recorder.begun)
+        == sorted(recorder.ended)
+        == sorted(["fit", "neighbors", *["evaluation"] * model.n_iter_])
+    )
+    assert recorder.begun[:3] == ["fit", "neighbors", "evaluation"]
+    best = recorder.losses[: model.n_iter_]
+    assert best == sorted(best, reverse=True)
+
+
+@pytest.mark.parametrize(("stop", "after"), [("evaluation", 1), ("evaluation", 5), ("sweep", 1)])
+def test_a_choice_of_neighbours_can_be_stopped(stop, after):
+    """The width is fixed then."""
+    recorder = Recorder(stop, after)
+    bandwidth = "loo" if stop == "sweep" else 1.0
+    model = NadarayaWatsonRegressor(bandwidth, n_neighbors="loo").set_callbacks(recorder).fit(X, y)
+    assert model.n_neighbors_ is None
+    assert recorder.ended.count(stop) == after
+    assert ("neighbors" in recorder.begun) == (stop == "evaluation")
+    assert model.loo_loss_ == pytest.approx(np.mean(np.square(model.predict(None) - y)))

@@ -7,15 +7,10 @@ width follows neighbours if that decreases the loss on the rows of comparison.
 import numpy as np
 
 from .._weights import sample_size
+from .search import FEWEST_HALVED
 
 FEWEST, MOST, N_CANDIDATES = 2, 120, 13
 """The smallest and the largest number of neighbours that are tried, and how many numbers."""
-
-FEWEST_ROWS = 4
-"""The smallest number of rows that are divided into halves."""
-
-N_DRAWS = 2
-"""How often the rows are divided into halves."""
 
 
 def candidate_neighbors(n):
@@ -26,7 +21,7 @@ def candidate_neighbors(n):
 
 def can_choose(loss):
     """Whether there are enough rows to choose a number of neighbours, and to compare it with the fixed width."""
-    return loss.n_rows >= FEWEST_ROWS and len(candidate_neighbors(sample_size(loss.sample.weights))) > 0
+    return loss.n_rows >= FEWEST_HALVED and len(candidate_neighbors(sample_size(loss.sample.weights))) > 0
 
 
 def choose_neighbors(bandwidth, loss, halves, task):

@@ -21,7 +21,9 @@ class BandwidthDisplay:
     best_loss : float
         The loss of the learned bandwidth.
     best_factor : float, default=None
-        The learned common factor. None if each feature has its own factor.
+        The learned common factor. None if each feature has its own factor, or if the width follows neighbours.
+    n_neighbors : int, default=None
+        The number of neighbours that the width of a query follows. None if the width is fixed.
     loss_name : str, default="squared error"
         The name of the loss.
 
@@ -49,11 +51,12 @@ class BandwidthDisplay:
     True
     """
 
-    def __init__(self, factor, loss, *, best_loss, best_factor=None, loss_name="squared error"):
+    def __init__(self, factor, loss, *, best_loss, best_factor=None, n_neighbors=None, loss_name="squared error"):
         self.factor = factor
         self.loss = loss
         self.best_loss = best_loss
         self.best_factor = best_factor
+        self.n_neighbors = n_neighbors
         self.loss_name = loss_name
 
     @classmethod
@@ -104,7 +107,8 @@ class BandwidthDisplay:
             last.loo_path_["factor"],
             last.loo_path_["loss"],
             best_loss=last.loo_loss_,
-            best_factor=_common_factor(last),
+            best_factor=None if last.n_neighbors_ else _common_factor(last),
+            n_neighbors=last.n_neighbors_,
             loss_name="Brier score" if is_classifier(last) else "squared error",
         )
         return display.plot(ax=ax, line_kw=line_kw)
@@ -132,7 +136,10 @@ class BandwidthDisplay:
         self.line_ = plot_line(ax, *path, line_kw, **style)
         ax.set_xscale("log", base=2)
         ax.set_xticks(2.0 ** np.arange(-8, 9, 4), ["1/256", "1/16", "1", "16", "256"])
-        if self.best_factor is None:
+        if self.n_neighbors is not None:
+            label = f"width by n_neighbors = {self.n_neighbors}"
+            self.best_ = ax.axhline(self.best_loss, color=COLOURS[1], label=label)
+        elif self.best_factor is None:
             self.best_ = ax.axhline(self.best_loss, color=COLOURS[1], label="learned: one bandwidth a feature")
         elif np.isinf(self.best_factor):
             self.best_ = ax.axhline(self.best_loss, color=COLOURS[1], linewidth=4, label="learned: average pooling")
