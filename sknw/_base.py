@@ -76,7 +76,7 @@ def _page_template():
 class KernelEstimator(CallbackSupportMixin, BaseEstimator):
     """Base class of the estimators, which define their parameters, how y becomes values, and how they predict.
 
-    They have a parameter `n_neighbors`, and a method `_learn_neighbors` that determines the number in use.
+    They have a parameter `n_neighbors`, and methods that tell whether more than a bandwidth is learned, and learn it.
     """
 
     _parameter_constraints: ClassVar = {

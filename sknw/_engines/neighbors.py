@@ -6,21 +6,25 @@ Silverman 1986, section 5.2). In squared distances t, the weight of key i is w_i
 scale = 1 / (c² t_(k)), and c = canonical_ratio(kernel, d) / 2 for d features of finite bandwidth. Bandwidths then are a
 metric, of which only the ratios matter.
 
-Keys are counted by units of weight: a count is as many units, and importances sum to their effective number. t_(k) is
-the least t within which there are k units; the greatest t if there are fewer in all, and the least positive t where it
-is 0. It comes from differences of coordinates, which makes it right to a few units in the last place. With few features
-a k-d tree proposes neighbours; t_(k) is accepted if no other key can be nearer, the rounding of the distances in the
-tree included. More neighbours are asked for where it is not, and, in the end, all keys.
+Keys at the same place are one key of their summed weight, and are counted by units of weight: a count is as many units,
+and importances sum to their effective number. t_(k) is the least t within which there are k units; the greatest t if
+there are fewer in all, and the least positive t where it is 0. It comes from differences of coordinates, which makes it
+right to a few units in the last place. Candidates come from a k-d tree of few features, or from matrix products. t_(k)
+is accepted if no other key can be nearer, with the rounding of either included. Where it is not, more neighbours are
+asked for, and all keys in the end.
 """
 
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from scipy.spatial import cKDTree
 
 from .._canonical import canonical_ratio
+from .._problem import Problem
 from .._threads import run_blocks
 from .dense.keys import Keys
+from .dense.pairs import slices
 
 MOST_FEATURES = 6
 """In more features a tree looks at nearly all keys."""
@@ -79,19 +83,17 @@ class Neighbors:
     """
 
     def __init__(self, problem, kernel, bandwidth):
-        self.problem, self.keys = problem, Keys(problem, kernel, bandwidth)
-        self.square = (canonical_ratio(kernel, np.count_nonzero(np.isfinite(bandwidth))) / 2) ** 2
+        used = np.isfinite(bandwidth)
+        first, self.place = distinct_rows(problem.keys[:, used])
+        units = np.bincount(self.place, problem.units)
+        self.problem, self.units = problem, None if (units == 1).all() else units
+        self.keys = Keys(Problem(problem.keys[first], np.zeros((len(first), 1)), units), kernel, bandwidth)
+        self.square = (canonical_ratio(kernel, np.count_nonzero(used)) / 2) ** 2
 
     @cached_property
     def tree(self):
         """The keys in a tree."""
         return NeighborTree(self.keys)
-
-    @cached_property
-    def units(self):
-        """The units of weight of each key (n_keys,); None if all are 1."""
-        units = self.problem.units
-        return None if (units == 1).all() else units
 
     def scales(self, points, left_out, ks, n_jobs=None):
         """The factors of t that the k-th neighbours make, for each k, (n_k, m).
@@ -102,26 +104,37 @@ class Neighbors:
         t, ks = np.empty((len(points), len(ks))), np.array(ks, dtype=float)
 
         def find(rows):
-            t[rows] = self._find(self.keys.pairs(points[rows], None if left_out is None else left_out[rows]), ks)
+            own = None if left_out is None else self._own(left_out[rows])
+            t[rows] = self._find(self.keys.pairs(points[rows], own), ks)
 
-        run_blocks(find, len(points), max(1, BLOCK_PAIRS // self._n_held(self._n_first(ks))), n_jobs)
+        run_blocks(find, len(points), self._block_rows(self._n_first(ks)), n_jobs)
         return 1 / (self.square * np.where(t > 0, np.maximum(t, LEAST_T), 1.0)).T
+
+    def _own(self, left_out):
+        """What `left_out` takes away, in distinct keys."""
+        index = left_out.self_index
+        place = np.where(index >= 0, self.place[index], -1)
+        removed = (1 - left_out.retained) * self.problem.units[index]
+        return Own(place, np.maximum(1 - removed / (1.0 if self.units is None else self.units[place]), 0.0))
 
     def _n_first(self, ks):
         """The number of neighbours that usually hold k units, for the largest k."""
         mean = 1.0 if self.units is None else self.units.mean()
         return min(int(ks.max() * max(1.0, 1.2 / mean)) + SPARE, len(self.keys.weights))
 
-    def _n_held(self, n_found):
-        """The number of distances that it takes to find so many neighbours."""
+    def _block_rows(self, n_found):
+        """The number of queries that are asked for so many neighbours together."""
         n_keys, d = self.keys.raw.shape
-        return n_found if d <= MOST_FEATURES and n_found * GROUPS < n_keys else n_keys
+        is_in_tree = d <= MOST_FEATURES and n_found * GROUPS < n_keys
+        return max(1, BLOCK_PAIRS // (n_found if is_in_tree else n_keys))
 
     def _find(self, pairs, ks):
         """t_(k) (b, n_k) of some queries, from as many neighbours as it takes."""
         t, rows, n_found = np.empty((len(pairs), len(ks))), np.arange(len(pairs)), self._n_first(ks)
         while len(rows):
-            t[rows], resolved = self._find_among(pairs.take(rows), ks, n_found)
+            resolved = np.empty(len(rows), dtype=bool)
+            for block in slices(len(rows), self._block_rows(n_found)):
+                t[rows[block]], resolved[block] = self._find_among(pairs.take(rows[block]), ks, n_found)
             rows, n_found = rows[~resolved], n_found * GROWTH
         return t
 
@@ -192,6 +205,13 @@ class Neighbors:
         return units
 
 
+class Own(NamedTuple):
+    """The position of each query (b,) among distinct keys, -1 without one, and the share that this retains, (b,)."""
+
+    self_index: np.ndarray
+    retained: np.ndarray
+
+
 class Widths:
     """The widths of queries that follow the distance to their k-th nearest key."""
 
@@ -201,6 +221,15 @@ class Widths:
     def __call__(self, points, left_out=None, n_jobs=None):
         """The factors (m,) of t, as in `Neighbors.scales`."""
         return self.neighbors.scales(points, left_out, [self.n_neighbors], n_jobs)[0]
+
+
+def distinct_rows(rows):
+    """The positions of distinct rows, and for each row that of its equal among these, (n,)."""
+    order = np.lexsort(rows.T)
+    is_new = np.append(True, (rows[order[1:]] != rows[order[:-1]]).any(axis=1))
+    place = np.empty(len(rows), dtype=np.intp)
+    place[order] = np.cumsum(is_new) - 1
+    return order[is_new], place
 
 
 def unit_bandwidth(problem, bandwidth):
