@@ -89,14 +89,14 @@ class LocalLinearClassifier(LabelTargets, ClassifierMixin, LocalLinear):
         return super()._stages() | {"prior_share": 1}  # which is learned in any case
 
     def _finish(self, model, values, queries, rows, prior_share_=0.0):
-        probabilities = np.maximum(values, 0)
-        probabilities /= probabilities.sum(axis=1, keepdims=True)
-        prior = model.trend.mean if queries is not None else model.means_of_others(rows)
+        positive, prior = np.maximum(values, 0), model.means(queries, rows)
+        totals = positive.sum(axis=1, keepdims=True)
+        probabilities = np.divide(positive, totals, out=prior.copy(), where=totals > 0)  # 0 only by rounding
         return (1 - prior_share_) * probabilities + prior_share_ * prior
 
     def _learn_last(self, model, predictions, loss):
         rows, labels = np.arange(len(loss.rows)), model.values[loss.rows].argmax(axis=1)
-        priors = model.means_of_others(loss.rows)
+        priors = model.means(None, loss.rows)
         return {"prior_share_": choose_prior_share(predictions[rows, labels], priors[rows, labels], loss.shares)}
 
     def predict_proba(self, X):

@@ -11,10 +11,10 @@ from ._base import STAGES, KernelEstimator
 from ._inputs import in_dense_blocks
 from ._learning.copies import make_sample
 from ._learning.lines import RIDGES, candidate_neighbors, choose_line
-from ._lines import LocalLines
+from ._lines import LARGEST, LocalLines
 from ._threads import single_threaded_blas
 from ._trend import Trend, choose_penalties
-from ._weights import retained_share
+from ._weights import retained_share, scale_values
 
 FIRST_RIDGE = 0.1
 """The ridge while bandwidths are learned, which is in use if a callback ends the search."""
@@ -25,6 +25,8 @@ BLOCK_NUMBERS = 2**24
 
 class LocalModel:
     """A trend and local lines of what it leaves, for one bandwidth vector (n_features,).
+
+    Features and values are divided by powers of two, so that products neither overflow nor underflow.
 
     Parameters
     ----------
@@ -40,6 +42,9 @@ class LocalModel:
 
     def __init__(self, keys, values, weights, bandwidth, penalties, **options):
         retained = retained_share(weights)
+        (keys, self.exponents), (values, self.value_exponents) = scale_values(keys), scale_values(values)
+        with np.errstate(over="ignore"):
+            bandwidth = np.maximum(np.ldexp(bandwidth, -self.exponents), np.finfo(float).tiny)
         self.keys, self.values, self.n_values = keys, values, values.shape[1]
         self.is_left_out = (weights > 0) & (retained == 0)
         self.trend = Trend(keys, values, weights, penalties, 1 - retained)
@@ -54,6 +59,9 @@ class LocalModel:
 
         None is leave-one-out: the training rows are the queries, each predicted as if one unit of it were missing.
         """
+        if queries is not None:
+            with np.errstate(over="ignore"):
+                queries = np.clip(np.ldexp(queries, -self.exponents), -LARGEST, LARGEST)
         pooler, parts = self.lines.pooler(n_neighbors), []
         rows = np.arange(len(self.keys if queries is None else queries))[rows]
         step = max(1, BLOCK_NUMBERS // pooler.problem.n_values)
@@ -72,22 +80,31 @@ class LocalModel:
         if queries is None and self.trend.slopes is not None:
             points, missed = self.trend.standardised(points), np.zeros(points.shape)
             used = self.lines.used
-            missed[:, used] = -shifts * (self.lines.bandwidth / self.trend.scales)[used]
+            missed[:, used] = -shifts * (self.lines.unit[used] / self.trend.scales[used])
             missed[:, self.ignored] = points[:, self.ignored] - values[:, self.n_values :]
             predictions += np.einsum("mf,mfv->mv", missed, self.trend.changes(points, rows))
-        return predictions
+        with np.errstate(over="ignore"):
+            return np.ldexp(predictions, self.value_exponents)
 
-    def means_of_others(self, rows):
-        """The means of the values (m, n_values) without one unit of each of some rows."""
-        removed = self.trend.removed[rows, None]
-        return (self.trend.mean - removed * self.values[rows]) / (1 - removed)
+    def means(self, queries, rows):
+        """The means of the values (m, n_values); of the others for some rows that are left out."""
+        means = np.tile(self.trend.mean, (len(rows), 1))
+        if queries is None:
+            removed = self.trend.removed[rows, None]
+            means = (means - removed * self.values[rows]) / (1 - removed)
+        return np.ldexp(means, self.value_exponents)
 
     def ranges(self, queries, rows):
         """The minimum and the maximum of the values; of the others (m, n_values) for some rows that are left out."""
+        low, high = self._ranges(queries, rows)
+        return np.ldexp(low, self.value_exponents), np.ldexp(high, self.value_exponents)
+
+    def _ranges(self, queries, rows):
+        """The same of the divided values."""
         active = self.values[self.trend.removed > 0]
         if queries is not None or len(active) < 2:
             return active.min(axis=0), active.max(axis=0)
-        (low, second_low), (high, second_high) = (np.partition(active, k, axis=0)[k[:2]] for k in ([0, 1], [-1, -2]))
+        (low, second_low), (high, second_high) = (np.partition(active, k, axis=0)[k] for k in ([0, 1], [-1, -2]))
         values, is_left_out = self.values[rows], self.is_left_out[rows, None]
         least = np.where(is_left_out & (values == low), second_low, low)
         return least, np.where(is_left_out & (values == high), second_high, high)
@@ -178,9 +195,7 @@ class LocalLinear(KernelEstimator):
         empty = self._empty_rows(log_mass)
         values[empty] = np.nan
         if self.empty == "mean":
-            values[empty] = self._model.trend.mean
-            if queries is None:
-                values[empty] = self._model.means_of_others(empty)
+            values[empty] = self._model.means(queries, empty)
         return values
 
     def _lines_at(self, queries):

@@ -11,6 +11,7 @@ import numpy as np
 from sklearn.linear_model import RidgeCV
 
 from ._learning.rules import RANGE_ROUNDING
+from ._weights import scale_values
 
 PENALTIES = np.logspace(-6, 3, 19)
 """Penalties of squared slopes that are tried, in units of the sum of the weights."""
@@ -37,7 +38,7 @@ class Trend:
         shares = weights / weights.sum()
         self.removed = removed * shares
         self.mean = shares @ values
-        self.centre, self.scales = _standardise(rows, shares)
+        self.centre, self.scales = _centre_and_scales(rows, shares)
         self.residuals = values - self.mean
         self.slopes = None
         if penalties is not None:
@@ -77,20 +78,17 @@ def choose_penalties(rows, values, weights):
     """The penalty (n_values,) of least leave-one-out error for each column of values (n, n_values)."""
     shares = weights / weights.sum()
     active = np.flatnonzero(shares)
-    centre, scales = _standardise(rows, shares)
-    z, n = (rows[active] - centre) / scales, len(active)
+    (rows, _), (values, _), n = scale_values(rows[active]), scale_values(values[active]), len(active)
+    centre, scales = _centre_and_scales(rows, shares[active])
+    if np.isinf(scales).all():
+        return np.full(values.shape[1], PENALTIES[-1])
     ridge = RidgeCV(PENALTIES * n, alpha_per_target=True)
-    ridge.fit(z, values[active], sample_weight=shares[active] * n)
+    ridge.fit((rows - centre) / scales, values, sample_weight=shares[active] * n)
     return np.atleast_1d(ridge.alpha_) / n
 
 
-def _standardise(rows, shares):
+def _centre_and_scales(rows, shares):
     """Means and standard deviations (n_features,) of rows; infinite for constant features."""
-    centre = shares @ rows
-    largest = np.abs(rows).max(axis=0)
-    deviations = np.abs(rows - centre)
-    units = deviations.max(axis=0)
-    is_constant = units <= RANGE_ROUNDING * largest
-    units[is_constant] = 1.0
-    scales = units * np.sqrt(shares @ np.square(deviations / units))
-    return centre, np.where(is_constant | (scales == 0), np.inf, scales)
+    centre, active = shares @ rows, rows[shares > 0]
+    is_constant = np.ptp(active, axis=0) <= RANGE_ROUNDING * np.abs(active).max(axis=0)
+    return centre, np.where(is_constant, np.inf, np.sqrt(shares @ np.square(rows - centre)))
