@@ -11,9 +11,9 @@ solutions"). The line is a mean of the values with weights a_i (1 + (q - m)' (C 
 to one, and may be negative.
 
 Moments are means of the columns u_f, u_f u_g and u_f v_k around the median of the keys, as any engine pools them, which
-errs in C by some eps |m|². Where that is not far below the ridge, or the least eigenvalue of C without a ridge, and
-where there are too many features for columns, moments come from attention weights, around the mean of each query: these
-are exact to rounding.
+errs in C by some eps |m|², and by the rounding of columns, which are measured from their least value. Where that is not
+far below the least eigenvalue of C + ridge s² I, and where there are too many features for columns, moments come from
+attention weights, around the mean of each query: these are exact to rounding.
 """
 
 from typing import NamedTuple
@@ -21,29 +21,32 @@ from typing import NamedTuple
 import numpy as np
 
 from ._engines import Poolers
+from ._engines.neighbors import unit_bandwidth
 from ._problem import Problem
 
-MOST_FEATURES, MOST_NUMBERS = 40, 2**26
-"""Features, and numbers in all columns, up to which moments are columns; otherwise they come from attention weights."""
+MOST_NUMBERS = 2**26
+"""Numbers in all columns up to which moments are columns; otherwise they come from attention weights."""
 
-LARGEST_COORDINATE = 1e70
-"""Bandwidths up to which products of coordinates are columns, since squares of squares must not overflow."""
+LARGEST = 1e150
+"""Upper bound of coordinates and of their products with inverse covariances, so that sums of products are finite."""
 
 ROUNDING = 4 * np.finfo(float).eps
 """What moments err by, relative to squared coordinates."""
 
 ACCURACY = 1e-9
-"""What a covariance may err by, relative to the ridge or the least eigenvalue."""
+"""What a covariance may err by, relative to the least eigenvalue of C + ridge s² I."""
 
 DEAD = 1e-14
-"""Without a ridge, there is no slope along axes whose eigenvalue is less than this part of the largest one."""
+"""Without a ridge, there is no slope along axes whose eigenvalue is less than this part of the largest one. With one,
+it is at least this part of the sum of the eigenvalues.
+"""
 
 BLOCK_NUMBERS = 2**20
 """Coordinates of pairs of a query and a key that are held at once: 8 MiB."""
 
 
 class Moments(NamedTuple):
-    """Moments for m queries, in bandwidths.
+    """Moments for m queries, in units of `LocalLines`.
 
     Attributes
     ----------
@@ -72,7 +75,7 @@ class Moments(NamedTuple):
     def lines(self, ridge):
         """Lines at the queries: values (m, n_values), and coordinates from the query (m, d), which are 0 at ridge 0."""
         weights = self._solve(ridge)
-        weights[~np.isfinite(weights).all(axis=1)] = 0
+        weights[~(np.abs(weights) < LARGEST).all(axis=1)] = 0
         values = self.means + np.einsum("md,mdv->mv", weights, self.cross)
         return values, np.einsum("mde,me->md", self.spread, weights) - self.steps
 
@@ -81,25 +84,39 @@ class Moments(NamedTuple):
         if np.isinf(ridge) or self.steps.shape[1] == 0:
             return np.zeros(self.steps.shape)
         if ridge > 0:
-            penalty = ridge * self.squares[:, None, None] * np.eye(self.steps.shape[1])
-            return np.linalg.solve(self.spread + penalty, self.steps[:, :, None])[:, :, 0]
+            least = DEAD * np.trace(self.spread, axis1=1, axis2=2) + 1 / LARGEST
+            penalties = np.maximum(ridge * self.squares, least)[:, None, None] * np.eye(self.steps.shape[1])
+            return np.linalg.solve(self.spread + penalties, self.steps[:, :, None])[:, :, 0]
         spectrum, axes = np.linalg.eigh(self.spread)
         alive = spectrum > DEAD * spectrum[:, -1:]
         along = np.einsum("mde,md->me", axes, self.steps)
         return np.einsum("mde,me->md", axes, np.divide(along, spectrum, out=np.zeros(along.shape), where=alive))
 
     @np.errstate(all="ignore")
-    def are_rough(self, centred, least_ridge):
-        """Which queries (m,), in bandwidths from the centre of the columns, have moments that rounding has spoilt."""
+    def are_rough(self, centred, least_ridge, largest, largest_shift):
+        """Which queries (m,), given from the centre of the columns, have moments that rounding has spoilt.
+
+        `largest` is the largest distance of a key from the centre, and `largest_shift` that of a product of coordinates
+        from zero where it is negative.
+        """
+        length = np.linalg.norm(centred - self.steps, axis=1)
+
+        def are_rough(floor, length):
+            shifts = largest * (length + np.sqrt(floor)) + largest_shift
+            return ~(ROUNDING * np.square(length) + ROUNDING / 8 * shifts < ACCURACY * floor)
+
         floor = least_ridge * self.squares
-        if least_ridge == 0:
-            floor = np.linalg.eigvalsh(np.where(np.isfinite(self.spread), self.spread, 0.0)).min(axis=1, initial=np.inf)
-        squares = np.square(centred - self.steps).sum(axis=1)
-        return ~(ROUNDING * squares <= ACCURACY * floor)
+        rough = are_rough(floor, length)
+        spread = np.where(np.isfinite(self.spread[rough]), self.spread[rough], 0.0)
+        least = np.maximum(np.linalg.eigvalsh(spread).min(axis=1, initial=np.inf), 0)
+        rough[rough] = are_rough(floor[rough] + least, length[rough])
+        return rough
 
 
 class LocalLines:
     """Keys and values with one kernel and one bandwidth vector (n_features,), ready for lines at queries.
+
+    Coordinates are in bandwidths times a power of two that makes the keys one to four units wide.
 
     Parameters
     ----------
@@ -114,12 +131,12 @@ class LocalLines:
 
     def __init__(self, keys, values, weights, bandwidth, algorithm, kernel, tol):
         self.values, self.bandwidth, self.tol = values, bandwidth, tol
-        self.used = np.flatnonzero(np.isfinite(bandwidth))
-        self.centre = np.median(keys[weights > 0][:, self.used], axis=0)
+        self.used, problem = np.flatnonzero(np.isfinite(bandwidth)), Problem(keys, values, weights)
+        self.unit = np.minimum(unit_bandwidth(problem, bandwidth), LARGEST)
+        self.centre = 2 * problem.extent[2]
         self.coordinates = self._coordinates(keys)
         self.by_columns = self._have_columns()
-        columns = self._columns() if self.by_columns else values
-        self.poolers = Poolers(Problem(keys, columns, weights), algorithm, kernel, tol)
+        self.poolers = Poolers(Problem(keys, self._columns(), weights), algorithm, kernel, tol)
 
     def pooler(self, n_neighbors):
         """The `Pooler` of the columns."""
@@ -134,15 +151,11 @@ class LocalLines:
         centred = self.coordinates[rows] if queries is None else self._coordinates(queries[rows])
         squares = self._squares(pooler, pooled)
         rows = np.arange(len(self.values) if queries is None else len(queries))[rows]
-        if not self.by_columns:
-            m, d, n_values = *centred.shape, self.values.shape[1]
-            moments = Moments(
-                pooled.values, *map(np.empty, ((m, d), (m, d, d), (m, d, n_values))), squares, pooled.log_mass
-            )
-            rough = np.arange(m if least_ridge < np.inf else 0)
-        else:
-            moments = self._split(pooled, centred, squares)
-            rough = np.flatnonzero(moments.are_rough(centred, least_ridge)) if least_ridge < np.inf else []
+        moments, rough = self._split(pooled, centred, squares), []
+        if least_ridge < np.inf:
+            rough = np.arange(len(rows))
+            if self.by_columns:
+                rough = np.flatnonzero(moments.are_rough(centred, least_ridge, *self.largest))
         step = max(1, BLOCK_NUMBERS // max(1, self.coordinates.size))
         for start in range(0, len(rough), step):
             some = rough[start : start + step]
@@ -152,36 +165,46 @@ class LocalLines:
         return moments
 
     def _coordinates(self, points):
-        """Points (m, n_features) in bandwidths from the centre, (m, d)."""
-        return (points[:, self.used] - self.centre) / self.bandwidth[self.used]
+        """Points (m, n_features) in units from the centre, (m, d)."""
+        with np.errstate(over="ignore"):
+            coordinates = (points[:, self.used] - self.centre[self.used]) / self.unit[self.used]
+        return np.clip(coordinates, -LARGEST, LARGEST)
 
     def _have_columns(self):
         """Whether moments can be columns."""
         n, d = self.coordinates.shape
         n_columns = (1 + d) * (d / 2 + self.values.shape[1])
-        is_small = d <= MOST_FEATURES and n * n_columns <= MOST_NUMBERS
-        return is_small and np.abs(self.coordinates).max(initial=0) < LARGEST_COORDINATE
+        return n * n_columns <= MOST_NUMBERS
 
     def _columns(self):
-        """The values, and the columns of moments, (n, n_columns)."""
+        """The values, the coordinates, and their products if moments are columns, (n, n_columns)."""
         u, (i, j) = self.coordinates, np.triu_indices(len(self.used))
+        if not self.by_columns:
+            return np.column_stack([self.values, u])
         crossed = (u[:, :, None] * self.values[:, None]).reshape(len(u), -1)
-        return np.column_stack([self.values, u, u[:, i] * u[:, j], crossed])
+        products = u[:, i] * u[:, j]
+        self.largest = np.linalg.norm(u, axis=1).max(), -products.min(initial=0)
+        return np.column_stack([self.values, u, products, crossed])
 
     def _squares(self, pooler, pooled):
-        """Squared widths (m,) of queries, in bandwidths."""
-        if pooled.scales is None or len(self.used) == 0:
-            return np.ones(len(pooled.log_mass))
-        return np.square(pooler.bandwidth[self.used[0]] / self.bandwidth[self.used[0]]) / pooled.scales
+        """Squared widths (m,) of queries, in units."""
+        scales = np.ones(len(pooled.log_mass)) if pooled.scales is None else pooled.scales
+        if len(self.used) == 0:
+            return scales
+        f = self.unit.argmin()
+        with np.errstate(all="ignore"):
+            return np.square(pooler.bandwidth[f] / self.unit[f]) / scales
 
     def _split(self, pooled, centred, squares):
-        """`Moments` of pooled columns."""
+        """`Moments` of pooled columns; covariances are zero if they are no columns."""
         (m, d), n_values = centred.shape, self.values.shape[1]
         i, j = np.triu_indices(d)
-        means, mean_key, products, crossed = np.split(pooled.values, np.cumsum([n_values, d, len(i)]), axis=1)
-        spread = np.empty((m, d, d))
-        spread[:, i, j] = spread[:, j, i] = products - mean_key[:, i] * mean_key[:, j]
-        cross = crossed.reshape(m, d, n_values) - mean_key[:, :, None] * means[:, None]
+        means, mean_key, products = np.split(pooled.values, [n_values, n_values + d], axis=1)
+        spread, cross = np.zeros((m, d, d)), np.zeros((m, d, n_values))
+        if self.by_columns:
+            products, crossed = np.split(products, [len(i)], axis=1)
+            spread[:, i, j] = spread[:, j, i] = products - mean_key[:, i] * mean_key[:, j]
+            cross = crossed.reshape(m, d, n_values) - mean_key[:, :, None] * means[:, None]
         return Moments(means.copy(), centred - mean_key, spread, cross, squares, pooled.log_mass)
 
     def _moments_of(self, attention, centred):

@@ -54,7 +54,7 @@ class LocalLinearRegressor(NumericTargets, RegressorMixin, LocalLinear):
     def _make_trend(self, fitted):
         penalties = fitted["_penalties"]
 
-        def make_trend(keys, values, shares, removed):
+        def make_trend(keys, values, shares, removed, exponents):
             if penalties is None:
                 return MeanTrend(values, shares)
             return RidgeTrend(keys, values, shares, penalties, removed)
@@ -122,8 +122,8 @@ class LocalLinearClassifier(LabelTargets, ClassifierMixin, LocalLinear):
     def _make_trend(self, fitted):
         fit = fitted["_logistic"]
 
-        def make_trend(keys, values, shares, removed):
-            return MeanTrend(values, shares) if fit is None else LogisticTrend(fit, values)
+        def make_trend(keys, values, shares, removed, exponents):
+            return MeanTrend(values, shares) if fit is None else LogisticTrend(fit.scaled(exponents), values)
 
         return make_trend
 
@@ -144,14 +144,14 @@ class LocalLinearClassifier(LabelTargets, ClassifierMixin, LocalLinear):
         return trend | {"_logistic": fit._replace(left_out=left_out)}
 
     def _finish(self, model, values, queries, rows, prior_share_=0.0):
-        probabilities = np.maximum(values, 0)
-        probabilities /= probabilities.sum(axis=1, keepdims=True)
-        prior = model.mean if queries is not None else model.means_of_others(rows)
+        positive, prior = np.maximum(values, 0), model.means(queries, rows)
+        totals = positive.sum(axis=1, keepdims=True)
+        probabilities = np.divide(positive, totals, out=prior.copy(), where=totals > 0)  # 0 only by rounding
         return (1 - prior_share_) * probabilities + prior_share_ * prior
 
     def _learn_last(self, model, predictions, loss):
         rows, labels = np.arange(len(loss.rows)), model.values[loss.rows].argmax(axis=1)
-        priors = model.means_of_others(loss.rows)
+        priors = model.means(None, loss.rows)
         return {"prior_share_": choose_prior_share(predictions[rows, labels], priors[rows, labels], loss.shares)}
 
     def predict_proba(self, X):

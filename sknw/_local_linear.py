@@ -10,12 +10,15 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from ._base import STAGES, KernelEstimator
 from ._inputs import in_dense_blocks
 from ._learning.lines import RIDGES, candidate_neighbors, choose_line, choose_trend
-from ._lines import LocalLines
+from ._lines import LARGEST, LocalLines
 from ._threads import single_threaded_blas
-from ._weights import retained_share
+from ._weights import retained_share, scale_values
 
 FIRST_RIDGE = 0.1
 """The ridge while bandwidths are learned, which is in use if a callback ends the search."""
+
+LARGEST_EXPONENT = 100
+"""Exponents of 2 in numbers whose products need no care."""
 
 BLOCK_NUMBERS = 2**24
 """Moments of queries that are held at once: 128 MiB."""
@@ -24,6 +27,8 @@ BLOCK_NUMBERS = 2**24
 class LocalModel:
     """A trend and local lines of what it leaves, for one bandwidth vector (n_features,).
 
+    Features and values are divided by powers of two 2^exponent where their products could overflow or underflow.
+
     Parameters
     ----------
     keys : (n, n_features) float ndarray
@@ -31,17 +36,21 @@ class LocalModel:
     weights : (n,) float ndarray
     bandwidth : (n_features,) float ndarray
     make_trend : callable
-        Function of the keys, the values, the weights over their sum, and what leave-one-out takes of these, to a trend.
+        Function of the keys, the values, the weights over their sum, what leave-one-out takes of these, and the
+        exponents of features, to a trend.
     **options : dict
         `algorithm`, `kernel` and `tol`, as for `Poolers`.
     """
 
     def __init__(self, keys, values, weights, bandwidth, make_trend, **options):
+        (keys, self.exponents), (values, self.value_exponents) = _scale_extremes(keys), _scale_extremes(values)
+        with np.errstate(over="ignore"):
+            bandwidth = np.maximum(np.ldexp(bandwidth, -self.exponents), np.finfo(float).tiny)
         self.keys, self.values, self.n_values = keys, values, values.shape[1]
         shares, retained = weights / weights.sum(), retained_share(weights)
         self.mean, self.removed = shares @ values, (1 - retained) * shares
         self.is_left_out = (weights > 0) & (retained == 0)
-        self.trend = make_trend(keys, values, shares, self.removed)
+        self.trend = make_trend(keys, values, shares, self.removed, self.exponents)
         self.ignored = np.flatnonzero(np.isinf(bandwidth)) if self.trend.is_linear else np.empty(0, dtype=int)
         columns = self.trend.residuals
         if len(self.ignored):  # leave-one-out changes the trend, and so what is left of features without a local slope
@@ -53,6 +62,9 @@ class LocalModel:
 
         None is leave-one-out: the training rows are the queries, each predicted as if one unit of it were missing.
         """
+        if queries is not None:
+            with np.errstate(over="ignore"):
+                queries = np.clip(np.ldexp(queries, -self.exponents), -LARGEST, LARGEST)
         pooler, parts = self.lines.pooler(n_neighbors), []
         rows = np.arange(len(self.keys if queries is None else queries))[rows]
         step = max(1, BLOCK_NUMBERS // pooler.problem.n_values)
@@ -69,31 +81,50 @@ class LocalModel:
         points = (self.keys if queries is None else queries)[rows]
         lines, trend = values[:, : self.n_values], self.trend
         if queries is not None:
-            return lines + trend(points)
-        return lines + trend.left_out(points, rows, self._missed(points, shifts, values) if trend.is_linear else None)
+            predictions = lines + trend(points)
+        else:
+            missed = self._missed(points, shifts, values) if trend.is_linear else None
+            predictions = lines + trend.left_out(points, rows, missed)
+        with np.errstate(over="ignore"):
+            return np.ldexp(predictions, self.value_exponents)
 
     def _missed(self, points, shifts, values):
         """Standardised points (m, n_features) without the local lines of the features themselves."""
         standardised, used = self.trend.standardised(points), self.lines.used
         missed = np.zeros(points.shape)
-        missed[:, used] = -shifts * (self.lines.bandwidth / self.trend.scales)[used]
+        missed[:, used] = -shifts * (self.lines.unit[used] / self.trend.scales[used])
         missed[:, self.ignored] = standardised[:, self.ignored] - values[:, self.n_values :]
         return missed
 
-    def means_of_others(self, rows):
-        """The means of the values (m, n_values) without one unit of each of some rows."""
-        removed = self.removed[rows, None]
-        return (self.mean - removed * self.values[rows]) / (1 - removed)
+    def means(self, queries, rows):
+        """The means of the values (m, n_values); of the others for some rows that are left out."""
+        means = np.tile(self.mean, (len(rows), 1))
+        if queries is None:
+            removed = self.removed[rows, None]
+            means = (means - removed * self.values[rows]) / (1 - removed)
+        return np.ldexp(means, self.value_exponents)
 
     def ranges(self, queries, rows):
         """The minimum and the maximum of the values; of the others (m, n_values) for some rows that are left out."""
+        low, high = self._ranges(queries, rows)
+        return np.ldexp(low, self.value_exponents), np.ldexp(high, self.value_exponents)
+
+    def _ranges(self, queries, rows):
+        """The same of the divided values."""
         active = self.values[self.removed > 0]
         if queries is not None or len(active) < 2:
             return active.min(axis=0), active.max(axis=0)
-        (low, second_low), (high, second_high) = (np.partition(active, k, axis=0)[k[:2]] for k in ([0, 1], [-1, -2]))
+        (low, second_low), (high, second_high) = (np.partition(active, k, axis=0)[k] for k in ([0, 1], [-1, -2]))
         values, is_left_out = self.values[rows], self.is_left_out[rows, None]
         least = np.where(is_left_out & (values == low), second_low, low)
         return least, np.where(is_left_out & (values == high), second_high, high)
+
+
+def _scale_extremes(columns):
+    """Columns (n, k), of which very large or small ones are divided by powers of two, and the exponents (k,)."""
+    exponents = scale_values(columns)[1]
+    exponents = np.where(np.abs(exponents) > LARGEST_EXPONENT, exponents, 0)
+    return (np.ldexp(columns, -exponents) if exponents.any() else columns), exponents
 
 
 class LocalLinear(KernelEstimator):
@@ -183,9 +214,7 @@ class LocalLinear(KernelEstimator):
         empty = self._empty_rows(log_mass)
         values[empty] = np.nan
         if self.empty == "mean":
-            values[empty] = self._model.mean
-            if queries is None:
-                values[empty] = self._model.means_of_others(empty)
+            values[empty] = self._model.means(queries, empty)
         return values
 
     def _lines_at(self, queries):

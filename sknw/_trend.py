@@ -13,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, RidgeCV
 
 from ._learning.rules import RANGE_ROUNDING
-from ._weights import sample_size
+from ._weights import sample_size, scale_values
 
 PENALTIES = np.logspace(-6, 3, 19)
 """Penalties of squared slopes that a ridge regression tries, in units of the sum of the weights."""
@@ -126,6 +126,10 @@ class LogisticFit(NamedTuple):
     intercepts: np.ndarray
     left_out: np.ndarray
 
+    def scaled(self, exponents):
+        """The same for features that are divided by 2^exponents (n_features,)."""
+        return self._replace(centre=np.ldexp(self.centre, -exponents), scales=np.ldexp(self.scales, -exponents))
+
     def __call__(self, points):
         """Probabilities (m, n_classes)."""
         return softmax((points - self.centre) / self.scales @ self.slopes + self.intercepts, axis=1)
@@ -151,47 +155,62 @@ class LogisticTrend:
 def choose_penalties(rows, values, weights):
     """The penalty (n_values,) of least leave-one-out error for each column of values (n, n_values)."""
     shares = weights / weights.sum()
-    centre, scales = _standardise(rows, shares)
     active = np.flatnonzero(shares)
     some = active[:: -(-len(active) // RIDGE_ROWS)]
+    shares, (rows, _), (values, _) = (
+        shares[some] / shares[some].sum(),
+        scale_values(rows[some]),
+        scale_values(values[some]),
+    )
+    centre, scales = _standardise(rows, shares)
+    if np.isinf(scales).all():
+        return np.full(values.shape[1], PENALTIES[-1])
     n, ridge = len(some), RidgeCV(PENALTIES * len(some), alpha_per_target=True)
-    ridge.fit((rows[some] - centre) / scales, values[some], sample_weight=shares[some] * (n / shares[some].sum()))
+    ridge.fit((rows - centre) / scales, values, sample_weight=shares * n)
     return np.atleast_1d(ridge.alpha_) / n
 
 
 def fit_logistic(rows, labels, n_classes, weights):
     """The `LogisticFit` of labels (n,), 0 to n_classes - 1, with the penalty of least Brier score in cross-validation.
 
-    None if there are no two classes with two rows each.
+    None if there are no two classes with two rows each, or no feature that varies.
     """
-    active = np.flatnonzero(weights)
-    if n_classes < 2 or np.sort(np.bincount(labels[active], minlength=n_classes))[-2] < 2:
-        return None
+    active, (rows, exponents) = np.flatnonzero(weights), scale_values(rows)
     shares = weights / weights.sum()
     centre, scales = _standardise(rows, shares)
-    z, w, y = (rows - centre) / scales, shares * sample_size(weights), labels
+    counts = np.sort(np.bincount(labels[active], minlength=n_classes))
+    if n_classes < 2 or counts[-2] < 2 or np.isinf(scales).all():
+        return None
     order = active[np.lexsort([*rows[active].T, labels[active]])]  # folds then have alike rows, whatever their order
-    best, least, some = INVERSE_PENALTIES[0], np.inf, order[:: -(-len(order) // LOGISTIC_ROWS)]
+    z, y, w = ((rows - centre) / scales)[order], labels[order], shares[order] * sample_size(weights)
+    penalty, left_out = _choose_inverse_penalty(z, y, w, n_classes), np.full((len(rows), n_classes), np.nan)
+    left_out[order] = _left_out(z, y, w, penalty, n_classes)
+    slopes, intercepts = _fit_softmax(z, y, w, penalty, n_classes)
+    return LogisticFit(np.ldexp(centre, exponents), np.ldexp(scales, exponents), slopes, intercepts, left_out)
+
+
+def _choose_inverse_penalty(z, labels, weights, n_classes):
+    """The inverse penalty of least Brier score over rows that are left out."""
+    some = slice(None, None, -(-len(z) // LOGISTIC_ROWS))
+    z, labels, weights = z[some], labels[some], weights[some]
+    best, least, one_hot = INVERSE_PENALTIES[0], np.inf, labels[:, None] == np.arange(n_classes)
     for inverse_penalty in INVERSE_PENALTIES:
-        probabilities = _left_out(z, y, w, some, inverse_penalty, n_classes)
-        loss = w[some] @ np.square(probabilities - (y[some, None] == np.arange(n_classes))).sum(axis=1)
+        probabilities = _left_out(z, labels, weights, inverse_penalty, n_classes)
+        loss = weights @ np.square(probabilities - one_hot).sum(axis=1)
         if loss < least:
             best, least = inverse_penalty, loss
         elif loss > CLEARLY_WORSE * least:
             break
-    slopes, intercepts = _fit_softmax(z[active], y[active], w[active], best, n_classes)
-    left_out = softmax(z @ slopes + intercepts, axis=1)
-    left_out[order] = _left_out(z, y, w, order, best, n_classes)
-    return LogisticFit(centre, scales, slopes, intercepts, left_out)
+    return best
 
 
-def _left_out(z, labels, weights, order, inverse_penalty, n_classes):
-    """Probabilities (n_rows, n_classes) of rows in an order, of which every fifth makes a fold."""
-    probabilities, fold = np.empty((len(order), n_classes)), np.arange(len(order)) % N_FOLDS
+def _left_out(z, labels, weights, inverse_penalty, n_classes):
+    """Probabilities (n, n_classes) of rows in an order of which every fifth makes a fold."""
+    probabilities, fold = np.empty((len(z), n_classes)), np.arange(len(z)) % N_FOLDS
     for k in range(N_FOLDS):
-        rows = order[fold != k]
-        slopes, intercepts = _fit_softmax(z[rows], labels[rows], weights[rows], inverse_penalty, n_classes)
-        probabilities[fold == k] = softmax(z[order[fold == k]] @ slopes + intercepts, axis=1)
+        rest = fold != k
+        slopes, intercepts = _fit_softmax(z[rest], labels[rest], weights[rest], inverse_penalty, n_classes)
+        probabilities[~rest] = softmax(z[~rest] @ slopes + intercepts, axis=1)
     return probabilities
 
 
@@ -210,11 +229,7 @@ def _fit_softmax(z, labels, weights, inverse_penalty, n_classes):
 
 def _standardise(rows, shares):
     """Means and standard deviations (n_features,) of rows; infinite for constant features."""
-    centre = shares @ rows
-    largest = np.abs(rows).max(axis=0)
-    deviations = np.abs(rows - centre)
-    units = deviations.max(axis=0)
-    is_constant = units <= RANGE_ROUNDING * largest
-    units[is_constant] = 1.0
-    scales = units * np.sqrt(shares @ np.square(deviations / units))
+    centre, active = shares @ rows, rows[shares > 0]
+    is_constant = np.ptp(active, axis=0) <= RANGE_ROUNDING * np.abs(active).max(axis=0)
+    scales = np.sqrt(shares @ np.square(rows - centre))
     return centre, np.where(is_constant | (scales == 0), np.inf, scales)
