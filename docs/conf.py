@@ -27,7 +27,7 @@ numpydoc_show_class_members = False
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "gallery",
-    "filename_pattern": r"/0\d_",
+    "filename_pattern": r"/\d\d_",
     "ignore_pattern": "quickstart",
     "within_subsection_order": "FileNameSortKey",
     "doc_module": ("sknw",),
@@ -67,7 +67,7 @@ def render_math(translator, node):
 
 def check_links(app, error):
     """The pages that the estimators' HTML links to are there."""
-    for name in ("NadarayaWatsonRegressor", "NadarayaWatsonClassifier"):
+    for name in [name for name in sknw.__all__ if name.endswith(("Regressor", "Classifier"))]:
         page = app.outdir / API_PAGE.format(estimator_module="sknw", estimator_name=name)
         if error is None and app.builder.format == "html" and not page.exists():
             raise SphinxError(f"estimators link to {page}, which was not built")

@@ -8,7 +8,7 @@ from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sknw import NadarayaWatsonClassifier, NadarayaWatsonRegressor
+from sknw import LocalLinearClassifier, LocalLinearRegressor, NadarayaWatsonClassifier, NadarayaWatsonRegressor
 
 BANDWIDTHS = ["silverman", "scott", *np.geomspace(0.2, 3, 12).round(2)]
 NEIGHBORS = [1, 2, 3, 5, 8, 12, 20, 30, 50]
@@ -54,6 +54,7 @@ def main():
         "NadarayaWatsonRegressor": make_pipeline(StandardScaler(), NadarayaWatsonRegressor()),
         "NadarayaWatsonRegressor, learned": NadarayaWatsonRegressor("loo"),
         "NadarayaWatsonRegressor, tuned": tuned(NadarayaWatsonRegressor(), "bandwidth", BANDWIDTHS, inner),
+        "LocalLinearRegressor, learned": LocalLinearRegressor(),
     }
     print_scores("Diabetes progression from bmi, bp, s5: R², 5 folds", models, X, y, outer)
     search = models["NadarayaWatsonRegressor, tuned"].fit(X, y)
@@ -69,6 +70,7 @@ def main():
         "NadarayaWatsonClassifier": make_pipeline(StandardScaler(), NadarayaWatsonClassifier()),
         "NadarayaWatsonClassifier, learned": NadarayaWatsonClassifier("loo"),
         "NadarayaWatsonClassifier, tuned": tuned(NadarayaWatsonClassifier(), "bandwidth", BANDWIDTHS, inner),
+        "LocalLinearClassifier, learned": LocalLinearClassifier(),
     }
     print_scores("Wine cultivar from 13 measurements: accuracy, 5 folds", models, X, y, outer)
 

@@ -105,7 +105,7 @@ class KernelEstimator(CallbackSupportMixin, BaseEstimator):
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y, sample_weight=None):
-        """Store the training points, and determine the bandwidth.
+        """Store the training points, and determine the bandwidth and other parameters.
 
         Parameters
         ----------
@@ -131,7 +131,8 @@ class KernelEstimator(CallbackSupportMixin, BaseEstimator):
 
         Notes
         -----
-        The cost is O(n log n) time for each feature, and O(n) memory. Learning costs more: see
+        The cost is O(n log n) time for each feature, and O(n) memory; for local lines, O(n) for each of
+        :ref:`their columns <line-cost>`. Learning a parameter costs more: see
         :ref:`details of the search <search-details>`.
         """
         keys, targets = self._check_training(X, y)

@@ -19,6 +19,7 @@ PAGES = {
     "08_consistency": 1,
     "09_parzen": 1,
     "10_neighbors": 2,
+    "11_local_linear": 4,
     "12_projection": 2,
 }
 """How many figures each page has."""
@@ -56,13 +57,14 @@ def test_quickstart(capsys):
     runpy.run_path(str(EXAMPLES / "quickstart.py"), run_name="__main__")
     lines = capsys.readouterr().out.splitlines()
     scores = {line[2:40].strip(): float(line[40:47]) for line in lines if "±" in line}
-    assert len(scores) == 12
+    assert len(scores) == 14
     for way in ("", ", learned", ", tuned"):
         assert scores[f"NadarayaWatsonRegressor{way}"] > scores["mean of the training targets"] + 0.3
         assert scores[f"NadarayaWatsonClassifier{way}"] > scores["most frequent class"] + 0.5
     for way in (", learned", ", tuned"):
         assert scores[f"NadarayaWatsonRegressor{way}"] > scores["NadarayaWatsonRegressor"]
-    assert scores["NadarayaWatsonClassifier, tuned"] > 0.95
+    assert scores["LocalLinearRegressor, learned"] > scores["NadarayaWatsonRegressor"]
+    assert min(scores["NadarayaWatsonClassifier, tuned"], scores["LocalLinearClassifier, learned"]) > 0.95
     assert sum(line.startswith("  patient") for line in lines) == 3
 
 
@@ -232,3 +234,18 @@ def test_projection(run):
     )
     assert learned < min(pca, nca)
     assert accuracy > pca_accuracy
+
+
+def test_local_linear(run):
+    printed = run("11_local_linear")
+    (average_edges, average_inside), (line_edges, line_inside) = printed("average: mean"), printed("local line: mean")
+    assert line_edges < average_edges / 2
+    assert line_inside < average_inside < average_edges
+    total, negative = printed("sum of the weights of the line:")
+    assert total == 1
+    assert negative < -0.1
+    assert max(printed("largest difference from the prediction:")) < 1e-12
+    steps = [printed(f"{name}: largest step")[0] for name in ("ridge=0", "ridge=1, trend=False", "ridge=1, trend=True")]
+    assert steps == sorted(steps, reverse=True)
+    for bandwidth in ("loo", "loo_ard"):
+        assert printed(f"local line, {bandwidth}: R²") > printed(f"average, {bandwidth}: R²")
