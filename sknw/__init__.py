@@ -3,7 +3,8 @@
 from . import datasets
 from ._estimators import NadarayaWatsonClassifier, NadarayaWatsonRegressor
 from ._kernels import Kernel
-from ._local_estimators import LocalLinearClassifier, LocalLinearRegressor
+from ._local_classifier import LocalLinearClassifier
+from ._local_regressor import LocalLinearRegressor
 from ._plots.attention import AttentionDisplay
 from ._plots.bandwidth import BandwidthDisplay
 from ._plots.curves import CurveDisplay

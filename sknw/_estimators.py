@@ -150,7 +150,7 @@ class NadarayaWatsonRegressor(NumericTargets, RegressorMixin, NadarayaWatson):
         -----
         The cost depends on `algorithm_`: see :ref:`the table of algorithms <algorithm-table>`.
         """
-        return self._in_shape_of_y(self._pool(self._check_queries(X)))
+        return self._in_shape_of_y(self._predict_values(self._check_queries(X)))
 
 
 class NadarayaWatsonClassifier(LabelTargets, ClassifierMixin, NadarayaWatson):
@@ -277,7 +277,7 @@ class NadarayaWatsonClassifier(LabelTargets, ClassifierMixin, NadarayaWatson):
         -----
         The cost depends on `algorithm_`: see :ref:`the table of algorithms <algorithm-table>`.
         """
-        return self._pool(self._check_queries(X))
+        return self._predict_values(self._check_queries(X))
 
     def predict(self, X):
         """Predict the most probable class at each query; of equally probable classes, the first.

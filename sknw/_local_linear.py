@@ -205,9 +205,8 @@ class LocalLinear(KernelEstimator):
             return candidate_neighbors(sample), ridges
         return [self.n_neighbors and max(1, round(self.n_neighbors / sample.n_copies))], ridges
 
-    def _predict_values(self, X):
+    def _predict_values(self, queries):
         """Predictions (n_queries, n_values)."""
-        queries = self._check_queries(X)
         values, log_mass = in_dense_blocks(self._lines_at, queries)
         last = {name: getattr(self, name) for name in self._last}
         values = self._finish(self._model, values, queries, np.arange(len(values)), **last)

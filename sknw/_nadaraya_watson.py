@@ -123,12 +123,12 @@ class NadarayaWatson(KernelEstimator):
     def _attention_blocks(self, queries, rows):
         """Yield the attention weights of queries[rows] in consecutive blocks."""
         if self.empty == "raise":
-            self._pool(queries)  # raises with the number of empty queries in all blocks, not in the first one
+            self._predict_values(queries)  # raises with the number of empty queries in all blocks, not in the first one
         step = max(1, BLOCK_WEIGHTS // len(self.keys_))
         for start in range(0, len(rows), step):
             yield self._attend(queries, rows[start : start + step])
 
-    def _pool(self, queries):
+    def _predict_values(self, queries):
         """Pooled values (n_queries, n_values), clipped to the range of each value column."""
         values = self._evaluate(lambda pooler, *which: pooler.pool(*which, self.n_jobs, self.tol)[:2], queries)
         return np.clip(values, *self._range, out=values)

@@ -288,9 +288,12 @@ class TestWhatIsRefused:
         ids=lambda given: given if isinstance(given, str) else "",
     )
     def test_other_estimators(self, display, model, given, table):
+        kind = "NadarayaWatsonRegressor or NadarayaWatsonClassifier"
+        if display is CurveDisplay:
+            kind = "Nadaraya-Watson or local linear estimator"
         accepted = (
-            f"{display.__name__} requires a fitted NadarayaWatsonRegressor or NadarayaWatsonClassifier, a Pipeline "
-            "that ends with one, or a search over one of these, such as GridSearchCV, with refit=True; got "
+            f"{display.__name__} requires a fitted {kind}, a Pipeline that ends with one, or a search over one of "
+            "these, such as GridSearchCV, with refit=True; got "
         )
         with pytest.raises(TypeError) as error:
             display.from_estimator(model.fit(*table[:2]))

@@ -6,6 +6,7 @@ import numpy as np
 from sklearn.base import is_classifier
 from sklearn.utils import check_array, check_consistent_length, column_or_1d
 
+from .._base import KernelEstimator
 from .._inputs import to_dense
 from .drawing import add_legend, import_pyplot, line_colours, make_axes, plot_line
 from .pipelines import feature_names, find_scalers, inverse_transform, split_steps, transform, unnamed_columns
@@ -152,7 +153,7 @@ class CurveDisplay:
         Otherwise the features are the inputs of the last step, with names from `get_feature_names_out` if available.
         """
         import_pyplot(f"{cls.__name__}.from_estimator")
-        transformers, last = split_steps(estimator, cls.__name__)
+        transformers, last = split_steps(estimator, cls.__name__, KernelEstimator)
         if not isinstance(grid_resolution, Integral) or grid_resolution < 2:
             raise ValueError(f"grid_resolution must be a whole number, 2 or more, got {grid_resolution!r}")
         names = feature_names(transformers, last)
@@ -259,7 +260,7 @@ def _predict(scalers, last, grid):
     """Pooled values at points in the space of the axes."""
     with unnamed_columns():
         queries = last._check_queries(transform(scalers, grid))
-    return last._pool(queries)
+    return last._predict_values(queries)
 
 
 def _points_and_values(transformers, last, X, y):

@@ -21,19 +21,21 @@ SCALERS = (MaxAbsScaler, MinMaxScaler, PowerTransformer, QuantileTransformer, Ro
 """Transformers that apply an invertible increasing function to each column."""
 
 
-def split_steps(estimator, caller):
-    """The fitted transformers before the last step, and the last step, which must be an estimator of this package."""
+def split_steps(estimator, caller, kind=NadarayaWatson):
+    """The fitted transformers before the last step, and the last step, which must be an estimator of a kind."""
     *steps, last = _flatten(estimator)
-    if isinstance(last, NadarayaWatson) or hasattr(last, "refit"):
+    if isinstance(last, kind) or hasattr(last, "refit"):
         message = (
             f"{caller} requires a fitted estimator, but this {type(estimator).__name__} is not fitted; call fit first"
         )
         check_is_fitted(last, msg=message)
-    if not isinstance(last, NadarayaWatson):
+    if not isinstance(last, kind):
+        accepted = "NadarayaWatsonRegressor or NadarayaWatsonClassifier"
+        if kind is not NadarayaWatson:
+            accepted = "Nadaraya-Watson or local linear estimator"
         raise TypeError(
-            f"{caller} requires a fitted NadarayaWatsonRegressor or NadarayaWatsonClassifier, a Pipeline that ends "
-            "with one, or a search over one of these, such as GridSearchCV, with refit=True; got "
-            f"{_describe(estimator, last)}"
+            f"{caller} requires a fitted {accepted}, a Pipeline that ends with one, or a search over one of these, "
+            f"such as GridSearchCV, with refit=True; got {_describe(estimator, last)}"
         )
     return [step for step in steps if hasattr(step, "transform")], last
 
