@@ -89,7 +89,8 @@ class LocalLinearRegressor(NumericTargets, RegressorMixin, LocalLinear):
     missing from the trend and from the local line, with the same penalties and the same metric.
 
     The cost is that of a Nadaraya-Watson estimate with (1 + d) (1 + d / 2 + n_outputs) sums for each query in d
-    features, plus O(d³) to solve for the slopes. For many rows, use `n_neighbors=None`: see :ref:`the cost <line-cost>`.
+    features, plus O(d³) to solve for the slopes. For many rows, use `n_neighbors=None`: see
+    :ref:`the cost <line-cost>`.
 
     References
     ----------
