@@ -12,8 +12,7 @@ to one, and may be negative.
 
 Moments are means of the columns u_f, u_f u_g and u_f v_k around the median of the keys, as any engine pools them, which
 errs in C by some eps |m|², and by the rounding of columns, which are measured from their least value. Where that is not
-far below the ridge, or the least eigenvalue of C without a ridge, and where there are too many features for columns,
-moments come from attention weights, around the mean of each query: these are exact to rounding.
+far below the ridge plus the least eigenvalue of C, and where there are too many features for columns, moments come from attention weights, around the mean of each query: these are exact to rounding.
 """
 
 from typing import NamedTuple
@@ -34,7 +33,7 @@ ROUNDING = 4 * np.finfo(float).eps
 """What moments err by, relative to squared coordinates."""
 
 ACCURACY = 1e-9
-"""What a covariance may err by, relative to the ridge or the least eigenvalue."""
+"""What a covariance may err by, relative to the ridge plus the least eigenvalue."""
 
 DEAD = 1e-14
 """Without a ridge, there is no slope along axes whose eigenvalue is less than this part of the largest one. With one,
@@ -99,12 +98,16 @@ class Moments(NamedTuple):
         `largest` is the largest distance of a key from the centre, and `largest_shift` that of a product of coordinates
         from zero where it is negative.
         """
-        floor = least_ridge * self.squares
-        if least_ridge == 0:
-            floor = np.linalg.eigvalsh(np.where(np.isfinite(self.spread), self.spread, 0.0)).min(axis=1, initial=np.inf)
-        length = np.linalg.norm(centred - self.steps, axis=1)
-        shifts = largest * (length + np.sqrt(floor)) + largest_shift
-        return ~(ROUNDING * np.square(length) + ROUNDING / 8 * shifts < ACCURACY * floor)
+        length, floor = np.linalg.norm(centred - self.steps, axis=1), least_ridge * self.squares
+
+        def exceeds():
+            shifts = largest * (length + np.sqrt(floor)) + largest_shift
+            return ~(ROUNDING * np.square(length) + ROUNDING / 8 * shifts < ACCURACY * floor)
+
+        rows = np.flatnonzero(exceeds())  # the least eigenvalue takes longer
+        spread = np.where(np.isfinite(self.spread[rows]), self.spread[rows], 0.0)
+        floor[rows] += np.linalg.eigvalsh(spread).min(axis=1, initial=np.inf)
+        return exceeds()
 
 
 class LocalLines:

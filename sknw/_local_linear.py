@@ -5,7 +5,7 @@ from numbers import Real
 from typing import ClassVar
 
 import numpy as np
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Interval, InvalidParameterError, StrOptions
 
 from ._base import STAGES, KernelEstimator
 from ._inputs import in_dense_blocks
@@ -42,9 +42,11 @@ class LocalModel:
 
     def __init__(self, keys, values, weights, bandwidth, penalties, **options):
         retained = retained_share(weights)
-        (keys, self.exponents), (values, self.value_exponents) = scale_values(keys), scale_values(values)
-        with np.errstate(over="ignore"):
-            bandwidth = np.maximum(np.ldexp(bandwidth, -self.exponents), np.finfo(float).tiny)
+        active = weights > 0
+        self.exponents, self.value_exponents = (scale_values(rows[active])[1] for rows in (keys, values))
+        keys = _divided(keys, self.exponents, LARGEST)
+        values = _divided(values, self.value_exponents, 1.0)  # those of weight zero may be larger
+        bandwidth = np.maximum(_divided(bandwidth, self.exponents, np.inf), np.finfo(float).tiny)
         self.keys, self.values, self.n_values = keys, values, values.shape[1]
         self.is_left_out = (weights > 0) & (retained == 0)
         self.trend = Trend(keys, values, weights, penalties, 1 - retained)
@@ -60,8 +62,7 @@ class LocalModel:
         None is leave-one-out: the training rows are the queries, each predicted as if one unit of it were missing.
         """
         if queries is not None:
-            with np.errstate(over="ignore"):
-                queries = np.clip(np.ldexp(queries, -self.exponents), -LARGEST, LARGEST)
+            queries = _divided(queries, self.exponents, LARGEST)
         pooler, parts = self.lines.pooler(n_neighbors), []
         rows = np.arange(len(self.keys if queries is None else queries))[rows]
         step = max(1, BLOCK_NUMBERS // pooler.problem.n_values)
@@ -110,6 +111,12 @@ class LocalModel:
         return least, np.where(is_left_out & (values == high), second_high, high)
 
 
+def _divided(rows, exponents, largest):
+    """Rows (n, k) divided by 2^exponents, as far as the absolute value is at most `largest`."""
+    with np.errstate(over="ignore"):
+        return np.clip(np.ldexp(rows, -exponents), -largest, largest)
+
+
 class LocalLinear(KernelEstimator):
     """Base class of the estimators whose predictions are local lines.
 
@@ -129,6 +136,11 @@ class LocalLinear(KernelEstimator):
 
     _last: ClassVar = ()
     """Names of the fitted attributes that `_finish` takes."""
+
+    def _validate_params(self):
+        super()._validate_params()
+        if isinstance(self.ridge, bool):
+            raise InvalidParameterError(f"ridge must be a float or 'loo', got {self.ridge!r}")
 
     def _initial_attributes(self, keys, values, weights):
         ridge, penalties = FIRST_RIDGE if isinstance(self.ridge, str) else float(self.ridge), None
