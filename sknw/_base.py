@@ -195,7 +195,9 @@ class KernelEstimator(CallbackSupportMixin, BaseEstimator):
 
         `initial` are attributes as they are before; the bandwidth is None if it is to be learned.
         """
-        start = rule_of_thumb("silverman", sample.keys, sample.weights, poolers.kernel)
+        start = initial["bandwidth_"]
+        if start is None:
+            start = rule_of_thumb("silverman", sample.keys, sample.weights, poolers.kernel)
         random_state, is_linear = check_random_state(self.random_state), poolers(start).cost == "linear"
         losses = self._make_losses(sample, poolers, is_linear, random_state)
         learned, stopped = initial | {"n_iter_": 0}, False

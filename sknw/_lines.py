@@ -99,18 +99,16 @@ class Moments(NamedTuple):
         `largest` is the largest distance of a key from the centre, and `largest_shift` that of a product of coordinates
         from zero where it is negative.
         """
-        length = np.linalg.norm(centred - self.steps, axis=1)
+        length, floor = np.linalg.norm(centred - self.steps, axis=1), least_ridge * self.squares
 
-        def are_rough(floor, length):
+        def exceeds():
             shifts = largest * (length + np.sqrt(floor)) + largest_shift
             return ~(ROUNDING * np.square(length) + ROUNDING / 8 * shifts < ACCURACY * floor)
 
-        floor = least_ridge * self.squares
-        rough = are_rough(floor, length)
-        spread = np.where(np.isfinite(self.spread[rough]), self.spread[rough], 0.0)
-        least = np.maximum(np.linalg.eigvalsh(spread).min(axis=1, initial=np.inf), 0)
-        rough[rough] = are_rough(floor[rough] + least, length[rough])
-        return rough
+        rows = np.flatnonzero(exceeds())  # the least eigenvalue takes longer
+        spread = np.where(np.isfinite(self.spread[rows]), self.spread[rows], 0.0)
+        floor[rows] += np.maximum(np.linalg.eigvalsh(spread).min(axis=1, initial=np.inf), 0)
+        return exceeds()
 
 
 class LocalLines:

@@ -5,7 +5,7 @@ from numbers import Real
 from typing import ClassVar
 
 import numpy as np
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Interval, InvalidParameterError, StrOptions
 
 from ._base import STAGES, KernelEstimator
 from ._inputs import in_dense_blocks
@@ -43,9 +43,11 @@ class LocalModel:
     """
 
     def __init__(self, keys, values, weights, bandwidth, make_trend, **options):
-        (keys, self.exponents), (values, self.value_exponents) = _scale_extremes(keys), _scale_extremes(values)
-        with np.errstate(over="ignore"):
-            bandwidth = np.maximum(np.ldexp(bandwidth, -self.exponents), np.finfo(float).tiny)
+        active = weights > 0
+        self.exponents, self.value_exponents = _extreme_exponents(keys[active]), _extreme_exponents(values[active])
+        keys = _divided(keys, self.exponents, LARGEST)
+        values = _divided(values, self.value_exponents, 2.0**LARGEST_EXPONENT)  # those of weight zero may be larger
+        bandwidth = np.maximum(_divided(bandwidth, self.exponents, np.inf), np.finfo(float).tiny)
         self.keys, self.values, self.n_values = keys, values, values.shape[1]
         shares, retained = weights / weights.sum(), retained_share(weights)
         self.mean, self.removed = shares @ values, (1 - retained) * shares
@@ -63,8 +65,7 @@ class LocalModel:
         None is leave-one-out: the training rows are the queries, each predicted as if one unit of it were missing.
         """
         if queries is not None:
-            with np.errstate(over="ignore"):
-                queries = np.clip(np.ldexp(queries, -self.exponents), -LARGEST, LARGEST)
+            queries = _divided(queries, self.exponents, LARGEST)
         pooler, parts = self.lines.pooler(n_neighbors), []
         rows = np.arange(len(self.keys if queries is None else queries))[rows]
         step = max(1, BLOCK_NUMBERS // pooler.problem.n_values)
@@ -120,11 +121,16 @@ class LocalModel:
         return least, np.where(is_left_out & (values == high), second_high, high)
 
 
-def _scale_extremes(columns):
-    """Columns (n, k), of which very large or small ones are divided by powers of two, and the exponents (k,)."""
+def _extreme_exponents(columns):
+    """Exponents (k,) of the largest absolute value of columns (n, k) if it is very large or small, else 0."""
     exponents = scale_values(columns)[1]
-    exponents = np.where(np.abs(exponents) > LARGEST_EXPONENT, exponents, 0)
-    return (np.ldexp(columns, -exponents) if exponents.any() else columns), exponents
+    return np.where(np.abs(exponents) > LARGEST_EXPONENT, exponents, 0)
+
+
+def _divided(rows, exponents, largest):
+    """Rows (n, k) divided by 2^exponents, as far as the absolute value is at most `largest`."""
+    with np.errstate(over="ignore"):
+        return np.clip(np.ldexp(rows, -exponents), -largest, largest)
 
 
 class LocalLinear(KernelEstimator):
@@ -148,6 +154,11 @@ class LocalLinear(KernelEstimator):
 
     _last: ClassVar = ()
     """Names of the fitted attributes that `_finish` takes."""
+
+    def _validate_params(self):
+        super()._validate_params()
+        if isinstance(self.ridge, bool):
+            raise InvalidParameterError(f"ridge must be a float or 'loo', got {self.ridge!r}")
 
     def _initial_attributes(self, keys, values, weights):
         ridge = FIRST_RIDGE if isinstance(self.ridge, str) else float(self.ridge)
