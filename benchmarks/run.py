@@ -12,6 +12,7 @@ from string import Template
 
 import pandas as pd
 from plot import plot_costs
+from quality import compare_quality
 from tables import TABLES
 from threadpoolctl import threadpool_limits
 from versions import compare_results, compare_times, start
@@ -29,6 +30,9 @@ PACKAGES = ("numpy", "scipy", "scikit-learn", "statsmodels", "KDEpy", "pykeops",
 def make_tables(arguments):
     """(name, rows) of each table that is asked for."""
     for name in arguments.tables or TABLES:
+        if name == "quality":
+            yield name, compare_quality(arguments.only)
+            continue
         if name != "versions":
             yield name, TABLES[name](arguments.only, arguments.rounds)
             continue
@@ -96,7 +100,9 @@ def write(results):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("tables", nargs="*", choices=[*TABLES, "versions"], help="all but versions, if none is given")
+    parser.add_argument(
+        "tables", nargs="*", choices=[*TABLES, "quality", "versions"], help="all but versions, if none is given"
+    )
     parser.add_argument("--only", default="", metavar="TEXT", help="only what holds this text; keeps nothing")
     parser.add_argument("--rounds", type=int, default=25, help="most rounds of timing (default 25)")
     parser.add_argument("--before", metavar="PATH", help="in versions, the checkout to compare with")
