@@ -8,6 +8,9 @@ from quality_peers import CONTENDERS, OUTSIDE, can_learn_data
 from real_data import names, real_folds
 from timing import time_call
 
+NAMES = list(dict.fromkeys(name for makers in CONTENDERS.values() for name in makers))
+"""All contenders."""
+
 UNIT = ["loo", "loo_ard"]
 """The better of these on a data set is the unit of losses."""
 
@@ -61,21 +64,34 @@ def compare_quality(only, chosen=()):
 
 def relative_losses(rows, kind):
     """A row for each data set, a column for each contender: losses in those of the better of "loo" and "loo_ard"."""
-    part = rows[rows["kind"] == kind]
-    losses = part.pivot_table("loss", ["data", "n", "features"], "contender", sort=False)
-    return losses.div(losses[UNIT].min(axis=1), axis=0)
+    losses = rows[rows["kind"] == kind].pivot_table("loss", ["data", "n", "features"], "contender", sort=False)
+    return losses[[name for name in CONTENDERS[kind] if name in losses]].div(losses[UNIT].min(axis=1), axis=0)
 
 
 def rank(rows):
-    """The contenders by mean rank over the data sets that all of them have learned."""
+    """A row for each kind and contender, by mean rank over the data sets that all ranked contenders have learned."""
     for kind, part in rows.groupby("kind", sort=False):
         ratios = relative_losses(rows, kind)
-        ranks = ratios[[name for name in ratios if name not in OUTSIDE]].dropna().rank(axis=1)
-        groups = part.groupby("contender", sort=False)
-        table = pd.DataFrame({"kind": kind, "data sets": ratios.count(), "mean rank": ranks.mean()})
-        table["wins"] = (ranks == 1).sum()
+        ranked = [name for name in ratios if name not in OUTSIDE]
+        ratios = ratios.dropna(subset=ranked)
+        ranks, groups = ratios[ranked].rank(axis=1), part.groupby("contender")
+        table = pd.DataFrame({"kind": kind, "contender": list(ratios), "data sets": ratios.count()})
+        table["mean rank"], table["wins"] = ranks.mean(), ranks.eq(ranks.min(axis=1), axis=0).sum()
+        table["wins"] = table["wins"].astype("Int64")
         table["ratio, median"], table["ratio, 90 %"] = ratios.median(), ratios.quantile(0.9)
-        table[["log loss", "accuracy", "seconds"]] = groups[["log loss", "accuracy", "seconds"]].mean()
-        table["seen / expected"] = groups["seen / expected"].median()
+        table[["log loss", "accuracy"]] = groups[["log loss", "accuracy"]].mean()
+        table["seen / expected"], table["seconds"] = groups["seen / expected"].median(), groups["seconds"].mean()
         table["commit"] = groups["commit"].first()
-        yield table.sort_values("mean rank").rename_axis("contender").reset_index()
+        yield from records(table.sort_values("mean rank", kind="stable"))
+
+
+def describe_expectations(rows):
+    """How far held-out losses are from `loo_loss_`, in quantiles over data sets."""
+    groups = rows.dropna(subset="seen / expected").groupby(["kind", "contender"], sort=False)["seen / expected"]
+    quantiles = {"10 %": 0.1, "median": 0.5, "90 %": 0.9, "largest": 1.0}
+    return pd.DataFrame({name: groups.quantile(share) for name, share in quantiles.items()}).reset_index()
+
+
+def records(frame):
+    """The rows of a frame as dicts, None for what is missing."""
+    return frame.astype(object).where(frame.notna(), None).to_dict("records")

@@ -4,7 +4,6 @@ Each is made by a function of the number of features, as the widths that a searc
 """
 
 import warnings
-from functools import partial
 from importlib.util import find_spec
 
 import numpy as np
@@ -29,6 +28,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, SVR
 
+import sknw
 from sknw import NadarayaWatsonClassifier, NadarayaWatsonRegressor
 
 MOST_PROCESS_ROWS = 300
@@ -159,9 +159,11 @@ def same(make, *arguments, **keywords):
 
 CONTENDERS = {
     "regression": {
+        "local_linear": lambda d: sknw.LocalLinearRegressor(),
         "loo_ard": same(NadarayaWatsonRegressor, "loo_ard"),
         "loo": same(NadarayaWatsonRegressor, "loo"),
         "silverman": same(NadarayaWatsonRegressor),
+        "loo_neighbors": same(NadarayaWatsonRegressor, "loo", n_neighbors="loo"),
         "gaussian_process": gaussian_process,
         "kernel_ridge": kernel_ridge,
         "support_vectors": support_vectors,
@@ -173,9 +175,11 @@ CONTENDERS = {
         "kernel_reg_ll": same(KernelReg, "ll"),
     },
     "classification": {
+        "local_linear": lambda d: sknw.LocalLinearClassifier(),
         "loo_ard": same(NadarayaWatsonClassifier, "loo_ard"),
         "loo": same(NadarayaWatsonClassifier, "loo"),
         "silverman": same(NadarayaWatsonClassifier),
+        "loo_neighbors": same(NadarayaWatsonClassifier, "loo", n_neighbors="loo"),
         "logistic": logistic,
         "support_vectors": support_vector_classifier,
         "boosting": boosting_classifier,
@@ -192,5 +196,9 @@ OUTSIDE = ("loo_neighbors", "kernel_reg_lc", "kernel_reg_ll")
 
 
 def can_learn_data(name, d):
-    """Whether the package of a contender is installed, and done with d features in a reasonable time."""
+    """Whether a contender is installed, and done with d features in a reasonable time."""
+    if name == "local_linear":
+        return hasattr(sknw, "LocalLinearRegressor")
+    if name == "loo_neighbors":
+        return "n_neighbors" in NadarayaWatsonRegressor().get_params()
     return not name.startswith("kernel_reg") or (d <= 3 and find_spec("statsmodels") is not None)
