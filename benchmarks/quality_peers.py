@@ -58,17 +58,21 @@ def standardised_target(regressor):
 
 
 class GaussianProcess(BaseEstimator):
-    """A Gaussian process on all rows, with a kernel that is learned by marginal likelihood from some of them."""
+    """A Gaussian process on all rows, with a kernel that is learned by marginal likelihood from some of them: the best
+    of searches that start from several kernels.
+    """
 
-    def __init__(self, process):
+    def __init__(self, process, kernels):
         self.process = process
+        self.kernels = kernels
 
     def fit(self, X, y):
         rows = np.random.default_rng(0).permutation(len(y))[:MOST_PROCESS_ROWS]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # features that do not matter are at a bound
-            kernel = clone(self.process).fit(X[rows], y[rows]).kernel_
-        self.model_ = clone(self.process).set_params(kernel=kernel, optimizer=None).fit(X, y)
+            models = [clone(self.process).set_params(kernel=kernel).fit(X[rows], y[rows]) for kernel in self.kernels]
+        best = max(models, key=lambda model: model.log_marginal_likelihood_value_)
+        self.model_ = clone(self.process).set_params(kernel=best.kernel_, optimizer=None).fit(X, y)
         return self
 
     def predict(self, X):
@@ -79,15 +83,15 @@ class GaussianProcess(BaseEstimator):
 
 
 def gaussian_process(d):
-    """Regression with a length for each feature, and noise."""
-    kernel = ConstantKernel() * RBF(np.full(d, np.sqrt(d))) + WhiteKernel()
-    return GaussianProcess(GaussianProcessRegressor(kernel, normalize_y=True))
+    """Regression with a length for each feature, and noise; the search starts from short and from long lengths."""
+    starts = np.full((2, d), [[0.5], [np.sqrt(d)]])
+    kernels = [ConstantKernel() * RBF(lengths) + WhiteKernel(0.1) for lengths in starts]
+    return GaussianProcess(GaussianProcessRegressor(normalize_y=True), kernels)
 
 
 def gaussian_process_classifier(d):
     """Each class against the rest by Laplace's approximation, with one length for all features."""
-    kernel = ConstantKernel() * RBF(np.sqrt(d))
-    return OneVsRestClassifier(GaussianProcess(GaussianProcessClassifier(kernel)))
+    return OneVsRestClassifier(GaussianProcess(GaussianProcessClassifier(), [ConstantKernel() * RBF(np.sqrt(d))]))
 
 
 class KernelReg:
