@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import subprocess
+from functools import partial
 from importlib.metadata import distributions
 from pathlib import Path
 from string import Template
@@ -56,9 +57,11 @@ def is_broken(row):
 
 
 def find_commit():
-    """The commit of this checkout, with "-dirty" where files were changed."""
-    call = ["git", "describe", "--always", "--dirty"]
-    return subprocess.run(call, cwd=FOLDER, capture_output=True, text=True).stdout.strip()
+    """The commit of this checkout, with "-dirty" where code that is measured was changed since."""
+    call = partial(subprocess.run, cwd=FOLDER, capture_output=True, text=True)
+    commit = call(["git", "describe", "--always"]).stdout.strip()
+    changed = call(["git", "diff", "--quiet", "HEAD", "--", "../sknw", ".", ":!results.json"]).returncode
+    return f"{commit}-dirty" if changed else commit
 
 
 def describe(name, rows, commit):
