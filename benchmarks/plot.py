@@ -2,10 +2,10 @@
 
 import matplotlib
 from contenders import LINES
-from quality import OUTSIDE, relative_losses
+from quality import ranked_losses
 
-OWN = ("local_linear", "loo_ard", "loo", "silverman", "loo_neighbors")
-"""Contenders on real data that are of this package."""
+OWN = ("local_linear", "loo_ard", "loo", "silverman")
+"""Contenders with a rank on real data that are of this package."""
 
 RATIOS = (0.5, 0.7, 1, 1.4, 2, 3)
 """Ticks of an axis of relative losses."""
@@ -32,8 +32,7 @@ def plot_ratios(rows, path):
     """Draw quantiles of losses over data sets, in those of the better of "loo" and "loo_ard", by mean rank."""
     figure, panels = _panels()
     for panel, kind, loss in zip(panels, ("regression", "classification"), ("RMSE", "Brier score"), strict=True):
-        ratios = relative_losses(rows, kind).drop(columns=OUTSIDE, errors="ignore").dropna()
-        ratios = ratios[ratios.rank(axis=1).mean().sort_values().index]
+        ratios = ranked_losses(rows, kind)
         for place, name in enumerate(ratios):
             low, first, middle, third, high = ratios[name].quantile([0.1, 0.25, 0.5, 0.75, 0.9])
             colour = "#0072B2" if name in OWN else "#777777"

@@ -68,13 +68,18 @@ def relative_losses(rows, kind):
     return losses[[name for name in CONTENDERS[kind] if name in losses]].div(losses[UNIT].min(axis=1), axis=0)
 
 
+def ranked_losses(rows, kind):
+    """Those of contenders that have a rank, by mean rank, on the data sets that all of them have learned."""
+    losses = relative_losses(rows, kind)
+    losses = losses[[name for name in losses if name not in OUTSIDE]].dropna()
+    return losses[losses.rank(axis=1).mean().sort_values(kind="stable").index]
+
+
 def rank(rows):
-    """A row for each kind and contender, by mean rank over the data sets that all ranked contenders have learned."""
+    """A row for each kind and contender, by mean rank, on the data sets of `ranked_losses`."""
     for kind, part in rows.groupby("kind", sort=False):
-        ratios = relative_losses(rows, kind)
-        ranked = [name for name in ratios if name not in OUTSIDE]
-        ratios = ratios.dropna(subset=ranked)
-        ranks, groups = ratios[ranked].rank(axis=1), part.groupby("contender")
+        ranks, groups = ranked_losses(rows, kind).rank(axis=1), part.groupby("contender")
+        ratios = relative_losses(rows, kind).loc[ranks.index]
         table = pd.DataFrame({"kind": kind, "contender": list(ratios), "data sets": ratios.count()})
         table["mean rank"], table["wins"] = ranks.mean(), ranks.eq(ranks.min(axis=1), axis=0).sum()
         table["wins"] = table["wins"].astype("Int64")

@@ -108,6 +108,7 @@ def test_ranks():
     assert ranks["loo"]["seen / expected"] == 2.0
     assert (ranks["loo"]["wins"], ranks["loo_ard"]["wins"], ranks["kernel_reg_lc"]["wins"]) == (1, 0, None)
     assert ranks["kernel_reg_lc"]["ratio, median"] == 0.1
+    assert list(quality.ranked_losses(pd.DataFrame(made_up_rows()), "regression")) == ["forest", "loo_ard", "loo"]
 
 
 def test_ranks_are_of_data_sets_that_all_have_learned():
