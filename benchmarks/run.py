@@ -6,12 +6,14 @@ import os
 import platform
 import re
 import subprocess
+from functools import partial
 from importlib.metadata import distributions
 from pathlib import Path
 from string import Template
 
 import pandas as pd
-from plot import plot_costs
+from plot import plot_costs, plot_ratios
+from quality import NAMES, compare_quality, describe_expectations, rank, relative_losses
 from tables import TABLES
 from threadpoolctl import threadpool_limits
 from versions import compare_results, compare_times, start
@@ -28,13 +30,15 @@ PACKAGES = ("numpy", "scipy", "scikit-learn", "statsmodels", "KDEpy", "pykeops",
 
 def make_tables(arguments):
     """(name, rows) of each table that is asked for."""
-    for name in arguments.tables or TABLES:
-        if name != "versions":
+    for name in arguments.tables or [*TABLES, "quality"]:
+        if name in TABLES:
             yield name, TABLES[name](arguments.only, arguments.rounds)
-            continue
-        with start(arguments.before) as before, start(FOLDER.parent) as after:
-            yield "versions_results", compare_results(before, after, arguments.random, arguments.only)
-            yield "versions_times", compare_times(before, after, arguments.rounds, arguments.only)
+        elif name == "quality":
+            yield name, compare_quality(arguments.only, arguments.contenders)
+        else:
+            with start(arguments.before) as before, start(FOLDER.parent) as after:
+                yield "versions_results", compare_results(before, after, arguments.random, arguments.only)
+                yield "versions_times", compare_times(before, after, arguments.rounds, arguments.only)
 
 
 def print_rows(rows):
@@ -52,22 +56,55 @@ def is_broken(row):
     return row.get("bound") is not None and not all(error <= row["bound"] for error in errors)
 
 
-def describe(name, rows):
+def find_commit():
+    """The commit of this checkout, with "-dirty" where code that is measured was changed since."""
+    call = partial(subprocess.run, cwd=FOLDER, capture_output=True, text=True)
+    commit = call(["git", "describe", "--always"]).stdout.strip()
+    changed = call(["git", "diff", "--quiet", "HEAD", "--", "../sknw", ".", ":!results.json"]).returncode
+    return f"{commit}-dirty" if changed else commit
+
+
+def describe(name, rows, commit):
     """A table as it is kept: the command, the commit, the machine, versions of packages, columns and rows."""
-    commit = subprocess.run(["git", "describe", "--always"], cwd=FOLDER, capture_output=True, text=True).stdout.strip()
     found = {package.name: package.version for package in distributions()}
     columns = list(dict.fromkeys(column for row in rows for column in row))
-    table = {"command": f"python benchmarks/run.py {name}", "commit": commit}
+    commits = dict.fromkeys(row.get("commit", commit) for row in rows)
+    table = {"command": f"python benchmarks/run.py {name}", "commit": ", ".join(commits)}
     table["machine"] = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, one thread"
     table["packages"] = ", ".join(f"{package} {found[package]}" for package in PACKAGES if package in found)
     return table | {"columns": columns, "rows": [[row.get(column) for column in columns] for row in rows]}
 
 
-def pivot(table, value):
-    """The table of problems with a row for each problem, and a column for each contender."""
-    frame = pd.DataFrame(table["rows"], columns=table["columns"])
-    frame = frame.pivot_table(value, "problem", "contender", sort=False).reset_index()
-    return table | {"columns": list(frame), "rows": frame.to_numpy().tolist()}
+def other_rows(table, contenders):
+    """The rows of all other contenders, which must have been measured on this machine and with these packages."""
+    here = describe("quality", [], "")
+    if any(table[key] != here[key] for key in ("machine", "packages")):
+        raise ValueError(f"kept results are of {table['machine']} with {table['packages']}: measure all contenders")
+    rows = (dict(zip(table["columns"], row, strict=True)) for row in table["rows"])
+    return [row for row in rows if row["contender"] not in contenders]
+
+
+def to_frame(table):
+    return pd.DataFrame(table["rows"], columns=table["columns"])
+
+
+def show(table, frame):
+    """A table with the rows and columns of a frame, and three digits of each number."""
+    frame = frame.map(lambda cell: f"{cell:.3g}" if isinstance(cell, float) and not pd.isna(cell) else cell)
+    return table | {"columns": list(frame), "rows": frame.to_numpy(object).tolist()}
+
+
+def make_views(results):
+    """What the page shows of the tables that hold a row for each contender."""
+    problems, quality, ranks = (to_frame(results[name]) for name in ("problems", "quality", "ranks"))
+    for name, column in VIEWS.items():
+        frame = problems.pivot_table(column, "problem", "contender", sort=False).reset_index()
+        yield name, results["problems"] | {"columns": list(frame), "rows": frame.to_numpy().tolist()}
+    for kind in ("regression", "classification"):
+        yield f"ratios_{kind}", show(results["quality"], relative_losses(quality, kind).reset_index())
+        part = ranks[ranks["kind"] == kind].drop(columns="kind").dropna(axis=1, how="all")
+        yield f"ranks_{kind}", show(results["ranks"], part)
+    yield "expectations", show(results["quality"], describe_expectations(quality))
 
 
 def render(table):
@@ -81,8 +118,7 @@ def render(table):
 
 def make_page(results):
     """The page of the documentation, from its template."""
-    views = {name: pivot(results["problems"], column) for name, column in VIEWS.items()}
-    tables = {name: render(table) for name, table in (results | views).items()}
+    tables = {name: render(table) for name, table in (results | dict(make_views(results))).items()}
     return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(tables)
 
 
@@ -92,26 +128,42 @@ def write(results):
     RESULTS.write_text(text + "\n", encoding="utf-8")
     PAGE.write_text(make_page(results), encoding="utf-8")
     plot_costs(results["costs"]["rows"], PAGE.parent / "pictures" / "costs.png")
+    plot_ratios(to_frame(results["quality"]), PAGE.parent / "pictures" / "quality.png")
 
 
-def main():
+def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("tables", nargs="*", choices=[*TABLES, "versions"], help="all but versions, if none is given")
+    names = [*TABLES, "quality", "versions"]
+    parser.add_argument("tables", nargs="*", choices=names, help="all but versions, if none is given")
     parser.add_argument("--only", default="", metavar="TEXT", help="only what holds this text; keeps nothing")
     parser.add_argument("--rounds", type=int, default=25, help="most rounds of timing (default 25)")
+    parser.add_argument("--contenders", default="", metavar="A,B", help="in quality, measure these, keep the others")
     parser.add_argument("--before", metavar="PATH", help="in versions, the checkout to compare with")
     parser.add_argument("--random", type=int, default=1000, help="in versions, random problems (default 1000)")
     arguments = parser.parse_args()
+    arguments.contenders = [name for name in arguments.contenders.split(",") if name]
+    if unknown := set(arguments.contenders) - set(NAMES):
+        parser.error(f"no contenders: {', '.join(sorted(unknown))}; choose from {', '.join(NAMES)}")
     if "versions" in arguments.tables and arguments.before is None:
         parser.error("versions needs --before")
+    return arguments
+
+
+def main():
+    arguments, commit = parse_arguments(), find_commit()
     results, broken = json.loads(RESULTS.read_text(encoding="utf-8")), []
+    kept = other_rows(results["quality"], arguments.contenders) if arguments.contenders else []
     with threadpool_limits(1):
         for name, rows in make_tables(arguments):
             rows = print_rows(rows)
             broken += filter(is_broken, rows)
-            if not arguments.only:
-                results[name] = describe(name, rows)
-                write(results)
+            if arguments.only:
+                continue
+            if name == "quality":
+                rows = kept + [row | {"commit": commit} for row in rows]
+                results["ranks"] = describe(name, print_rows(rank(pd.DataFrame(rows))), commit)
+            results[name] = describe(name, rows, commit)
+            write(results)
     if broken:
         raise SystemExit(f"not as promised: {broken}")
 

@@ -6,9 +6,8 @@ from itertools import chain, product
 
 import numpy as np
 from contenders import LINES, PEERS, contenders, define, disagreement, softmax
-from learning_peers import CHOICES, LEARNERS, can_learn
+from learning_peers import CHOICES, can_learn
 from problems import FUNCTIONS, ONE_SIZE, PROBLEMS, Draw, draw_problems, make_problem, make_sample
-from real_data import names, real_folds
 from timing import cut_queries, ratio, time_call, time_interleaved, time_prediction
 
 TOL = 1e-10
@@ -81,23 +80,16 @@ def compare_kernels(only, rounds):
 # Learners.
 
 
-def held_out(model, X, y):
-    """The mean squared error, for classes the Brier score."""
-    if hasattr(model, "classes_"):
-        return np.mean(np.square(model.predict_proba(X) - (y[:, None] == model.classes_)).sum(axis=1))
-    return np.mean(np.square(model.predict(X) - y))
-
-
 def compare_learners(data, learners, rounds):
     """Rows from (name, splits): losses at rows that `fit` has not seen, in those of "loo", and seconds to fit."""
     for name, splits in data:
         losses, expected, seconds = defaultdict(list), defaultdict(list), defaultdict(list)
-        for X, y, *test in splits:
+        for X, y, X_test, y_test in splits:
             models = {learner: make() for learner, make in learners.items() if can_learn(learner, X)}
             calls = {learner: partial(time_call, model.fit, X, y) for learner, model in models.items()}
             for learner, times in time_interleaved(calls, rounds, fewest=1).items():
                 seconds[learner].append(np.median(times))
-                losses[learner].append(held_out(models[learner], *test))
+                losses[learner].append(np.mean(np.square(models[learner].predict(X_test) - y_test)))
                 expected[learner].append(getattr(models[learner], "loo_loss_", np.nan))
         loss = {learner: np.mean(values) for learner, values in losses.items()}
         row = {"data": name, "n": len(X), "features": X.shape[1]}
@@ -112,13 +104,6 @@ def compare_choices(only, rounds):
     draws += [Draw(name, 3, k, 300, seed=seed) for k in (3, 2, 1) for seed, name in enumerate(FUNCTIONS)]
     data = ((str(draw), [make_sample(draw)]) for draw in chain(draws, draw_problems()) if only in str(draw))
     return compare_learners(data, CHOICES, rounds)
-
-
-def compare_trust(only, rounds):
-    """Learned bandwidths beside other learners on real data, in folds."""
-    for kind, learners in LEARNERS.items():
-        data = ((name, real_folds(name, kind)) for name in names(kind) if only in name)
-        yield from ({"kind": kind} | row for row in compare_learners(data, learners, 1))
 
 
 # Corners.
@@ -163,7 +148,6 @@ TABLES = {
     "costs": compare_costs,
     "kernels": compare_kernels,
     "learning": compare_choices,
-    "trust": compare_trust,
     "corners": compare_corners,
 }
 """Functions of a part of a row's name, and the most rounds of timing, that yield rows."""

@@ -11,7 +11,7 @@ import tables
 import timing
 import versions
 from contenders import COMPACT, KERNELS, LINES, PEERS, contenders, define, disagreement, own_contenders, softmax
-from learning_peers import CHOICES, FACTORS, LEARNERS, can_learn
+from learning_peers import CHOICES, FACTORS, can_learn
 from problems import FUNCTIONS, PROBLEMS, Problem, draw_problems, make_problem, make_sample, random_problem
 from real_data import BUNDLED, MOST_ROWS, SOURCES, load, names, real_folds, to_numbers
 from timing import cut_queries, ratio
@@ -180,20 +180,16 @@ def tiny_problem(n_features, n, m, **rest):
         ("costs", "dense", 8),
         ("kernels", "", 9),
         ("learning", "additive d=1 (1 matter) n=300", 1),
-        ("trust", "iris", 1),
-        ("trust", "diabetes", 1),
         ("corners", "", 22),
     ],
 )
 def test_table(name, only, n_rows, monkeypatch):
     monkeypatch.setattr(tables, "make_problem", tiny_problem)
     monkeypatch.setattr(tables, "PROBLEMS", {"gaussian d=1": PROBLEMS["gaussian d=1"], "other": {}})
-    for kind, learners in LEARNERS.items():
-        monkeypatch.setitem(tables.LEARNERS, kind, {name: learners[name] for name in ("loo", "loo_ard")})
     rows = run.print_rows(tables.TABLES[name](only, 1))
     assert len(rows) == n_rows
     assert not any(map(run.is_broken, rows))
-    json.dumps(run.describe(name, rows))
+    json.dumps(run.describe(name, rows, "1234567"))
 
 
 def test_errors_above_their_bound_are_seen():
@@ -205,7 +201,7 @@ def test_errors_above_their_bound_are_seen():
 
 def test_page_is_that_of_the_results():
     results = json.loads(run.RESULTS.read_text(encoding="utf-8"))
-    assert set(run.TABLES) <= set(results)
+    assert {*run.TABLES, "quality", "ranks"} <= set(results)
     assert run.make_page(results) == run.PAGE.read_text(encoding="utf-8")
 
 
@@ -216,7 +212,8 @@ def test_results_are_written(tmp_path, monkeypatch, plt):
     monkeypatch.setattr(run, "PAGE", tmp_path / "page.rst")
     run.write(results)
     assert json.loads(run.RESULTS.read_text(encoding="utf-8")) == results
-    assert (tmp_path / "pictures" / "costs.png").read_bytes().startswith(b"\x89PNG")
+    for name in ("costs", "quality"):
+        assert (tmp_path / "pictures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 
 
 # Versions.
