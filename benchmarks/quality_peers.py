@@ -28,8 +28,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, SVR
 
-import sknw
-from sknw import NadarayaWatsonClassifier, NadarayaWatsonRegressor
+from sknw import (
+    LocalLinearClassifier,
+    LocalLinearRegressor,
+    NadarayaWatsonClassifier,
+    NadarayaWatsonRegressor,
+)
 
 MOST_PROCESS_ROWS = 300
 """From so many rows, drawn at random, the kernel of a Gaussian process is learned."""
@@ -163,7 +167,7 @@ def same(make, *arguments, **keywords):
 
 CONTENDERS = {
     "regression": {
-        "local_linear": lambda d: sknw.LocalLinearRegressor(),
+        "local_linear": same(LocalLinearRegressor),
         "loo_ard": same(NadarayaWatsonRegressor, "loo_ard"),
         "loo": same(NadarayaWatsonRegressor, "loo"),
         "silverman": same(NadarayaWatsonRegressor),
@@ -179,7 +183,7 @@ CONTENDERS = {
         "kernel_reg_ll": same(KernelReg, "ll"),
     },
     "classification": {
-        "local_linear": lambda d: sknw.LocalLinearClassifier(),
+        "local_linear": same(LocalLinearClassifier),
         "loo_ard": same(NadarayaWatsonClassifier, "loo_ard"),
         "loo": same(NadarayaWatsonClassifier, "loo"),
         "silverman": same(NadarayaWatsonClassifier),
@@ -201,8 +205,4 @@ OUTSIDE = ("loo_neighbors", "kernel_reg_lc", "kernel_reg_ll")
 
 def can_learn_data(name, d):
     """Whether a contender is installed, and done with d features in a reasonable time."""
-    if name == "local_linear":
-        return hasattr(sknw, "LocalLinearRegressor")
-    if name == "loo_neighbors":
-        return "n_neighbors" in NadarayaWatsonRegressor().get_params()
     return not name.startswith("kernel_reg") or (d <= 3 and find_spec("statsmodels") is not None)
