@@ -12,7 +12,8 @@ to one, and may be negative.
 
 Moments are means of the columns u_f, u_f u_g and u_f v_k around the median of the keys, as any engine pools them, which
 errs in C by some eps |m|², and by the rounding of columns, which are measured from their least value. Where that is not
-far below the ridge plus the least eigenvalue of C, and where there are too many features for columns, moments come from attention weights, around the mean of each query: these are exact to rounding.
+far below the ridge plus the least eigenvalue of C, and where there are too many features for columns, moments come from
+attention weights, around the mean of each query: these are exact to rounding.
 """
 
 from typing import NamedTuple

@@ -187,7 +187,9 @@ class LocalLinear(KernelEstimator):
         (predictions,) = predict(number, [ridge], final_loss.rows)
         last = self._learn_last(model, predictions, final_loss)
         predictions = self._finish(model, predictions, None, final_loss.rows, **last)
-        n_neighbors = None if number is None else max(1, round(number * sample.n_copies))
+        n_neighbors = self.n_neighbors
+        if n_neighbors == "loo":
+            n_neighbors = None if number is None else max(1, round(number * sample.n_copies))
         found = {"n_neighbors_": n_neighbors, "ridge_": ridge, "n_iter_": learned["n_iter_"] + n_evaluations}
         return found | last | final_loss.record(final_loss.of(predictions))
 
