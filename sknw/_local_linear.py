@@ -166,7 +166,12 @@ class LocalLinear(KernelEstimator):
 
     def _prepare(self, fitted, poolers):
         """The attributes that follow from what is fitted."""
-        model = LocalModel(
+        model = self._make_model(fitted, poolers)
+        return {"_model": model, "algorithm_": model.lines.pooler(fitted["n_neighbors_"]).algorithm}
+
+    def _make_model(self, fitted, poolers):
+        """The `LocalModel` of what is fitted."""
+        return LocalModel(
             fitted["keys_"],
             fitted["_values"][:],
             fitted["_weights"],
@@ -176,7 +181,6 @@ class LocalLinear(KernelEstimator):
             kernel=poolers.kernel,
             tol=poolers.tol,
         )
-        return {"_model": model, "algorithm_": model.lines.pooler(fitted["n_neighbors_"]).algorithm}
 
     def _learns_more(self):
         return True
@@ -190,17 +194,21 @@ class LocalLinear(KernelEstimator):
         trends, choices = self._trends(sample), []
         n_choices = len(trends) * len(numbers) * len(ridges)
         for trend in trends:
-            model = self._prepare(data | trend, poolers)["_model"]
+            model = self._make_model(data | trend, poolers)
             best, loss = (numbers[0], ridges[0]), 0.0
             if n_choices > 1 and not stopped:
                 left_out = partial(self._left_out, model, first_loss.rows, ridges)
                 best, loss, stopped = choose_line(numbers, ridges, left_out, first_loss, task)
             choices.append((loss, *best, model, trend))
+            if stopped:
+                break
         _, number, ridge, model, trend = choose_trend(choices)
         (predictions,) = self._left_out(model, final_loss.rows, [ridge], number)
         last = self._learn_last(model, predictions, final_loss)
         predictions = self._finish(model, predictions, None, final_loss.rows, **last)
-        n_neighbors = None if number is None else max(1, round(number * sample.n_copies))
+        n_neighbors = self.n_neighbors
+        if n_neighbors == "loo":
+            n_neighbors = None if number is None else max(1, round(number * sample.n_copies))
         found = {"n_neighbors_": n_neighbors, "ridge_": ridge, "n_iter_": learned["n_iter_"] + n_choices}
         return found | last | self._spread(trend, sample.rows) | final_loss.record(final_loss.of(predictions))
 

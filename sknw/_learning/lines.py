@@ -72,8 +72,9 @@ def choose_prior_share(probabilities, priors, shares):
     probabilities, priors : (n_rows,) float ndarray
         Of the class of each scoring row, as predicted from the others.
     shares : (n_rows,) float ndarray
-        Weights of the rows.
+        Weights of the rows. A row that is the only one of its class does not count, as no share helps.
     """
+    shares = np.where(priors > np.finfo(float).eps, shares, 0.0)
 
     def log_loss(log_share):
         share = np.exp(log_share)
