@@ -2,6 +2,9 @@
 
 import numpy as np
 
+from sknw._canonical import canonical_ratio
+from sknw._kernels import KERNELS as FACTS
+
 EDGE = 1e-12
 
 
@@ -83,3 +86,77 @@ def jacobian(attention, growth, values):
     means = np.einsum("ij,ijf->if", attention, growth)
     deviations = attention[:, :, None] * (growth - means[:, None])
     return deviations.swapaxes(1, 2) @ (values - (attention @ values)[:, None])
+
+
+def without_unit(weights, row):
+    """Weights (n,) without one repetition of a row if they are counts, and without the row otherwise."""
+    left = weights.copy()
+    left[row] = max(left[row] - 1, 0) if np.all(weights == np.rint(weights)) else 0
+    return left
+
+
+def squared_width(query, keys, bandwidth, kernel, weights, left, n_neighbors):
+    """The squared width of a query in bandwidths, which follows its n_neighbors-th neighbour unless that is None.
+
+    `left` (n,) are the weights, or those without one unit.
+    """
+    if n_neighbors is None or kernel == "constant":
+        return 1.0
+    used = np.isfinite(bandwidth)
+    t = np.square((query - keys) / bandwidth)[left > 0].sum(axis=1)
+    counts = np.all(weights == np.rint(weights))
+    units = left[left > 0] * (1 if counts else weights.sum() / np.square(weights).sum())
+    order = np.argsort(t)
+    within = np.cumsum(units[order]) >= n_neighbors * (1 - 1e-9)
+    kth = t[order][within.argmax() if within.any() else -1]
+    if kth == 0:
+        kth = t[t > 0].min(initial=np.inf)
+    return (canonical_ratio(FACTS[kernel], used.sum()) / 2) ** 2 * (kth if np.isfinite(kth) else 1.0)
+
+
+def local_line(
+    query, keys, values, bandwidth, ridge, kernel="gaussian", weights=None, n_neighbors=None, penalties=None, row=None
+):
+    """The value (n_values,) of the local line at a query around a trend, which is a mean without `penalties`.
+
+    With `row`, one unit of it is left out. Values are not clipped.
+    """
+    weights = np.ones(len(keys)) if weights is None else weights
+    bandwidth = np.broadcast_to(np.asarray(bandwidth, dtype=float), keys.shape[1])
+    left = weights if row is None else without_unit(weights, row)
+    square = squared_width(query, keys, bandwidth, kernel, weights, left, n_neighbors)
+    a = attention(query[None], keys, bandwidth * np.sqrt(square), kernel, left)[0][0]
+    trend = _trend(keys, values, left, weights, penalties)
+    return _line(query, keys, values - trend(keys), a, bandwidth, ridge * square) + trend(query[None])[0]
+
+
+def _line(query, keys, values, attention, bandwidth, penalty):
+    """The value (n_values,) at a query of the line through values; `penalty` is in squared bandwidths."""
+    mean_value, used = attention @ values, np.isfinite(bandwidth)
+    if np.isinf(penalty) or not used.any():
+        return mean_value
+    origin = keys[attention.argmax()]
+    u, step = ((keys - origin) / bandwidth)[:, used], ((query - origin) / bandwidth)[used]
+    mean = attention @ u
+    weighted = attention[:, None] * (u - mean)
+    spread = weighted.T @ (u - mean) + penalty * np.eye(u.shape[1])
+    slopes = np.linalg.lstsq(spread, weighted.T @ (values - mean_value), rcond=1e-14)[0]
+    return mean_value + (step - mean) @ slopes
+
+
+def _trend(keys, values, left, weights, penalties):
+    """A function of points (m, n_features): the mean of the values, or a ridge regression on standardised features.
+
+    Standard deviations, and the units of the penalties, are those of `weights`, and the others those of `left`.
+    """
+    centre, mean_value = np.average(keys, axis=0, weights=left), np.average(values, axis=0, weights=left)
+    if penalties is None:
+        return lambda points: np.tile(mean_value, (len(points), 1))
+    deviations = keys - np.average(keys, axis=0, weights=weights)
+    scales = np.sqrt(np.average(np.square(deviations), axis=0, weights=weights))
+    scales[np.ptp(keys[weights > 0], axis=0) == 0] = np.inf
+    z, slopes = (keys - centre) / scales, np.empty((keys.shape[1], values.shape[1]))
+    for column, penalty in enumerate(penalties):
+        gram = (left[:, None] * z).T @ z + penalty * weights.sum() * np.eye(len(centre))
+        slopes[:, column] = np.linalg.solve(gram, (left[:, None] * z).T @ (values[:, column] - mean_value[column]))
+    return lambda points: mean_value + (points - centre) / scales @ slopes
