@@ -2,6 +2,9 @@
 
 import numpy as np
 
+from sknw._canonical import canonical_ratio
+from sknw._kernels import KERNELS as FACTS
+
 EDGE = 1e-12
 
 
@@ -107,14 +110,83 @@ def kth_t(queries, keys, bandwidth, k, weights=None, own=False):
     """The least t (m,) within which there are k units of weight, the greatest if there are not; not 0 but the next."""
     t, w, _ = _logits(queries, keys, bandwidth, "constant", weights, own)
     weights = np.ones(t.shape[1]) if weights is None else weights
+    return np.array([_kth(*pair, weights, k) for pair in zip(t, w, strict=True)])
+
+
+def _kth(t, left, weights, k):
+    """The same for one query with t (n,); `left` (n,) are the weights, or those without one unit."""
     is_count = np.all(weights == np.rint(weights))
-    units = w if is_count else w * (weights.sum() / np.square(weights).sum())
-    found = np.ones(len(t))
-    for i in range(len(t)):
-        order = np.argsort(t[i])
-        order = order[w[i, order] > 0]
-        reached = np.cumsum(units[i, order]) >= k * (1 - 1e-9)
-        positive = t[i, order][t[i, order] > 0]
-        kth = t[i, order][np.argmax(reached) if reached.any() else -1] if len(order) else 0
-        found[i] = kth or positive.min(initial=np.inf)
-    return np.where(np.isfinite(found), found, 1.0)
+    units = left * (1 if is_count else weights.sum() / np.square(weights).sum())
+    order = np.argsort(t)
+    order = order[left[order] > 0]
+    within = np.cumsum(units[order]) >= k * (1 - 1e-9)
+    kth = t[order][within.argmax() if within.any() else -1] if len(order) else 0
+    kth = kth or t[order][t[order] > 0].min(initial=np.inf)
+    return kth if np.isfinite(kth) else 1.0
+
+
+def without_unit(weights, row):
+    """Weights (n,) without one repetition of a row if they are counts, and without the row otherwise."""
+    left = weights.copy()
+    left[row] = max(left[row] - 1, 0) if np.all(weights == np.rint(weights)) else 0
+    return left
+
+
+def squared_width(query, keys, bandwidth, kernel, weights, left, n_neighbors):
+    """The squared width of a query in bandwidths, which follows its n_neighbors-th neighbour unless that is None.
+
+    `left` (n,) are the weights, or those without one unit.
+    """
+    if n_neighbors is None or kernel == "constant":
+        return 1.0
+    used = np.isfinite(bandwidth)
+    kth = _kth(np.square((query - keys) / bandwidth).sum(axis=1), left, weights, n_neighbors)
+    return (canonical_ratio(FACTS[kernel], used.sum()) / 2) ** 2 * kth
+
+
+def local_line(
+    query, keys, values, bandwidth, ridge, kernel="gaussian", weights=None, n_neighbors=None, penalties=None, row=None
+):
+    """The value (n_values,) of the local line at a query around a trend, which is a mean without `penalties`.
+
+    With `row`, one unit of it is left out. Values are not clipped.
+    """
+    weights = np.ones(len(keys)) if weights is None else weights
+    bandwidth = np.broadcast_to(np.asarray(bandwidth, dtype=float), keys.shape[1])
+    left = weights if row is None else without_unit(weights, row)
+    square = squared_width(query, keys, bandwidth, kernel, weights, left, n_neighbors)
+    a = attention(query[None], keys, bandwidth * np.sqrt(square), kernel, left)[0][0]
+    trend = _trend(keys, values, left, weights, penalties)
+    return _line(query, keys, values - trend(keys), a, bandwidth, ridge * square) + trend(query[None])[0]
+
+
+def _line(query, keys, values, attention, bandwidth, penalty):
+    """The value (n_values,) at a query of the line through values; `penalty` is in squared bandwidths."""
+    mean_value, used = attention @ values, np.isfinite(bandwidth)
+    if np.isinf(penalty) or not used.any():
+        return mean_value
+    origin = keys[attention.argmax()]
+    u, step = ((keys - origin) / bandwidth)[:, used], ((query - origin) / bandwidth)[used]
+    mean = attention @ u
+    weighted = attention[:, None] * (u - mean)
+    spread = weighted.T @ (u - mean) + penalty * np.eye(u.shape[1])
+    slopes = np.linalg.lstsq(spread, weighted.T @ (values - mean_value), rcond=1e-14)[0]
+    return mean_value + (step - mean) @ slopes
+
+
+def _trend(keys, values, left, weights, penalties):
+    """A function of points (m, n_features): the mean of the values, or a ridge regression on standardised features.
+
+    Standard deviations, and the units of the penalties, are those of `weights`, and the others those of `left`.
+    """
+    centre, mean_value = np.average(keys, axis=0, weights=left), np.average(values, axis=0, weights=left)
+    if penalties is None:
+        return lambda points: np.tile(mean_value, (len(points), 1))
+    deviations = keys - np.average(keys, axis=0, weights=weights)
+    scales = np.sqrt(np.average(np.square(deviations), axis=0, weights=weights))
+    scales[np.ptp(keys[weights > 0], axis=0) == 0] = np.inf
+    z, slopes = (keys - centre) / scales, np.empty((keys.shape[1], values.shape[1]))
+    for column, penalty in enumerate(penalties):
+        gram = (left[:, None] * z).T @ z + penalty * weights.sum() * np.eye(len(centre))
+        slopes[:, column] = np.linalg.solve(gram, (left[:, None] * z).T @ (values[:, column] - mean_value[column]))
+    return lambda points: mean_value + (points - centre) / scales @ slopes

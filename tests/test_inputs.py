@@ -12,10 +12,18 @@ from sklearn.model_selection import cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from sknw import Kernel, NadarayaWatsonClassifier, NadarayaWatsonRegressor, _inputs
+from sknw import (
+    Kernel,
+    LocalLinearClassifier,
+    LocalLinearRegressor,
+    NadarayaWatsonClassifier,
+    NadarayaWatsonRegressor,
+    _inputs,
+)
 
 SPARSE = [getattr(sparse, f"{form}_{kind}") for form in ("csr", "csc", "coo") for kind in ("array", "matrix")]
 ESTIMATORS = [NadarayaWatsonRegressor, NadarayaWatsonClassifier]
+ALL = [*ESTIMATORS, LocalLinearRegressor, LocalLinearClassifier]
 
 
 @pytest.fixture
@@ -84,7 +92,7 @@ def frames():
     yield np.array([[1, "a"], [2, "b"], [3, "c"], [4, "a"]], dtype=object), "1", "text"
 
 
-@pytest.mark.parametrize("Estimator", ESTIMATORS)
+@pytest.mark.parametrize("Estimator", ALL)
 @pytest.mark.parametrize(("X", "column", "what"), list(frames()))
 def test_columns_that_hold_no_numbers_are_named(Estimator, X, column, what):
     with pytest.raises(ValueError, match=f"^column {column} of X holds {what}.* convert it to numbers, for example"):
@@ -157,7 +165,7 @@ def test_not_fitted():
         NadarayaWatsonRegressor(tol="bogus").predict([[0]])
 
 
-@pytest.mark.parametrize("Estimator", ESTIMATORS)
+@pytest.mark.parametrize("Estimator", ALL)
 def test_the_largest_floats_give_no_warning(Estimator):
     X = np.array([[1.7e308], [-1.7e308], [1.7e308], [-1.7e308]])
     model = Estimator(1.0).fit(X, [0, 1, 0, 1])
@@ -216,7 +224,7 @@ def test_bad_input_is_refused_and_changes_nothing(Estimator, parameters, X, y, s
     assert np.isfinite(model.predict([[0.5]])).all()
 
 
-@pytest.mark.parametrize("Estimator", ESTIMATORS)
+@pytest.mark.parametrize("Estimator", ALL)
 @pytest.mark.parametrize("queries", [[[np.nan, 0]], [[1.0]], [[1.0, 2.0, 3.0]], np.empty((0, 2)), [1.0, 2.0]])
 def test_bad_queries_are_refused(Estimator, queries):
     model = Estimator().fit(GOOD_X, GOOD_Y)

@@ -6,7 +6,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sknw import NadarayaWatsonClassifier, NadarayaWatsonRegressor
+from sknw import LocalLinearClassifier, LocalLinearRegressor, NadarayaWatsonClassifier, NadarayaWatsonRegressor
 from sknw._learning.search import N_DRAWS
 
 callback = pytest.importorskip("sklearn.callback", reason="scikit-learn 1.9 has callbacks")
@@ -129,3 +129,41 @@ def test_a_choice_of_neighbours_can_be_stopped(stop, after):
     assert recorder.ended.count(stop) == after
     assert ("neighbors" in recorder.begun) == (stop == "evaluation")
     assert model.loo_loss_ == pytest.approx(np.mean(np.square(model.predict(None) - y)))
+
+
+@pytest.mark.parametrize("Estimator", [LocalLinearRegressor, LocalLinearClassifier])
+def test_local_lines_are_one_more_stage(Estimator):
+    recorder, targets = Recorder(), y if Estimator is LocalLinearRegressor else y > 0
+    model = Estimator("loo").set_callbacks(recorder).fit(X, targets)
+    assert sorted(recorder.begun) == sorted(recorder.ended)
+    lines = ["lines"] * (1 if Estimator is LocalLinearRegressor else 2)  # of a classifier, with a trend and without
+    assert [name for name in recorder.begun if name != "evaluation"] == ["fit", "sweep", "refinement", *lines]
+    assert not recorder.is_set_up
+    silent = Estimator("loo").fit(X, targets)
+    assert (model.n_neighbors_, model.ridge_) == (silent.n_neighbors_, silent.ridge_)
+    recorder = Recorder()
+    Estimator("loo", n_neighbors=None, ridge=0.1, trend=True).set_callbacks(recorder).fit(X, targets)
+    assert "lines" not in recorder.begun
+
+
+@pytest.mark.parametrize(("stop", "after"), [("evaluation", 1), ("sweep", 1), ("refinement", 1), ("lines", 1)])
+def test_a_search_for_local_lines_can_be_stopped(stop, after):
+    recorder = Recorder(stop, after)
+    model = LocalLinearRegressor("loo").set_callbacks(recorder).fit(X, y)
+    assert recorder.ended.count(stop) == after
+    assert ("lines" in recorder.begun) == (stop == "lines")
+    assert recorder.ended[-1] == "fit"
+    assert model.loo_loss_ == pytest.approx(np.mean(np.square(model.predict(None) - y)))
+
+
+def test_local_lines_stop_at_the_best_of_some_numbers_of_neighbours():
+    class Second(Recorder):
+        def on_fit_task_end(self, estimator, context):
+            self.ended.append(context.task_name)
+            return self.ended.count("evaluation") == 2
+
+    recorder = Second()
+    model = LocalLinearRegressor(0.5).set_callbacks(recorder).fit(X, y)
+    assert recorder.begun == ["fit", "lines", "evaluation", "evaluation"]
+    assert model.n_neighbors_ in (None, 2)
+    assert model.n_iter_ == 12

@@ -25,7 +25,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from sknw import NadarayaWatsonClassifier, NadarayaWatsonRegressor
+from sknw import (
+    LocalLinearClassifier,
+    LocalLinearRegressor,
+    NadarayaWatsonClassifier,
+    NadarayaWatsonRegressor,
+)
 from sknw._base import API_PAGE, KernelEstimator, _page_template
 from sknw._kernels import KERNELS
 
@@ -43,6 +48,18 @@ def matrix():
         for kernel in ("gaussian", "exponential", "epanechnikov", "boxcar"):
             for bandwidth in ("loo", "loo_ard"):
                 yield Estimator(bandwidth, kernel=kernel)
+
+
+def local_lines():
+    """Widths x ridges x bandwidths, a trend or none, and policies where queries can be empty."""
+    for Estimator in (LocalLinearRegressor, LocalLinearClassifier):
+        yield Estimator()
+        yield Estimator("loo")
+        yield Estimator(1.0, kernel="epanechnikov", empty="mean")
+        for ridge in (1e-3, 0.1, np.inf):
+            for n_neighbors in (None, 5):
+                yield Estimator("silverman", n_neighbors=n_neighbors, ridge=ridge)
+    yield LocalLinearRegressor("silverman", trend=False)
 
 
 def leaves_queries_empty(estimator):
@@ -76,6 +93,12 @@ def expected_failed_checks(estimator):
 @pytest.mark.filterwarnings("ignore:the leave-one-out loss is least at the lower end")  # where each row counts thrice
 @parametrize_with_checks(list(matrix()), expected_failed_checks=expected_failed_checks)
 def test_scikit_learn_checks(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.filterwarnings("ignore:the leave-one-out loss is least at the lower end")  # where each row counts thrice
+@parametrize_with_checks(list(local_lines()))
+def test_scikit_learn_checks_of_local_lines(estimator, check):
     check(estimator)
 
 
