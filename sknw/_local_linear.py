@@ -9,7 +9,7 @@ from sklearn.utils._param_validation import Interval, InvalidParameterError, Str
 
 from ._base import STAGES, KernelEstimator
 from ._inputs import in_dense_blocks
-from ._learning.lines import RIDGES, candidate_neighbors, choose_line, choose_trend
+from ._learning.lines import RIDGES, Choice, candidate_neighbors, choose_line, choose_trend
 from ._lines import LARGEST, LocalLines
 from ._threads import single_threaded_blas
 from ._weights import retained_share, scale_values
@@ -191,26 +191,26 @@ class LocalLinear(KernelEstimator):
         sample, poolers = final_loss.sample, final_loss.pooler_of
         data = learned | {"keys_": sample.keys, "_values": sample.values, "_weights": sample.weights}
         numbers, ridges = self._candidates(sample, learned)
-        trends, choices = self._trends(sample), []
-        n_choices = len(trends) * len(numbers) * len(ridges)
+        models, choices = [], []
+        trends = self._trends(sample)
         for trend in trends:
-            model = self._make_model(data | trend, poolers)
-            best, loss = (numbers[0], ridges[0]), 0.0
-            if n_choices > 1 and not stopped:
-                left_out = partial(self._left_out, model, first_loss.rows, ridges)
-                best, loss, stopped = choose_line(numbers, ridges, left_out, first_loss, task)
-            choices.append((loss, *best, model, trend))
-            if stopped:
+            models.append(self._make_model(data | trend, poolers))
+            choices.append(Choice(np.inf, numbers[0], ridges[0], stopped=stopped))
+            if len(trends) * len(numbers) * len(ridges) > 1 and not stopped:
+                left_out = partial(self._left_out, models[-1], first_loss.rows, ridges)
+                choices[-1] = choose_line(numbers, ridges, left_out, first_loss, task)
+            if choices[-1].stopped:
                 break
-        _, number, ridge, model, trend = choose_trend(choices)
-        (predictions,) = self._left_out(model, final_loss.rows, [ridge], number)
+        k = choose_trend(choices)
+        model, ridge = models[k], choices[k].ridge
+        (predictions,) = self._left_out(model, final_loss.rows, [ridge], choices[k].n_neighbors)
         last = self._learn_last(model, predictions, final_loss)
         predictions = self._finish(model, predictions, None, final_loss.rows, **last)
-        n_neighbors = self.n_neighbors
-        if n_neighbors == "loo":
-            n_neighbors = None if number is None else max(1, round(number * sample.n_copies))
-        found = {"n_neighbors_": n_neighbors, "ridge_": ridge, "n_iter_": learned["n_iter_"] + n_choices}
-        return found | last | self._spread(trend, sample.rows) | final_loss.record(final_loss.of(predictions))
+        n_evaluations = sum(choice.n_evaluations for choice in choices)
+        found = {"ridge_": ridge, "n_iter_": learned["n_iter_"] + n_evaluations}
+        if self.n_neighbors == "loo" and choices[k].n_neighbors is not None:
+            found["n_neighbors_"] = max(1, round(choices[k].n_neighbors * sample.n_copies))
+        return found | last | self._spread(trends[k], sample.rows) | final_loss.record(final_loss.of(predictions))
 
     def _left_out(self, model, rows, ridges, n_neighbors):
         """Leave-one-out predictions (m, n_values) of some rows for each ridge, without the last step of `_finish`."""

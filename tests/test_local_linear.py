@@ -18,7 +18,7 @@ from sknw import (
 )
 from sknw._engines import ENGINES
 from sknw._kernels import KERNELS
-from sknw._trend import Trend, choose_penalties
+from sknw._trend import RidgeTrend, choose_penalties
 
 DATA = Path(__file__).parent / "data"
 CASES = json.loads((DATA / "np_local_linear.json").read_text())["cases"]
@@ -171,7 +171,7 @@ class TestTrend:
         reference.fit(z[kept], y[kept], sample_weight=repeats[kept] / repeats.sum() * n)
         penalties = choose_penalties(X, y[:, None], repeats)
         assert penalties == pytest.approx(reference.alpha_ / n)
-        trend = Trend(X, y[:, None], repeats, penalties, np.zeros(50))
+        trend = RidgeTrend(X, y[:, None], repeats / repeats.sum(), penalties, np.zeros(50))
         np.testing.assert_allclose(trend(X)[:, 0], reference.predict(z), rtol=1e-9)
 
     def test_far_from_all_keys_a_trend_remains(self):

@@ -98,7 +98,7 @@ def test_losses_along_octaves_are_those_of_each(kernel, mean_where_empty, monkey
     keys, values, w = draw(60, "counts")
     poolers = make_poolers("dense", keys, values, w)
     loss, _ = make_losses(
-        lambda h: poolers(kernel, h),
+        lambda h, n_neighbors=None: poolers(kernel, h),
         *(Sample(keys, values, w, np.arange(len(keys))), False, None),
         mean_where_empty=mean_where_empty,
         tol=0.0,

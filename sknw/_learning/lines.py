@@ -4,6 +4,8 @@ All pairs of some numbers of neighbours and some ridges are compared on all scor
 features, so the least loss is hardly optimistic.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from scipy.optimize import minimize_scalar
 
@@ -24,13 +26,33 @@ LEAST_SHARE = 1e-6
 """The smallest share of the prior, so that no probability is zero."""
 
 
+class Choice(NamedTuple):
+    """The number of neighbours, None for a fixed width, and the ridge of least loss among some.
+
+    Parameters
+    ----------
+    loss : float
+    n_neighbors : int or None
+    ridge : float
+    n_evaluations : int
+    stopped : bool
+        Whether a callback has requested to stop, so that not all have been evaluated.
+    """
+
+    loss: float
+    n_neighbors: int | None
+    ridge: float
+    n_evaluations: int = 0
+    stopped: bool = False
+
+
 def candidate_neighbors(sample):
     """The numbers of neighbours that are tried, None for a fixed width, which comes first."""
     return [None, *(k for k in NEIGHBORS if k < sample_size(sample.weights))]
 
 
 def choose_line(candidates, ridges, predict, loss, task):
-    """The number of neighbours and the ridge of least loss; that loss; and whether a callback has requested to stop.
+    """The `Choice` of least loss.
 
     Parameters
     ----------
@@ -42,7 +64,7 @@ def choose_line(candidates, ridges, predict, loss, task):
     task : Task
         The task whose subtasks report the losses. A callback that requests to stop ends the search at the best so far.
     """
-    losses, stage, stopped = {}, task.subtask("lines", len(candidates)), False
+    losses, stage = {}, task.subtask("lines", len(candidates))
     for n_neighbors in candidates:
         step = stage.subtask("evaluation", 0)
         for ridge, predictions in zip(ridges, predict(n_neighbors), strict=True):
@@ -52,15 +74,15 @@ def choose_line(candidates, ridges, predict, loss, task):
             break
     stage.end(None)
     best = min(losses, key=losses.get)
-    return best, losses[best], stopped
+    return Choice(losses[best], *best, len(losses), stopped)
 
 
 def choose_trend(choices):
-    """The first of some choices, each a tuple that begins with a loss, unless a later one has a clearly lower loss."""
-    chosen, *others = choices
-    for other in others:
-        if other[0] < CLEARLY_LOWER * chosen[0]:
-            chosen = other
+    """The position of the first `Choice`, unless a later one has a clearly lower loss."""
+    chosen = 0
+    for k, choice in enumerate(choices):
+        if choice.loss < CLEARLY_LOWER * choices[chosen].loss:
+            chosen = k
     return chosen
 
 
