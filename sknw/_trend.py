@@ -163,10 +163,11 @@ def choose_penalties(rows, values, weights):
         scale_values(values[some]),
     )
     centre, scales = _standardise(rows, shares)
-    if np.isinf(scales).all():
+    varying = np.isfinite(scales)  # a column of zeros would spoil the leave-one-out errors of scikit-learn 1.6
+    if not varying.any():
         return np.full(values.shape[1], PENALTIES[-1])
     n, ridge = len(some), RidgeCV(PENALTIES * len(some), alpha_per_target=True)
-    ridge.fit((rows - centre) / scales, values, sample_weight=shares * n)
+    ridge.fit(((rows - centre) / scales)[:, varying], values, sample_weight=shares * n)
     return np.atleast_1d(ridge.alpha_) / n
 
 
