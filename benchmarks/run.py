@@ -90,7 +90,11 @@ def to_frame(table):
 
 def show(table, frame):
     """A table with the rows and columns of a frame, and three digits of each number."""
-    frame = frame.map(lambda cell: f"{cell:.3g}" if isinstance(cell, float) and not pd.isna(cell) else cell)
+
+    def shorten(cell):
+        return f"{cell:.3g}" if isinstance(cell, float) and not pd.isna(cell) else cell
+
+    frame = frame.apply(lambda column: column.map(shorten))
     return table | {"columns": list(frame), "rows": frame.to_numpy(object).tolist()}
 
 
