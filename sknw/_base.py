@@ -26,7 +26,6 @@ from ._learning.loss import CrossValidation, make_losses
 from ._learning.progress import CallbackSupportMixin, Task
 from ._learning.rules import RULES, choose_bandwidth, rule_of_thumb
 from ._learning.search import N_DRAWS, Search
-from ._one_hot import value_ranges
 from ._problem import Problem
 from ._threads import single_threaded_blas
 from ._weights import has_one_unit
@@ -182,7 +181,6 @@ class KernelEstimator(CallbackSupportMixin, BaseEstimator):
     def _make_attributes(self, keys, values, weights, poolers, initial):
         """A function that maps what was learned, with `bandwidth_` (n_features,) at least, to the fitted attributes."""
         data = {"keys_": keys, "_values": values, "_weights": weights, "_kernel": poolers.kernel, **initial}
-        data["_range"] = value_ranges(values, weights > 0)
 
         def fitted_with(bandwidth_, **learned):
             fitted = data | learned | {"bandwidth_": bandwidth_}

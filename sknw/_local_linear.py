@@ -1,6 +1,6 @@
 """The base class of the local linear estimators: a trend, and local lines of what it leaves."""
 
-from functools import partial
+from functools import cached_property, partial
 from numbers import Real
 from typing import ClassVar
 
@@ -107,18 +107,20 @@ class LocalModel:
 
     def ranges(self, queries, rows):
         """The minimum and the maximum of the values; of the others (m, n_values) for some rows that are left out."""
-        low, high = self._ranges(queries, rows)
+        (low, second_low), (high, second_high) = self._extremes
+        if queries is None:
+            values, is_left_out = self.values[rows], self.is_left_out[rows, None]
+            low = np.where(is_left_out & (values == low), second_low, low)
+            high = np.where(is_left_out & (values == high), second_high, high)
         return np.ldexp(low, self.value_exponents), np.ldexp(high, self.value_exponents)
 
-    def _ranges(self, queries, rows):
-        """The same of the divided values."""
+    @cached_property
+    def _extremes(self):
+        """The two least and the two greatest divided values, (2, n_values) each; of a single row, that row twice."""
         active = self.values[self.removed > 0]
-        if queries is not None or len(active) < 2:
-            return active.min(axis=0), active.max(axis=0)
-        (low, second_low), (high, second_high) = (np.partition(active, k, axis=0)[k] for k in ([0, 1], [-1, -2]))
-        values, is_left_out = self.values[rows], self.is_left_out[rows, None]
-        least = np.where(is_left_out & (values == low), second_low, low)
-        return least, np.where(is_left_out & (values == high), second_high, high)
+        second = min(1, len(active) - 1)
+        ends = [0, second], [-1, -1 - second]
+        return [np.partition(active, end, axis=0)[end] for end in ends]
 
 
 def _extreme_exponents(columns):

@@ -14,6 +14,7 @@ from ._learning.loss import CrossValidation
 from ._learning.neighbors import can_choose, choose_neighbors
 from ._learning.rules import robust_scales
 from ._learning.search import N_DRAWS
+from ._one_hot import value_ranges
 
 
 class NadarayaWatson(KernelEstimator):
@@ -39,6 +40,9 @@ class NadarayaWatson(KernelEstimator):
         self.tol = tol
         self.n_jobs = n_jobs
         self.random_state = random_state
+
+    def _initial_attributes(self, keys, values, weights):
+        return super()._initial_attributes(keys, values, weights) | {"_range": value_ranges(values, weights > 0)}
 
     def _prepare(self, fitted, poolers):
         """The attributes that follow from what is fitted."""
