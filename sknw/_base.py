@@ -7,6 +7,7 @@ from numbers import Integral, Real
 from typing import ClassVar
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
@@ -19,13 +20,14 @@ from sklearn.utils._param_validation import (
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._engines import ENGINES, Poolers, check_algorithm
-from ._inputs import check_queries, check_weights
+from ._inputs import check_queries, check_weights, in_dense_blocks
 from ._kernels import KERNELS, Kernel, name_hint
 from ._learning.copies import make_sample
 from ._learning.loss import CrossValidation, make_losses
 from ._learning.progress import CallbackSupportMixin, Task
 from ._learning.rules import RULES, choose_bandwidth, rule_of_thumb
 from ._learning.search import N_DRAWS, Search
+from ._memo import Memo
 from ._problem import Problem
 from ._threads import single_threaded_blas
 from ._weights import has_one_unit
@@ -41,7 +43,7 @@ STAGES = {
 LEARNED_ATTRIBUTES = ("loo_loss_", "loo_path_", "loo_rows_", "n_iter_", "_start")
 """Attributes that exist only if a parameter was learned."""
 
-REBUILT = ("_pooler", "_model")
+REBUILT = ("_pooler", "_model", "_memo")
 """Attributes that are not pickled, as they follow from others."""
 
 PREDICTION_CONSTRAINTS = {
@@ -75,7 +77,8 @@ def _page_template():
 class KernelEstimator(CallbackSupportMixin, BaseEstimator):
     """Base class of the estimators, which define their parameters, how y becomes values, and how they predict.
 
-    They have a parameter `n_neighbors`, and methods that tell whether more than a bandwidth is learned, and learn it.
+    They have a parameter `n_neighbors`, and methods that tell whether more than a bandwidth is learned, and learn it;
+    the `Pooler` of their attention, `_attention_pooler`, and a function that takes queries to its units, `_to_pooler`.
     """
 
     _parameter_constraints: ClassVar = {
@@ -184,7 +187,7 @@ class KernelEstimator(CallbackSupportMixin, BaseEstimator):
 
         def fitted_with(bandwidth_, **learned):
             fitted = data | learned | {"bandwidth_": bandwidth_}
-            return fitted | self._prepare(fitted, poolers)
+            return fitted | self._prepare(fitted, poolers) | {"_memo": Memo()}
 
         return fitted_with
 
@@ -243,7 +246,7 @@ class KernelEstimator(CallbackSupportMixin, BaseEstimator):
         if "keys_" in state:
             problem = Problem(self.keys_, self._values, self._weights)
             poolers = Poolers(problem, self.algorithm_, self._kernel, self.tol)
-            vars(self).update(self._prepare(vars(self), poolers))
+            vars(self).update(self._prepare(vars(self), poolers) | {"_memo": Memo()})
 
     @property
     def values_(self):
@@ -291,3 +294,39 @@ class KernelEstimator(CallbackSupportMixin, BaseEstimator):
                 'set empty="nearest"'
             )
         return empty
+
+    def _evaluate(self, function, pooler, queries, rows=slice(None)):
+        """The first result of `function(pooler, queries, rows)`, with `empty` applied; the second is `log_mass`.
+
+        Queries are passed on in the units of the pooler. It needs a method `at` only, as `Pooler` has it.
+        """
+        if issparse(queries):
+            queries, rows = queries.tocsr()[rows], slice(None)
+
+        def evaluate(queries):
+            return function(pooler, None if queries is None else self._to_pooler(queries), rows)
+
+        result, log_mass = in_dense_blocks(evaluate, queries)
+        empty = self._empty_rows(log_mass)
+        result[empty] = np.nan
+        if self.empty == "mean" and len(empty):
+            average = pooler.at(np.full(len(self.bandwidth_), np.inf))
+            if queries is None:
+                which = None, np.arange(len(self.keys_))[rows][empty]
+            else:
+                which = self.keys_[:1], slice(None)  # the average is the same for every query
+            result[empty], _ = function(average, *which)
+        return result
+
+    def _without_gaps(self):
+        """The same fitted estimator, which predicts for all queries, as it does while it learns."""
+        fitted = object.__new__(type(self))
+        vars(fitted).update(vars(self))
+        fitted.empty = "mean" if self.empty == "mean" else "nearest"
+        return fitted
+
+    def _errors(self):
+        """Leave-one-out errors of the values, (n, n_values), also where `empty` does not allow a prediction."""
+        fitted = self._without_gaps()
+        settings = fitted.empty, self.tol
+        return self._memo.get("errors", settings, lambda: self._values[:] - fitted._predict_values(None))

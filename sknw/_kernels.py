@@ -281,6 +281,26 @@ def _cosine_slope(t):
     return -pi / 4 * np.tan(pi / 2 * u) / u
 
 
+def squared(kernel):
+    """K², as a kernel and the factor of its bandwidth; of the same closed form where it has one.
+
+    Examples
+    --------
+    >>> kernel, factor = squared(KERNELS["exponential"])
+    >>> kernel is KERNELS["exponential"], factor
+    (True, 0.5)
+    """
+    if kernel.form in ("gaussian", "exponential"):
+        return kernel, 0.5 if kernel.form == "exponential" else 0.5**0.5
+    if kernel.flat or kernel.coefficients == (1.0,):
+        return kernel, 1.0
+    if isinstance(kernel.log, _Power):
+        return _power_kernel(kernel.log.p, 2 * kernel.log.q), 1.0
+    coefficients = tuple(np.convolve(kernel.coefficients, kernel.coefficients)) if kernel.coefficients else ()
+    facts = {"support": kernel.support, "convex": kernel.convex, "smooth": kernel.smooth, "coefficients": coefficients}
+    return Kernel(lambda t: 2 * kernel.log(t), lambda t: np.square(kernel.in_place(t)), **facts), 1.0
+
+
 KERNELS = {
     "gaussian": Kernel(_gaussian_log, _gaussian, _gaussian_slope, convex=True, smooth=True, form="gaussian"),
     "exponential": Kernel(_exponential_log, _exponential, _exponential_slope, convex=True, form="exponential"),

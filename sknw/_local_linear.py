@@ -65,7 +65,7 @@ class LocalModel:
         None is leave-one-out: the training rows are the queries, each predicted as if one unit of it were missing.
         """
         if queries is not None:
-            queries = _divided(queries, self.exponents, LARGEST)
+            queries = self.in_units(queries)
         pooler, parts = self.lines.pooler(n_neighbors), []
         rows = np.arange(len(self.keys if queries is None else queries))[rows]
         step = max(1, BLOCK_NUMBERS // pooler.problem.n_values)
@@ -75,6 +75,10 @@ class LocalModel:
             parts.append([*(self._predict(moments, ridge, queries, some) for ridge in ridges), moments.log_mass])
         *predictions, log_mass = map(np.concatenate, zip(*parts, strict=True))
         return predictions, log_mass
+
+    def in_units(self, queries):
+        """Queries (m, n_features) in the units of the keys."""
+        return _divided(queries, self.exponents, LARGEST)
 
     def _predict(self, moments, ridge, queries, rows):
         """Predictions (m, n_values) for one ridge."""
@@ -236,6 +240,13 @@ class LocalLinear(KernelEstimator):
         if self.empty == "mean":
             values[empty] = self._model.means(queries, empty)
         return values
+
+    @property
+    def _attention_pooler(self):
+        return self._memo.get("pooler", None, lambda: self._model.lines.pooler(self.n_neighbors_))
+
+    def _to_pooler(self, queries):
+        return self._model.in_units(queries)
 
     def _lines_at(self, queries):
         """Values (n_queries, n_values) of lines, and log_mass (n_queries,)."""

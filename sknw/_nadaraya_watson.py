@@ -3,13 +3,11 @@
 from functools import partial
 
 import numpy as np
-from scipy.sparse import issparse
 from scipy.special import softmax
 from sklearn.utils.validation import check_is_fitted
 
 from ._attention import BLOCK_WEIGHTS, AttentionView, sparse_attention
 from ._base import KernelEstimator
-from ._inputs import in_dense_blocks
 from ._learning.loss import CrossValidation
 from ._learning.neighbors import can_choose, choose_neighbors
 from ._learning.rules import robust_scales
@@ -134,25 +132,20 @@ class NadarayaWatson(KernelEstimator):
 
     def _predict_values(self, queries):
         """Pooled values (n_queries, n_values), clipped to the range of each value column."""
-        values = self._evaluate(lambda pooler, *which: pooler.pool(*which, self.n_jobs, self.tol)[:2], queries)
+        values = self._evaluate(self._pool, self._pooler, queries)
         return np.clip(values, *self._range, out=values)
+
+    def _pool(self, pooler, queries, rows):
+        """Pooled values of queries[rows], and log_mass."""
+        return pooler.pool(queries, rows, self.n_jobs, self.tol)[:2]
 
     def _attend(self, queries, rows=slice(None)):
         """Attention weights of queries[rows]."""
-        return self._evaluate(lambda pooler, *which: pooler.attention(*which, self.n_jobs), queries, rows)
+        return self._evaluate(lambda pooler, *which: pooler.attention(*which, self.n_jobs), self._pooler, queries, rows)
 
-    def _evaluate(self, function, queries, rows=slice(None)):
-        """The first result of `function(pooler, queries, rows)`, with `empty` applied; the second is `log_mass`."""
-        if issparse(queries):
-            queries, rows = queries.tocsr()[rows], slice(None)
-        result, log_mass = in_dense_blocks(lambda queries: function(self._pooler, queries, rows), queries)
-        empty = self._empty_rows(log_mass)
-        result[empty] = np.nan
-        if self.empty == "mean" and len(empty):
-            average = self._pooler.at(np.full(len(self.bandwidth_), np.inf))
-            if queries is None:
-                which = None, np.arange(len(self.keys_))[rows][empty]
-            else:
-                which = self.keys_[:1], slice(None)  # the average is the same for every query
-            result[empty], _ = function(average, *which)
-        return result
+    @property
+    def _attention_pooler(self):
+        return self._pooler
+
+    def _to_pooler(self, queries):
+        return queries

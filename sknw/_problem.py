@@ -1,5 +1,6 @@
 """The problem that all engines receive: what is summed over the training points, and what leave-one-out takes away."""
 
+from copy import copy
 from functools import cached_property
 
 import numpy as np
@@ -39,18 +40,33 @@ class Problem:
         Values times weights, and the weights.
     retained : (n,) float ndarray
         The share of its own weight that each row retains in leave-one-out.
+    memo : dict
+        What engines have found out about the keys alone, by name. Problems of the same keys share it.
     """
 
     def __init__(self, rows, values, weights):
-        self.rows, self.retained = rows, retained_share(weights)
+        self.rows, self.retained, self.memo = rows, retained_share(weights), {}
         self.key_rows = np.flatnonzero(weights)
         self.keys = rows
         if len(self.key_rows) < len(rows):
             self.keys, weights = rows[self.key_rows], weights[self.key_rows]
             values = values.take(self.key_rows, axis=0)
+        self._put(values, weights)
+
+    def _put(self, values, weights):
+        """Take values (n_keys, n_values) and weights (n_keys,) of the keys."""
         self._weights, self.largest_weight = weights, weights.max()
         self.weights = weights / self.largest_weight
         self._exponents, self._lowest, self.columns = _make_columns(values, self.weights)
+
+    def with_values(self, values, weights=None):
+        """A problem of the same keys with other values (n, n_values), and weights (n,), positive where these are."""
+        problem = copy(self)
+        for name in ("removed_columns", "units"):
+            vars(problem).pop(name, None)
+        values = values if len(self.key_rows) == len(self.rows) else values.take(self.key_rows, axis=0)
+        problem._put(values, self._weights if weights is None else weights[self.key_rows])
+        return problem
 
     @property
     def n_values(self):

@@ -3,7 +3,7 @@
 `summation` has the contract that every engine keeps, `pooler` all that is common to them, and `ENGINES` their list.
 """
 
-from .average import AverageEngine
+from .average import AverageEngine, is_flat
 from .blocks.engine import BlocksEngine
 from .dense.engine import DenseEngine
 from .grid.engine import GridEngine
@@ -74,13 +74,16 @@ class Poolers:
 
         With `n_neighbors`, "sorted" and "grid" do not apply.
         """
+        if n_neighbors is None or is_flat(self.kernel, bandwidth):
+            return self.with_widths(bandwidth)
+        bandwidth = unit_bandwidth(self.problem, bandwidth)
+        return self.with_widths(bandwidth, Widths(self._neighbors(bandwidth), n_neighbors))
+
+    def with_widths(self, bandwidth, widths=None):
+        """The same, for queries with `Widths` in units of the bandwidth, or None."""
         average = self.average.prepare(self.kernel, bandwidth, self.tol)
         if average is not None:
             return self._pooler("dense", [self.average, self._engine("dense")], average, bandwidth)
-        widths = None
-        if n_neighbors is not None:
-            bandwidth = unit_bandwidth(self.problem, bandwidth)
-            widths = Widths(self._neighbors(bandwidth), n_neighbors)
         for name in self.candidates:
             if widths is not None and not ENGINES[name].takes_scales:
                 continue
@@ -90,6 +93,10 @@ class Poolers:
                 chain = [self._engine(other) for other in self._chain(name)]
                 return self._pooler(name, chain, summation, bandwidth, widths)
         raise AssertionError("the dense engine takes everything")
+
+    def derive(self, problem, kernel=None, algorithm=None):
+        """The same for another problem, kernel, or algorithm; one that does not support the kernel is left out."""
+        return Poolers(problem, algorithm or self.algorithm, kernel or self.kernel, self.tol)
 
     def _pooler(self, name, chain, first, bandwidth, widths=None):
         return Pooler(self.problem, chain, first, name, self.kernel, bandwidth, self.tol, at=self, widths=widths)
@@ -102,9 +109,9 @@ class Poolers:
         return self.neighbors[key]
 
     def _chain(self, name):
-        """The names of an engine and of its fallback."""
+        """The names of an engine and of its fallback, as far as these support the kernel."""
         after = FALLBACK[FALLBACK.index(name) + 1 :] if name in FALLBACK else FALLBACK
-        return [name, *(other for other in after if self._supports(other))]
+        return [other for other in (name, *after) if self._supports(other)]
 
     def _fastest_first(self):
         """The names of the engines that may be faster than the dense one, and of that."""

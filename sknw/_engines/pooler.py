@@ -62,8 +62,8 @@ class Pooler:
     bandwidth : (n_features,) float ndarray
     tol : float
         What the others are prepared for.
-    at : callable
-        bandwidth (n_features,) -> the `Pooler` of another bandwidth.
+    at : Poolers
+        Called with another bandwidth (n_features,), it makes the `Pooler` of that.
     widths : Widths, default=None
         The widths of queries, where these follow the distance to a neighbour.
     """
@@ -78,16 +78,21 @@ class Pooler:
         """How the cost of pooling all keys grows: "linear" in their number, or with the number of "pairs"."""
         return self._summations[0].cost
 
-    def pool(self, queries=None, rows=slice(None), n_jobs=None, tol=0.0):
+    def derive(self, problem, kernel=None, factor=1.0):
+        """A pooler of another problem, with another kernel and `factor` times the bandwidth, and the same widths.
+
+        Where widths follow a neighbour, leave-one-out takes the scales of queries from the caller.
+        """
+        return self.at.derive(problem, kernel, self.algorithm).with_widths(factor * self.bandwidth, self.widths)
+
+    def pool(self, queries=None, rows=slice(None), n_jobs=None, tol=0.0, scales=None):
         """`Pooled` values of some rows of the queries (m, n_features), off by at most `tol` times their range.
 
-        None is leave-one-out: the training rows are the queries.
+        None is leave-one-out: the training rows are the queries. `scales` (m,) are those of the rows, if known.
         """
         rows = self._positions(queries, rows)
-        return self._pool(queries, rows, n_jobs, tol, self._scales(queries, rows, n_jobs))
-
-    def _pool(self, queries, rows, n_jobs, tol, scales):
-        """The same for positions of rows, of which the scales (m,) are known, or None."""
+        if scales is None:
+            scales = self._scales(queries, rows, n_jobs)
         pooled = Pooled.empty(n_rows(rows), self.problem.n_values, scales)
 
         def pool_block(summation, located, places):
@@ -194,14 +199,16 @@ class Pooler:
         if self.widths is not None:
             scales = self.widths.neighbors.scales(*self._points(None, rows), ks, n_jobs)
         for k, scale in zip(ks, scales, strict=True):
-            yield self.at(self.bandwidth, k)._pool(None, rows, n_jobs, tol, scale)
+            yield self.at(self.bandwidth, k).pool(None, rows, n_jobs, tol, scale)
 
-    def attention(self, queries=None, rows=slice(None), n_jobs=None):
-        """Attention weights (m, n) and log_mass (m,) for some rows of the queries; None leaves one out."""
+    def attention(self, queries=None, rows=slice(None), n_jobs=None, scales=None):
+        """Attention weights (m, n) and log_mass (m,) for some rows of the queries, given as to `pool`."""
         rows, dense = self._positions(queries, rows), self._summation(len(self.chain) - 1)
         m = n_rows(rows)
         attention, log_mass = np.zeros((m, len(self.problem.rows))), np.empty(m)
-        located = self._locate(dense, queries, rows, self._scales(queries, rows, n_jobs))
+        if scales is None:
+            scales = self._scales(queries, rows, n_jobs)
+        located = self._locate(dense, queries, rows, scales)
 
         def attend(block):
             weights, log_mass[block] = dense.weights(located[block])

@@ -31,7 +31,10 @@ class SortedEngine(Engine):
     @cached_property
     def windows(self):
         """The keys in ascending order; sorted for the first bandwidth."""
-        return Windows(self.problem.keys[:, 0], self.problem.columns.T)
+        problem = self.problem
+        windows = Windows(problem.keys[:, 0], problem.columns.T, problem.memo.get("order"))
+        problem.memo["order"] = windows.sorted_rows
+        return windows
 
     @cached_property
     def ordered_rows(self):

@@ -27,10 +27,13 @@ def take(removed, queries):
 
 
 class Windows:
-    """Ascending keys (n,), equal ones collapsed, and their columns (n_columns, n), of which the last is the weight."""
+    """Ascending keys (n,), equal ones collapsed, and their columns (n_columns, n), of which the last is the weight.
 
-    def __init__(self, keys, columns):
-        self.sorted_rows = order = argsort(keys)
+    `order` (n,) is that of the keys, None if it is not known.
+    """
+
+    def __init__(self, keys, columns, order=None):
+        self.sorted_rows = order = argsort(keys) if order is None else order
         self.keys, self.columns = np.take(keys, order), columns.take(order, axis=1)
         new = np.append(True, self.keys[1:] > self.keys[:-1])
         self.collapsed = None
