@@ -327,6 +327,11 @@ class KernelEstimator(CallbackSupportMixin, BaseEstimator):
 
     def _errors(self):
         """Leave-one-out errors of the values, (n, n_values), also where `empty` does not allow a prediction."""
+        if has_one_unit(self._weights):
+            raise ValueError(
+                "errors are estimated by leave-one-out, which requires at least two samples of positive weight; the "
+                "estimator was fitted with n_samples=1"
+            )
         fitted = self._without_gaps()
         settings = fitted.empty, self.tol
         return self._memo.get("errors", settings, lambda: self._values[:] - fitted._predict_values(None))

@@ -1,8 +1,9 @@
-"""Canonical bandwidths: the ratio of the bandwidths at which two kernels smooth as much as each other."""
+"""Integrals of kernels, and canonical bandwidths, at which two kernels smooth as much as each other."""
 
 from functools import cache, lru_cache
 
 import numpy as np
+from scipy.special import gammaln
 
 from ._kernels import KERNELS
 
@@ -15,20 +16,32 @@ def canonical_ratio(kernel, n_features):
     dimensions (Marron & Nolan 1988, "Canonical kernels for density estimation"). It is 1 for kernels whose
     second moment is infinite.
     """
-    if not _has_second_moment(kernel, n_features):
+    if not _falls_faster(kernel, n_features + 2):
         return 1.0
     log_delta, log_gaussian = _log_canonical(kernel, n_features), _log_canonical(KERNELS["gaussian"], n_features)
     return float(np.exp(log_delta - log_gaussian))
 
 
-def _has_second_moment(kernel, n_features):
-    """Whether d log K / d log u is below -(d + 2) at large u; a quadrature does not detect divergence."""
+@lru_cache(maxsize=256)
+def log_integral(kernel, n_features):
+    """The logarithm of the integral of the radial kernel over n_features dimensions; inf if it diverges."""
+    d = n_features
+    if d == 0:
+        return 0.0
+    if not _falls_faster(kernel, d):
+        return np.inf
+    log_area = np.log(2) + d / 2 * np.log(np.pi) - gammaln(d / 2)  # of the unit sphere
+    return float(log_area + _log_moment(kernel, d - 1, 1))
+
+
+def _falls_faster(kernel, power):
+    """Whether d log K / d log u is below -power at large u; a quadrature does not detect divergence."""
     if kernel.compact:
         return True
     with np.errstate(all="ignore"):
         outer, inner = kernel.log(1e24 * np.exp(np.array([0.5, -0.5])))
     # "not (>=)" is True for nan, the difference where both are -inf
-    return not outer - inner >= -(n_features + 2) / 2
+    return not outer - inner >= -power / 2
 
 
 def _log_canonical(kernel, n_features):

@@ -126,7 +126,7 @@ class NadarayaWatsonRegressor(NumericTargets, RegressorMixin, NadarayaWatson):
     array([0.1, inf])
     """
 
-    def predict(self, X):
+    def predict(self, X, return_std=False):
         """Predict the target of each query.
 
         Parameters
@@ -134,23 +134,31 @@ class NadarayaWatsonRegressor(NumericTargets, RegressorMixin, NadarayaWatson):
         X : array-like or sparse matrix (n_queries, n_features), or None
             Queries. Sparse queries are converted to dense arrays in blocks. None predicts each training point from all
             other training points.
+        return_std : bool, default=False
+            Whether to return the standard deviations of new targets as well.
 
         Returns
         -------
         y : (n_queries,) or (n_queries, n_outputs) float ndarray
             Predictions, with as many dimensions as the y of `fit`. Each lies within the range of the training targets.
 
+        std : (n_queries,) or (n_queries, n_outputs) float ndarray
+            s sqrt(1 + 1 / n), where s is the standard deviation of targets around the query, a local mean of squared
+            leave-one-out errors, and n the effective number of neighbours (see :ref:`intervals <intervals>`). Only if
+            `return_std` is True.
+
         Raises
         ------
         ValueError
             If X is not valid; if `empty="raise"` and a query has no training point within the support of the kernel;
-            if X is None and there is only one training point.
+            if X is None or `return_std` is True, and there is only one training point.
 
         Notes
         -----
-        The cost depends on `algorithm_`: see :ref:`the table of algorithms <algorithm-table>`.
+        The cost depends on `algorithm_`: see :ref:`the table of algorithms <algorithm-table>`. Standard deviations cost
+        about two predictions more, and three of all training points at the first call.
         """
-        return self._in_shape_of_y(self._predict_values(self._check_queries(X)))
+        return self._predict(X, return_std)
 
 
 class NadarayaWatsonClassifier(LabelTargets, ClassifierMixin, NadarayaWatson):

@@ -13,7 +13,7 @@ import numpy as np
 EDGE = 1e-12
 """Relative width, in t, of the edge of a support: a kernel that jumps includes it, a continuous one is zero on it."""
 
-FORMS = ("", "gaussian", "exponential", "logistic", "cosine")
+FORMS = ("", "gaussian", "exponential", "logistic", "cosine", "squared logistic", "squared cosine")
 """The closed forms that fast algorithms use."""
 
 
@@ -42,7 +42,7 @@ class Kernel:
         Whether K is convex in t.
     smooth : bool, default=False
         Whether dK/dt is bounded inside the support, so that K is insensitive to rounding errors of t near 0.
-    form : {"", "gaussian", "exponential", "logistic", "cosine"}, default=""
+    form : {"", "gaussian", "exponential", "logistic", "cosine", "squared logistic", "squared cosine"}, default=""
         The closed form of K, if it is one of these: exp(-t / 2), exp(-sqrt(t)), 1 / cosh²(sqrt(t) / 2), or
         cos(pi sqrt(t) / 2) inside a support of 1. Fast algorithms use it in place of `log`.
 
@@ -298,6 +298,8 @@ def squared(kernel):
         return _power_kernel(kernel.log.p, 2 * kernel.log.q), 1.0
     coefficients = tuple(np.convolve(kernel.coefficients, kernel.coefficients)) if kernel.coefficients else ()
     facts = {"support": kernel.support, "convex": kernel.convex, "smooth": kernel.smooth, "coefficients": coefficients}
+    if kernel.form in ("logistic", "cosine"):
+        facts["form"] = f"squared {kernel.form}"
     return Kernel(lambda t: 2 * kernel.log(t), lambda t: np.square(kernel.in_place(t)), **facts), 1.0
 
 

@@ -164,13 +164,15 @@ class LocalLinearRegressor(NumericTargets, RegressorMixin, LocalLinear):
     def _learn_last(self, model, predictions, loss):
         return {}
 
-    def predict(self, X):
+    def predict(self, X, return_std=False):
         """Predict the target of each query.
 
         Parameters
         ----------
         X : array-like or sparse matrix (n_queries, n_features), or None
             Queries, made dense in blocks if sparse. None predicts each training point from all other training points.
+        return_std : bool, default=False
+            Whether to return the standard deviations of new targets as well.
 
         Returns
         -------
@@ -178,14 +180,19 @@ class LocalLinearRegressor(NumericTargets, RegressorMixin, LocalLinear):
             Predictions, with as many dimensions as the y of `fit`. Each lies within the range of the training targets,
             and for X=None within the range of the other targets.
 
+        std : (n_queries,) or (n_queries, n_outputs) float ndarray
+            s sqrt(1 + 1 / n), where s is the standard deviation of targets around the query, a local mean of squared
+            leave-one-out errors, and n the effective number of neighbours (see :ref:`intervals <intervals>`). Only if
+            `return_std` is True.
+
         Raises
         ------
         ValueError
-            If X is not valid, or None where there is only one training point; if `empty="raise"` and a query has no
-            training point within the support of the kernel.
+            If X is not valid; if `empty="raise"` and a query has no training point within the support of the kernel;
+            if X is None or `return_std` is True, and there is only one training point.
 
         Notes
         -----
         See :ref:`the cost <line-cost>`.
         """
-        return self._in_shape_of_y(self._predict_values(self._check_queries(X)))
+        return self._predict(X, return_std)

@@ -4,10 +4,11 @@ import numpy as np
 from sklearn.utils.multiclass import check_classification_targets
 
 from ._inputs import check_training
+from ._intervals import IntervalMethods, SetMethods
 from ._one_hot import OneHot
 
 
-class NumericTargets:
+class NumericTargets(IntervalMethods):
     """Methods of regressors."""
 
     def _check_training(self, X, y):
@@ -27,7 +28,7 @@ class NumericTargets:
         return tags
 
 
-class LabelTargets:
+class LabelTargets(SetMethods):
     """Methods of classifiers."""
 
     def _check_training(self, X, y):

@@ -10,7 +10,8 @@ most (1 + the Lebesgue constant of p nodes), which is below 2 + (2 / pi) log(p +
 
 On cells r bandwidths apart both err less: by exp(-r² / 4) for the Gaussian. For the logistic kernel K = 1 / cosh², with
 u / 2 = x + iy, |cosh|² = cosh² x - sin² y >= cosh² x cos² y, so that M = 1 / cos²(b / 2). The ellipse begins at r - b
-or further, where 1 / cosh² x <= 4 exp(b - r): it errs less by 45 exp(-r), where that is below 1.
+or further, where 1 / cosh² x <= 4 exp(b - r): it errs less by 45 exp(-r), where that is below 1. Its square is at most
+M² in place of M, and errs less by the square of 45 exp(-r).
 
 Derivatives by log h of the Gaussian take E(u) = -u dK / du = u² K = K'' + K too. |E^(p)| <= 1.09 sqrt(p!)
 (1 + sqrt((p + 1) (p + 2))) exp(-u² / 4), so E errs by at most p + 2.5 times the bound for K.
@@ -31,9 +32,9 @@ def n_gaussian_terms(width, error):
     return _first(lambda p: 2.18 * exp(p * log(width / 4) - gammaln(p + 1) / 2), error)
 
 
-def n_logistic_terms(width, error):
-    """The number of terms that brings the interpolation of the logistic kernel on cells of a width below `error`."""
-    largest, half = 1 / cos(STRIP / 2) ** 2, 2 * STRIP / width
+def n_logistic_terms(width, error, power=1):
+    """The number of terms that brings the interpolation of a power of the logistic kernel on cells below `error`."""
+    largest, half = 1 / cos(STRIP / 2) ** (2 * power), 2 * STRIP / width
     rho = half + sqrt(half**2 + 1)
     return _first(lambda p: 4 * largest * rho ** (1 - p) / (rho - 1), error)
 
@@ -43,9 +44,9 @@ def gaussian_share(distance):
     return np.exp(-np.square(distance) / 4)
 
 
-def logistic_share(distance):
-    """By how much the logistic kernel errs less on cells some bandwidths apart."""
-    return np.minimum(45 * np.exp(-distance), 1.0)
+def logistic_share(distance, power=1):
+    """By how much a power of the logistic kernel errs less on cells some bandwidths apart."""
+    return np.minimum(45 * np.exp(-distance), 1.0) ** power
 
 
 def _first(bound, error):

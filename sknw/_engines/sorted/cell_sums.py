@@ -1,11 +1,11 @@
 """Gaussian and logistic sums over sorted keys: by `CellMoments` where these are right, else by windows.
 
-Error. The expansions err by at most EXPANSION_ERROR for each unit of mass, as `chebyshev` proves, and by rounding. Keys
-out of reach weigh less than NEGLECTED each. Queries for which that is too much (in tails and gaps, and in leave-one-out
-where little else is near) and those with few keys around sum their window key by key: the exact softmax over all keys
-but those that, all together, weigh less than tol / 4 of the nearest. A key at the distance u and the nearest at u0, in
-bandwidths, have log K(u) / K(u0) = (u0² - u²) / 2 for the Gaussian, and for the logistic kernel at most
-log 4 + u0 - u.
+Error. The expansions err by at most EXPANSION_ERROR for each unit of mass (SQUARE_ERROR for the square of the logistic
+kernel), as `chebyshev` proves, and by rounding. Keys out of reach weigh less than NEGLECTED each. Queries for which
+that is too much (in tails and gaps, and in leave-one-out where little else is near) and those with few keys around sum
+their window key by key: the exact softmax over all keys but those that, all together, weigh less than tol / 4 of the
+nearest. A key at the distance u and the nearest at u0, in bandwidths, have log K(u) / K(u0) = (u0² - u²) / 2 for the
+Gaussian, and for the logistic kernel at most log 4 + u0 - u, of which the square has twice.
 """
 
 from math import log
@@ -25,13 +25,14 @@ NEGLECTED = 1e-21
 
 
 class CellSums:
-    """Sums of the columns of `Windows`, weighted by a Gaussian or logistic kernel, for a bandwidth 0.5 <= h < 1."""
+    """Sums of the columns of `Windows`, weighted by the kernel, for a bandwidth 0.5 <= h < 1."""
 
     def __init__(self, windows, kernel, h, points):
         self.windows, self.h = windows, h
         self.total, self.lightest = windows.columns[-1].sum(), windows.columns[-1].min()
         self.cells = CellMoments(points, kernel, WIDTH / h)
-        self.relative = _GaussianTail if kernel.form == "gaussian" else _LogisticTail
+        power = 2 if kernel.form == "squared logistic" else 1
+        self.relative = _GaussianTail() if kernel.form == "gaussian" else _LogisticTail(power)
 
     def order(self, q):
         """An order of queries that puts those of a cell together."""
@@ -85,32 +86,30 @@ def _further(q, x, anchor):
 class _GaussianTail:
     """The kernel relative to its value at u0."""
 
-    @staticmethod
-    def log(u0):
+    def log(self, u0):
         return -np.square(u0) / 2
 
-    @staticmethod
-    def reach(u0, spread):
+    def reach(self, u0, spread):
         """Where it falls below exp(-spread)."""
         return np.sqrt(np.square(u0) + 2 * spread)
 
-    @staticmethod
-    def weigh(more, u0):
+    def weigh(self, more, u0):
         """It at u0 + `more`."""
         return np.exp(-more * (more + 2 * u0) / 2)
 
 
 class _LogisticTail:
-    """The same for the logistic kernel."""
+    """The same for a power of the logistic kernel."""
 
-    @staticmethod
-    def log(u0):
-        return log(4.0) - u0 - 2 * np.log1p(np.exp(-u0))
+    def __init__(self, power):
+        self.power = power
 
-    @staticmethod
-    def reach(u0, spread):
-        return u0 + spread + log(4.0)
+    def log(self, u0):
+        return self.power * (log(4.0) - u0 - 2 * np.log1p(np.exp(-u0)))
 
-    @staticmethod
-    def weigh(more, u0):
-        return np.exp(-more) * np.square((1 + np.exp(-u0)) / (1 + np.exp(-u0 - more)))
+    def reach(self, u0, spread):
+        return u0 + spread / self.power + log(4.0)
+
+    def weigh(self, more, u0):
+        weights = np.exp(-more) * np.square((1 + np.exp(-u0)) / (1 + np.exp(-u0 - more)))
+        return weights if self.power == 1 else np.square(weights)

@@ -24,8 +24,10 @@ class SortedEngine(Engine):
 
     @staticmethod
     def supports(kernel, n_features):
-        """One feature; polynomials on a compact support, the cosine, the Gaussian, the logistic, the exponential."""
-        has_short_cut = kernel.form in ("gaussian", "logistic", "exponential") or has_basis(kernel)
+        """One feature; polynomials on a compact support, the cosine, the Gaussian, the logistic, the exponential, and
+        the squares of these.
+        """
+        has_short_cut = kernel.form in ("gaussian", "logistic", "squared logistic", "exponential") or has_basis(kernel)
         return n_features == 1 and has_short_cut
 
     @cached_property

@@ -1,4 +1,4 @@
-"""Sums of the Gaussian or the logistic kernel over sorted keys, by Chebyshev expansions on cells.
+"""Sums of the Gaussian, the logistic kernel or its square over sorted keys, by Chebyshev expansions on cells.
 
 A fast Gauss transform (Greengard & Strain 1991) with cells half a bandwidth to one bandwidth wide. The keys of a cell
 enter through their moments in the Chebyshev basis; p x p matrices, one for each distance between cells, turn moments
@@ -9,7 +9,7 @@ others cost less one by one. From 2^52 cells on, where neighbours of a cell have
 share a cell, and none has many within reach.
 """
 
-from functools import cached_property
+from functools import cached_property, partial
 from math import ceil
 
 import numpy as np
@@ -17,8 +17,8 @@ import numpy as np
 from ..chebyshev import gaussian_share, logistic_share, n_gaussian_terms, n_logistic_terms, polynomials, translations
 from .points import bounds_of, locate, moments_of
 
-EXPANSION_ERROR = 1e-14
-"""Error of the expansions for each unit of mass nearby."""
+EXPANSION_ERROR, SQUARE_ERROR = 1e-14, 1e-13
+"""Errors of the expansions for each unit of mass nearby: of kernels, and of the square of the logistic kernel."""
 
 MOST_TERMS = max(n_gaussian_terms(1.0, EXPANSION_ERROR), n_logistic_terms(1.0, EXPANSION_ERROR))
 """Terms of the expansions on the widest cells."""
@@ -40,11 +40,14 @@ class CellMoments:
     """Chebyshev moments of `Points` on cells that are as wide as theirs, 1 / 2 to 1 bandwidth."""
 
     def __init__(self, points, kernel, width):
-        self.kernel, self.width = kernel, width
+        self.kernel, self.width, self.error = kernel, width, EXPANSION_ERROR
         if kernel.form == "gaussian":
             reach, share, self.n_terms = GAUSSIAN_REACH, gaussian_share, n_gaussian_terms(width, EXPANSION_ERROR)
         else:
-            reach, share, self.n_terms = LOGISTIC_REACH, logistic_share, n_logistic_terms(width, EXPANSION_ERROR)
+            power = 2 if kernel.form == "squared logistic" else 1
+            reach, share = LOGISTIC_REACH / power, partial(logistic_share, power=power)
+            self.error = SQUARE_ERROR if power == 2 else EXPANSION_ERROR
+            self.n_terms = n_logistic_terms(width, self.error, power)
         self.reach = ceil(reach / width)
         self.offsets = np.arange(-self.reach, self.reach + 1)
         self.shares = share(width * np.maximum(np.abs(self.offsets) - 1, 0))
@@ -80,7 +83,7 @@ class CellMoments:
         for c in np.flatnonzero(np.isfinite(mass)):
             block = slice(bounds[c], bounds[c + 1])
             np.matmul(local[c].T, basis[:, block], out=sums[:, block])
-        return sums, np.repeat((EXPANSION_ERROR + SUM_ROUNDING) * mass, np.diff(bounds))
+        return sums, np.repeat((self.error + SUM_ROUNDING) * mass, np.diff(bounds))
 
     def _expansions(self, targets):
         """Expansions (n_targets, n_terms, n_columns) of the sums on cells, and the mass nearby (n_targets,).

@@ -1,10 +1,11 @@
 """Sums over the windows of a compact kernel in one feature, as differences of prefix moments.
 
-Keys are cut into cells one support wide. Where the kernel is a polynomial in the distance, or the cosine, it separates
-about the centre of a cell, K = sum_r A_r(a) B_r(b) with a and b the query and the key in supports from that centre, and
-the sum over some keys of the cell is sum_r A_r(a) M_r, with the moments M_r = sum_i B_r(b_i) v_i as differences of
-prefix sums. A window touches three cells or so. Odd powers of the distance change sign at the query, where the window
-is then cut in two.
+Keys are cut into cells one support wide, or narrower for polynomials of high degree, whose terms would cancel. Where
+the kernel is a polynomial in the distance, or the cosine or its square, it separates about the centre of a cell,
+K = sum_r A_r(a) B_r(b) with a and b the query and the key in supports from that centre, and the sum over some keys of
+the cell is sum_r A_r(a) M_r, with the moments M_r = sum_i B_r(b_i) v_i as differences of prefix sums. A window touches
+three cells of one support or so. Odd powers of the distance change sign at the query, where the window is then cut in
+two.
 
 Error. Prefix sums of floats lose the digits of long sums, and a difference of two of them more. Here they are integers:
 terms in [-1, 1] are rounded to multiples of 2^-s, with s such that sums over a cell fit 63 bits; sums of integers and
@@ -27,36 +28,41 @@ MOST_CELLS = 2.0**40
 """Cells on each side of the first key, or of the middle one where the first is as far off."""
 
 
+LOW_DEGREE, NARROW_CELLS = 9, 4
+"""The degree of a polynomial up to which cells are one support wide, and the cells for each support beyond."""
+
+
 class Polynomial:
-    """sum_j c_j |a - b|^j, separated into A_r(a) (2 b)^r for b in [-1/2, 1/2]."""
+    """sum_j c_j |a - b|^j, separated into A_r(a) (2 k b)^r for b in [-1/2k, 1/2k], with k cells for each support."""
 
     def __init__(self, coefficients):
         self.coefficients = np.array(coefficients)
         self.size = len(coefficients)
         self.odd = any(coefficients[1::2])
+        self.n_cells = 1 if self.size <= LOW_DEGREE + 1 else NARROW_CELLS
 
     def of_keys(self, b):
         """Stream the terms (2 b)^r."""
         power = np.ones_like(b)
         for _ in range(self.size):
             yield power
-            power = power * (2 * b)
+            power = power * (2 * self.n_cells * b)
 
     def of_queries(self, a, sign):
         """Stream the factors A_r(a) for keys on one side: sign = 1 if b <= a, -1 if b > a."""
-        signed = self.coefficients * np.power(sign, range(self.size))
+        signed, half = self.coefficients * np.power(sign, range(self.size)), 0.5 / self.n_cells
         for r in range(self.size):
-            yield _horner([signed[j] * comb(j, r) * (-0.5) ** r for j in range(r, self.size)], a)
+            yield _horner([signed[j] * comb(j, r) * (-half) ** r for j in range(r, self.size)], a)
 
     def bound(self, a):
         """sum_r |A_r(a)|, at most."""
-        return _horner(np.abs(self.coefficients), np.abs(a) + 0.5)
+        return _horner(np.abs(self.coefficients), np.abs(a) + 0.5 / self.n_cells)
 
 
 class Cosine:
     """cos(pi (a - b) / 2), separated by the addition theorem."""
 
-    size, odd = 2, False
+    size, odd, n_cells = 2, False, 1
 
     def of_keys(self, b):
         yield from (np.cos(pi / 2 * b), np.sin(pi / 2 * b))
@@ -66,6 +72,21 @@ class Cosine:
 
     def bound(self, a):
         return 1.5  # |cos| + |sin| <= sqrt(2)
+
+
+class SquaredCosine:
+    """cos²(pi (a - b) / 2) = (1 + cos(pi (a - b))) / 2, separated likewise."""
+
+    size, odd, n_cells = 3, False, 1
+
+    def of_keys(self, b):
+        yield from (np.ones_like(b), np.cos(pi * b), np.sin(pi * b))
+
+    def of_queries(self, a, sign):
+        yield from (np.full_like(a, 0.5), np.cos(pi * a) / 2, np.sin(pi * a) / 2)
+
+    def bound(self, a):
+        return 1.25  # 1 / 2 + (|cos| + |sin|) / 2
 
 
 def _horner(coefficients, x):
@@ -79,13 +100,13 @@ def _horner(coefficients, x):
 
 def has_basis(kernel):
     """Whether a kernel is compact and separates."""
-    return kernel.compact and (bool(kernel.coefficients) or kernel.form == "cosine")
+    return kernel.compact and (bool(kernel.coefficients) or kernel.form in ("cosine", "squared cosine"))
 
 
 def _basis(kernel):
     """How a kernel separates, with distances in supports."""
-    if kernel.form == "cosine":
-        return Cosine()
+    if kernel.form in ("cosine", "squared cosine"):
+        return Cosine() if kernel.form == "cosine" else SquaredCosine()
     return Polynomial([c * kernel.support**j for j, c in enumerate(kernel.coefficients)])
 
 
@@ -113,14 +134,15 @@ class PrefixSums:
         if self.basis.size == 1:  # a constant needs no centre
             return np.arange(len(self.keys)) == 0
         first, middle = self.keys[0], self.keys[len(self.keys) // 2]
-        cell = np.floor((self.keys - (first if middle - first <= MOST_CELLS * self.radius else middle)) / self.radius)
+        width = self.radius / self.basis.n_cells
+        cell = np.floor((self.keys - (first if middle - first <= MOST_CELLS * width else middle)) / width)
         return np.append(True, (cell[1:] != cell[:-1]) | (np.abs(cell[1:]) > MOST_CELLS))
 
     def _place(self, x, cell):
         """Where x are, in supports from the centre of cells, which begin at their first key."""
         place = x - np.take(self.first, cell)
         place /= self.radius
-        place -= 0.5
+        place -= 0.5 / self.basis.n_cells
         return place
 
     def _prefix_sums(self, columns):

@@ -1,0 +1,226 @@
+"""What a fit says of itself and of X: leverage, criteria, effective numbers of neighbours, and the density of X."""
+
+import numpy as np
+from sklearn.base import is_classifier
+from sklearn.utils import Bunch
+
+from ._canonical import log_integral
+from ._distribution import Masses
+from ._kernels import KERNELS
+from ._weights import are_counts, retained_share
+
+
+class DiagnosticMethods:
+    """Methods of the Nadaraya-Watson estimators."""
+
+    def effective_neighbors(self, X):
+        """Compute the effective number of training points that attend to each query.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix (n_queries, n_features), or None
+            Queries. None leaves out each training point.
+
+        Returns
+        -------
+        numbers : (n_queries,) float ndarray
+            1 / sum_i a_i², from 1 to the number of training points; a count c is c points of equal attention.
+
+        Raises
+        ------
+        ValueError
+            In the cases of `predict`.
+
+        Notes
+        -----
+        For the boxcar kernel it is the number of training points within the support (Kish 1965, "Survey sampling",
+        section 11.7). The cost is that of about two predictions.
+
+        Examples
+        --------
+        >>> from sknw import NadarayaWatsonRegressor
+        >>> model = NadarayaWatsonRegressor(1.0).fit([[0], [1], [2], [3]], [0, 1, 0, 1])
+        >>> model.effective_neighbors([[1], [50]]).round(2)
+        array([3.14, 1.  ])
+        """
+
+        def count(masses, queries, rows):
+            pooled, numbers = masses.pool(queries, rows, self.n_jobs, self.tol)
+            return numbers[:, None], pooled.log_mass
+
+        queries = self._check_queries(X)
+        masses = self._memo.get("masses", None, lambda: Masses.of(self._without_values(), self._weights))
+        return self._evaluate(count, masses, queries)[:, 0]
+
+    def score_samples(self, X):
+        """Compute the logarithm of the kernel density of the training inputs at each query.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix (n_queries, n_features), or None
+            Queries. None estimates the density at each training point from all other training points.
+
+        Returns
+        -------
+        log_density : (n_queries,) float ndarray
+            log sum_i w_i K(u_i) / (sum_i w_i prod_f h_f integral K), over the features of finite bandwidth; -inf where
+            no training point is within the support, whatever `empty` is.
+
+        Raises
+        ------
+        ValueError
+            If X is not valid, or None where there is only one training point; if the integral of the kernel is not
+            finite; if `n_neighbors` is in use, since a density whose width varies with the query does not integrate to
+            one.
+
+        Notes
+        -----
+        The bandwidth is that of the prediction, which may not be the best one for a density. The cost is that of one
+        prediction.
+
+        References
+        ----------
+        Silverman (1986), "Density estimation for statistics and data analysis", section 4.2.1.
+
+        Examples
+        --------
+        >>> from sknw import NadarayaWatsonRegressor
+        >>> model = NadarayaWatsonRegressor(1.0).fit([[0], [1], [2], [3]], [0, 1, 0, 1])
+        >>> model.score_samples([[1], [50]]).round(2)
+        array([   -1.45, -1106.81])
+        """
+        queries = self._check_queries(X)
+        if self.n_neighbors_ is not None:
+            raise ValueError(
+                f"score_samples requires n_neighbors=None, got {self.n_neighbors_}: a density whose width varies with "
+                "the query does not integrate to one"
+            )
+        log_volume = _log_volume(self._kernel, self.bandwidth_[np.isfinite(self.bandwidth_)])
+
+        def log_mass(pooler, queries, rows):
+            found = pooler.pool(queries, rows, self.n_jobs, self.tol).log_mass
+            return found[:, None], np.zeros(len(found))  # -inf is the density of a query without neighbours
+
+        log_masses = self._evaluate(log_mass, self._without_values(), queries)[:, 0]
+        total = self._weights.sum()
+        if queries is None:
+            total = total - self._weights * (1 - retained_share(self._weights))
+        return log_masses - np.log(total) - log_volume
+
+    def diagnostics(self):
+        """Compute the leverage and the residuals of the training points, and criteria of the fit.
+
+        Returns
+        -------
+        diagnostics : Bunch
+            With the attributes
+
+            leverage : (n,) float ndarray
+                The attention weight of each training point on itself: of one unit, if weights are counts.
+            dof : float
+                The degrees of freedom, the sum of the leverages over all units.
+            residuals : (n,) or (n, n_outputs) float ndarray
+                Targets minus predictions.
+            loo_residuals : (n,) or (n, n_outputs) float ndarray
+                Targets minus leave-one-out predictions, as by `predict(None)` with `empty="nearest"` in the place of
+                "nan" and "raise".
+            gcv : float or (n_outputs,) float ndarray
+                Generalised cross-validation: MSE / (1 - dof / n)².
+            aicc : float or (n_outputs,) float ndarray
+                log MSE + (1 + dof / n) / (1 - (dof + 2) / n); inf if n <= dof + 2.
+            r2, loo_r2 : float or (n_outputs,) float ndarray
+                One minus the mean square of the residuals over the variance of the targets.
+
+            For a classifier, targets are one-hot encoded labels and predictions are probabilities, residuals have a
+            column for each class, and mean squares are summed over classes: Brier scores.
+
+        Raises
+        ------
+        ValueError
+            If there is only one training point.
+
+        Notes
+        -----
+        Leave-one-out residuals are residuals / (1 - leverage) if the width is fixed. The cost is that of one
+        leave-one-out prediction, and with `n_neighbors` of a prediction of all training points.
+
+        References
+        ----------
+        Craven & Wahba (1979), "Smoothing noisy data with spline functions" (gcv). Hurvich, Simonoff & Tsai (1998),
+        "Smoothing parameter selection in nonparametric regression using an improved Akaike information criterion".
+
+        Examples
+        --------
+        >>> from sknw import NadarayaWatsonRegressor
+        >>> from sknw.datasets import make_sine_trend
+        >>> X, y = make_sine_trend(200, random_state=0)
+        >>> found = NadarayaWatsonRegressor("loo").fit(X, y).diagnostics()
+        >>> round(found.dof, 1), round(found.r2, 3), round(found.loo_r2, 3)
+        (11.9, 0.784, 0.756)
+        """
+        errors, leverage, values = self._errors(), self._leverage(), self._values[:]
+        residuals = (1 - leverage[:, None]) * errors
+        if self.n_neighbors_ is not None:  # without itself, a row has another width
+            residuals = values - self._without_gaps()._predict_values(self.keys_)
+        deviations = values - np.average(values, axis=0, weights=self._weights)
+        exponent = int(np.frexp(np.abs(deviations).max())[1])
+        squares = [self._mean_squares(np.ldexp(rows, -exponent)) for rows in (residuals, errors, deviations)]
+        units = self._weights if are_counts(self._weights) else (self._weights > 0).astype(float)
+        dof = float(units @ leverage)
+        criteria = _criteria(*squares, exponent, dof, units.sum())
+        if is_classifier(self) or self._y_ndim == 1:
+            criteria = {name: found.item() for name, found in criteria.items()}
+        if not is_classifier(self):
+            residuals, errors = self._in_shape_of_y(residuals), self._in_shape_of_y(errors)
+        return Bunch(leverage=leverage, dof=dof, residuals=residuals, loo_residuals=errors, **criteria)
+
+    def _mean_squares(self, rows):
+        """Mean squares of columns (n, n_values), summed for a classifier."""
+        means = np.average(np.square(rows), axis=0, weights=self._weights)
+        return means.sum(keepdims=True) if is_classifier(self) else means
+
+    def _leverage(self):
+        """The attention weight (n,) of one unit of each training point on itself; 0 for rows of weight zero."""
+        own = self._weights * (1 - retained_share(self._weights))
+        pooler = self._without_values()
+        with np.errstate(divide="ignore", over="ignore"):
+            if self.n_neighbors_ is None:
+                others = pooler.pool(None, n_jobs=self.n_jobs, tol=self.tol).log_mass
+                return 1 / (1 + np.exp(others - np.log(own)))
+            return np.exp(np.log(own) - pooler.pool(self.keys_, n_jobs=self.n_jobs, tol=self.tol).log_mass)
+
+    def _without_values(self):
+        """The pooler of masses."""
+        pooler = self._pooler
+
+        def derive():
+            return pooler.derive(pooler.problem.with_values(np.empty((len(self.keys_), 0))))
+
+        return self._memo.get("without values", None, derive)
+
+
+def _log_volume(kernel, bandwidth):
+    """The logarithm of the integral of the kernel with a bandwidth vector (d,)."""
+    log_integral_ = log_integral(kernel, len(bandwidth))
+    if np.isinf(log_integral_):
+        able = [name for name, other in KERNELS.items() if np.isfinite(log_integral(other, len(bandwidth)))]
+        raise ValueError(
+            f"score_samples requires a kernel with a finite integral over {len(bandwidth)} features, such as {able}"
+        )
+    return log_integral_ + np.log(bandwidth).sum()
+
+
+@np.errstate(divide="ignore", over="ignore", invalid="ignore")
+def _criteria(squares, loo_squares, variances, exponent, dof, n):
+    """The criteria of `diagnostics` from mean squares, in units of 4^exponent, of residuals, errors and deviations."""
+
+    def share(rest):
+        return np.where(variances > 0, 1 - rest / variances, np.where(rest > 0, 0.0, 1.0))
+
+    penalty = (1 + dof / n) / (1 - (dof + 2) / n) if n > dof + 2 else np.inf
+    return {
+        "gcv": np.ldexp(squares / np.square(1 - dof / n), 2 * exponent),
+        "aicc": np.log(squares) + 2 * exponent * np.log(2) + penalty,
+        "r2": share(squares),
+        "loo_r2": share(loo_squares),
+    }

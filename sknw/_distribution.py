@@ -1,0 +1,163 @@
+"""What attention says beyond its mean: the effective number of neighbours, and the spread of targets at a query.
+
+The effective number of neighbours is 1 / sum_i a_i(q)² (Kish 1965, "Survey sampling"): (sum_i w_i K)² / sum_i w_i² K²,
+a ratio of two masses, since K² is a kernel too. Of counts each unit is a neighbour, with c_i in the place of w_i².
+
+With e_i the error of the leave-one-out prediction of row i, the variance of the target of a new row at q is
+
+    s²(q) = (n(q) sum_i a_i(q) e_i² + 5 e²) / (n(q) + 5),
+
+n(q) being the effective number and e² the mean of all e_i²: a local mean of squared errors (Fan & Yao 1998, "Efficient
+estimation of conditional variance functions in stochastic regression"), as if five rows had the variance of all.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ._attention import BLOCK_WEIGHTS
+from ._engines.pooler import Pooler
+from ._kernels import squared
+from ._weights import are_counts, scale_values
+
+PRIOR_ROWS = 5
+"""Rows with the variance of all rows that are added to those at a query."""
+
+LARGEST_LOG = 1e5
+"""Logarithms of masses beyond which their rounding shows in a ratio."""
+
+LEAST_SQUARE = 1e-300
+"""Lower bound of squared weights, which are relative to the largest."""
+
+RANK_ROUNDING = 1e-12
+"""Relative rounding of ranks."""
+
+
+class Masses(NamedTuple):
+    """The sums of attention weights and of their squares.
+
+    Attributes
+    ----------
+    pooler : Pooler
+        With any values.
+    squares : Pooler
+        The same keys with K² and squared weights, without values.
+    weights : (n,) float ndarray
+        Of the training rows.
+    """
+
+    pooler: Pooler
+    squares: Pooler
+    weights: np.ndarray
+
+    @classmethod
+    def of(cls, pooler, weights):
+        """Those of the attention of a pooler."""
+        relative = weights / weights.max()
+        square = weights if are_counts(weights) else np.where(weights > 0, np.maximum(relative**2, LEAST_SQUARE), 0.0)
+        kernel, factor = squared(pooler.kernel)
+        nothing = np.empty((len(weights), 0))
+        return cls(pooler, pooler.derive(pooler.problem.with_values(nothing, square), kernel, factor), weights)
+
+    def at(self, bandwidth):
+        """The same with another bandwidth (n_features,)."""
+        return self._replace(pooler=self.pooler.at(bandwidth), squares=self.squares.at(bandwidth))
+
+    def pool(self, queries, rows, n_jobs, tol):
+        """`Pooled` values of some rows of the queries, None for leave-one-out, and effective numbers (m,)."""
+        pooled = self.pooler.pool(queries, rows, n_jobs, tol)
+        log_squares = self.squares.pool(queries, rows, n_jobs, tol, pooled.scales).log_mass
+        if not are_counts(self.weights):
+            log_squares += 2 * np.log(self.weights.max())
+        with np.errstate(invalid="ignore", over="ignore"):
+            numbers = np.exp(2 * pooled.log_mass - log_squares)
+        lost = np.flatnonzero(~(np.maximum(np.abs(pooled.log_mass), np.abs(log_squares)) < LARGEST_LOG))
+        positions = np.arange(len(self.weights) if queries is None else len(queries))[rows][lost]
+        step = max(1, BLOCK_WEIGHTS // len(self.weights))
+        for start in range(0, len(lost), step):
+            block = slice(start, start + step)
+            scales = None if pooled.scales is None else pooled.scales[lost[block]]
+            numbers[lost[block]] = self._numbers(queries, positions[block], n_jobs, scales)
+        units = self.weights.sum() if are_counts(self.weights) else np.count_nonzero(self.weights)
+        return pooled, np.clip(numbers, 1.0, units)
+
+    def _numbers(self, queries, rows, n_jobs, scales):
+        """Effective numbers (m,) from rows of attention, where masses are far from 1 or 0."""
+        attention, _ = self.pooler.attention(queries, rows, n_jobs, scales)
+        has_counts = are_counts(self.weights)
+        shares = np.square(attention) / (np.maximum(self.weights, 1.0) if has_counts else 1.0)
+        if has_counts and queries is None:  # one unit of the own row is left out
+            own = np.arange(len(rows)), rows
+            shares[own] = np.square(attention[own]) / np.maximum(self.weights[rows] - 1, 1.0)
+        return 1 / shares.sum(axis=1)
+
+
+class Spread:
+    """Standard deviations of targets, from errors (n, n_values) of leave-one-out predictions.
+
+    Parameters
+    ----------
+    pooler : Pooler
+        The attention.
+    errors : (n, n_values) float ndarray
+    weights : (n,) float ndarray
+    """
+
+    def __init__(self, pooler, errors, weights):
+        errors = np.where(weights[:, None] > 0, errors, 0.0)
+        scaled, self._exponents = scale_values(errors)
+        squares = np.square(scaled)
+        self._mean = np.average(squares, axis=0, weights=weights)
+        self.masses = Masses.of(pooler.derive(pooler.problem.with_values(squares)), weights)
+
+    def pool(self, masses, queries, rows, n_jobs, tol):
+        """Means of squares (m, n_values), as a last column effective numbers, and log_mass (m,), for `finish`."""
+        pooled, numbers = masses.pool(queries, rows, n_jobs, tol)
+        return np.column_stack([pooled.values, numbers]), pooled.log_mass
+
+    def finish(self, columns):
+        """Standard deviations (m, n_values) of targets around their means, and effective numbers (m, 1)."""
+        squares, numbers = columns[:, :-1], columns[:, -1:]
+        variances = (numbers * np.maximum(squares, 0) + PRIOR_ROWS * self._mean) / (numbers + PRIOR_ROWS)
+        return np.ldexp(np.sqrt(variances), self._exponents), numbers
+
+
+class Scores:
+    """Scores (n, n_values) of the training rows, for their quantiles with a further row that is like these.
+
+    A count is as many rows. If weights are importances, the new row has the mean weight (Tibshirani et al. 2019,
+    "Conformal prediction under covariate shift").
+    """
+
+    def __init__(self, scores, weights):
+        scores, weights = scores[weights > 0], weights[weights > 0]
+        order = np.argsort(scores, axis=0)
+        self.scores, weights = np.take_along_axis(scores, order, axis=0), weights[order]
+        self.up_to = np.cumsum(weights, axis=0)
+        self.from_here = self.up_to[-1] - self.up_to + weights
+        self.n = round(self.up_to[-1, 0]) if are_counts(weights) else len(weights)
+
+    def highest(self, share, name):
+        """The ceil((n + 1) share)-th scores (n_values,) in ascending order.
+
+        Raises
+        ------
+        ValueError
+            If n is too small; `name` says for what.
+        """
+        return self._at((self.up_to < self._needed(share, name)).sum(axis=0))
+
+    def lowest(self, share, name):
+        """The same in descending order."""
+        return self._at((self.from_here >= self._needed(share, name)).sum(axis=0) - 1)
+
+    def _needed(self, share, name):
+        """The weight that the rows up to a quantile have."""
+        n, rank = self.n, (self.n + 1) * share * (1 - RANK_ROUNDING)
+        if rank > n:
+            fewest = int(np.ceil(share / (1 - share) * (1 - RANK_ROUNDING)))
+            raise ValueError(f"{name} requires {fewest} training points or more, got {n}")
+        return self.up_to[-1] * (rank / n)
+
+    def _at(self, positions):
+        return np.take_along_axis(self.scores, positions[None], axis=0)[0]
