@@ -70,8 +70,9 @@ def peak_memory(call, *arguments):
 
 def measure_methods(problem, size, rounds):
     """Seconds of first and of later calls, and peaks of memory, by what is called."""
-    model, measures, memory = problem.fit(size.algorithm), {}, {}
+    measures, memory = {}, {}
     for name in size.methods:
+        model = problem.fit(size.algorithm)
         first, later = (peak_memory(METHODS[name], model, problem.queries) for _ in range(2))
         memory[name] = {"first call, MiB": first, "MiB": later}
         measures[name] = partial(time_call, METHODS[name], model, problem.queries)
