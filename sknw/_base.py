@@ -19,6 +19,7 @@ from sklearn.utils._param_validation import (
 )
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from ._distribution import Masses
 from ._engines import ENGINES, Poolers, check_algorithm
 from ._inputs import check_queries, check_weights, in_dense_blocks
 from ._kernels import KERNELS, Kernel, name_hint
@@ -317,6 +318,11 @@ class KernelEstimator(CallbackSupportMixin, BaseEstimator):
                 which = self.keys_[:1], slice(None)  # the average is the same for every query
             result[empty], _ = function(average, *which)
         return result
+
+    def _make_masses(self, values):
+        """The `Masses` of other values (n, n_values) under the same attention."""
+        pooler = self._attention_pooler
+        return Masses.of(pooler.derive(pooler.problem.with_values(values)), self._weights)
 
     def _without_gaps(self):
         """The same fitted estimator, which predicts for all queries, as it does while it learns."""

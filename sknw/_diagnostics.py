@@ -5,7 +5,6 @@ from sklearn.base import is_classifier
 from sklearn.utils import Bunch
 
 from ._canonical import log_integral
-from ._distribution import Masses
 from ._kernels import KERNELS
 from ._weights import are_counts, retained_share
 
@@ -45,11 +44,11 @@ class DiagnosticMethods:
         """
 
         def count(masses, queries, rows):
-            pooled, numbers = masses.pool(queries, rows, self.n_jobs, self.tol)
+            pooled, numbers, _ = masses.pool(queries, rows, self.n_jobs, self.tol)
             return numbers[:, None], pooled.log_mass
 
         queries = self._check_queries(X)
-        masses = self._memo.get("masses", None, lambda: Masses.of(self._without_values(), self._weights))
+        masses = self._memo.get("masses", None, lambda: self._make_masses(np.empty((len(self.keys_), 0))))
         return self._evaluate(count, masses, queries)[:, 0]
 
     def score_samples(self, X):

@@ -67,7 +67,9 @@ class Masses(NamedTuple):
         return self._replace(pooler=self.pooler.at(bandwidth), squares=squares)
 
     def pool(self, queries, rows, n_jobs, tol):
-        """`Pooled` values of some rows of the queries, None for leave-one-out, and effective numbers (m,)."""
+        """`Pooled` values of some rows of the queries, None for leave-one-out, effective numbers (m,), and one over
+        these: the sums of squares of the weights of the values in a prediction.
+        """
         pooled = self.pooler.pool(queries, rows, n_jobs, tol)
         log_squares = np.full(len(pooled.log_mass), -np.inf)
         if self.squares is not None:
@@ -82,19 +84,20 @@ class Masses(NamedTuple):
         for start in range(0, len(lost), step):
             block = slice(start, start + step)
             scales = None if pooled.scales is None else pooled.scales[lost[block]]
-            numbers[lost[block]] = self._numbers(queries, positions[block], n_jobs, scales)
+            numbers[lost[block]] = 1 / self.shares(queries, positions[block], n_jobs, scales).sum(axis=1)
         units = self.weights.sum() if are_counts(self.weights) else np.count_nonzero(self.weights)
-        return pooled, np.clip(numbers, 1.0, units)
+        numbers = np.clip(numbers, 1.0, units)
+        return pooled, numbers, 1 / numbers
 
-    def _numbers(self, queries, rows, n_jobs, scales):
-        """Effective numbers (m,) from rows of attention, where masses are far from 1 or 0."""
+    def shares(self, queries, rows, n_jobs, scales):
+        """Squares of attention weights (m, n) of some rows of the queries, a count c being c weights."""
         attention, _ = self.pooler.attention(queries, rows, n_jobs, scales)
         has_counts = are_counts(self.weights)
         shares = np.square(attention) / (np.maximum(self.weights, 1.0) if has_counts else 1.0)
         if has_counts and queries is None:  # one unit of the own row is left out
             own = np.arange(len(rows)), rows
             shares[own] = np.square(attention[own]) / np.maximum(self.weights[rows] - 1, 1.0)
-        return 1 / shares.sum(axis=1)
+        return shares
 
 
 class Spread:
@@ -102,29 +105,31 @@ class Spread:
 
     Parameters
     ----------
-    pooler : Pooler
-        The attention.
     errors : (n, n_values) float ndarray
     weights : (n,) float ndarray
+    make_masses : callable
+        Function of values (n, n_values), to be pooled, to `Masses`.
     """
 
-    def __init__(self, pooler, errors, weights):
-        errors = np.where(weights[:, None] > 0, errors, 0.0)
-        scaled, self._exponents = scale_values(errors)
+    def __init__(self, errors, weights, make_masses):
+        scaled, self._exponents = scale_values(np.where(weights[:, None] > 0, errors, 0.0))
         squares = np.square(scaled)
         self._mean = np.average(squares, axis=0, weights=weights)
-        self.masses = Masses.of(pooler.derive(pooler.problem.with_values(squares)), weights)
+        self.masses = make_masses(squares)
 
     def pool(self, masses, queries, rows, n_jobs, tol):
-        """Means of squares (m, n_values), as a last column effective numbers, and log_mass (m,), for `finish`."""
-        pooled, numbers = masses.pool(queries, rows, n_jobs, tol)
-        return np.column_stack([pooled.values, numbers]), pooled.log_mass
+        """Columns (m, n_values + 2) for `finish`, and log_mass (m,), of some rows of the queries."""
+        pooled, numbers, sums = masses.pool(queries, rows, n_jobs, tol)
+        return np.column_stack([pooled.values, numbers, sums]), pooled.log_mass
 
     def finish(self, columns):
-        """Standard deviations (m, n_values) of targets around their means, and effective numbers (m, 1)."""
-        squares, numbers = columns[:, :-1], columns[:, -1:]
+        """Standard deviations (m, n_values) of targets around their means, and of predictions in units of these (m, 1).
+
+        The square of the latter is the sum of the squares of the weights of the targets.
+        """
+        squares, numbers, sums = columns[:, :-2], columns[:, -2:-1], columns[:, -1:]
         variances = (numbers * np.maximum(squares, 0) + PRIOR_ROWS * self._mean) / (numbers + PRIOR_ROWS)
-        return np.ldexp(np.sqrt(variances), self._exponents), numbers
+        return np.ldexp(np.sqrt(variances), self._exponents), np.sqrt(sums)
 
 
 class Scores:

@@ -72,8 +72,8 @@ class IntervalMethods:
         Returns
         -------
         errors : (n_queries,) or (n_queries, n_outputs) float ndarray
-            s / sqrt(n) with the standard deviation s of targets around the query and the effective number n of
-            neighbours, as in `predict`.
+            s / sqrt(n), with the standard deviation s of targets around the query and the effective number n of
+            neighbours; for local lines s sqrt(sum_i l_i²), with the weights l_i of targets in the line.
 
         Raises
         ------
@@ -83,8 +83,8 @@ class IntervalMethods:
         Notes
         -----
         It is the uncertainty of the smoothed mean, without the smoothing bias (Wasserman 2006, "All of nonparametric
-        statistics", section 5.7): at a learned bandwidth, plus or minus 1.96 standard errors contain the true mean less
-        often than in 95 % of cases.
+        statistics", section 5.7), and for local lines without that of the trend. At a learned bandwidth, plus or minus
+        1.96 standard errors contain the true mean less often than in 95 % of cases.
 
         The first call costs about three predictions of all training points, and a call about two predictions.
 
@@ -96,8 +96,8 @@ class IntervalMethods:
         array([0.49, 0.85])
         """
         queries = self._check_queries(X)
-        deviations, numbers = self._deviations(self._spread_of_errors(), queries)
-        return self._in_shape_of_y(deviations / np.sqrt(numbers))
+        deviations, factors = self._deviations(self._spread_of_errors(), queries)
+        return self._in_shape_of_y(deviations * factors)
 
     def _predict(self, X, return_std):
         """The result of `predict`."""
@@ -111,11 +111,11 @@ class IntervalMethods:
 
     def _predict_std(self, spread, queries):
         """Standard deviations (n_queries, n_outputs) of new targets around predictions."""
-        deviations, numbers = self._deviations(spread, queries)
-        return deviations * np.sqrt(1 + 1 / numbers)
+        deviations, factors = self._deviations(spread, queries)
+        return deviations * np.sqrt(1 + np.square(factors))
 
     def _deviations(self, spread, queries):
-        """Standard deviations (n_queries, n_outputs) of targets, and effective numbers of neighbours (n_queries, 1)."""
+        """Standard deviations (n_queries, n_outputs) of targets, and those of predictions over these (n_queries, 1)."""
 
         def pool(masses, queries, rows):
             return spread.pool(masses, queries, rows, self.n_jobs, self.tol)
@@ -127,7 +127,7 @@ class IntervalMethods:
         settings = self.empty == "mean", self.tol
 
         def compute():
-            return Spread(self._attention_pooler, self._errors(), self._weights)
+            return Spread(self._errors(), self._weights, self._make_masses)
 
         return self._memo.get("spread", settings, compute)
 

@@ -62,6 +62,8 @@ class Moments(NamedTuple):
         Squared widths s².
     log_mass : (m,) float ndarray
         -inf where no key has weight. The moments are then those of the nearest keys.
+    by_attention : (m,) bool ndarray
+        Whether they come from attention weights.
     """
 
     means: np.ndarray
@@ -70,17 +72,24 @@ class Moments(NamedTuple):
     cross: np.ndarray
     squares: np.ndarray
     log_mass: np.ndarray
+    by_attention: np.ndarray
 
     @np.errstate(all="ignore")
     def lines(self, ridge):
         """Lines at the queries: values (m, n_values), and coordinates from the query (m, d), which are 0 at ridge 0."""
-        weights = self._solve(ridge)
-        weights[~(np.abs(weights) < LARGEST).all(axis=1)] = 0
+        weights = self.weights(ridge)
         values = self.means + np.einsum("md,mdv->mv", weights, self.cross)
         return values, np.einsum("mde,me->md", self.spread, weights) - self.steps
 
+    @np.errstate(all="ignore")
+    def weights(self, ridge):
+        """(C + ridge s² I)^-1 (q - m), (m, d), by which a line weighs keys relative to their attention; finite."""
+        weights = self._solve(ridge)
+        weights[~(np.abs(weights) < LARGEST).all(axis=1)] = 0
+        return weights
+
     def _solve(self, ridge):
-        """(C + ridge s² I)^-1 (q - m), (m, d)."""
+        """The same, which may overflow."""
         if np.isinf(ridge) or self.steps.shape[1] == 0:
             return np.zeros(self.steps.shape)
         if ridge > 0:
@@ -132,7 +141,7 @@ class LocalLines:
         self.used, problem = np.flatnonzero(np.isfinite(bandwidth)), Problem(keys, values, weights)
         self.unit = np.minimum(unit_bandwidth(problem, bandwidth), LARGEST)
         self.centre = 2 * problem.extent[2]
-        self.coordinates = self._coordinates(keys)
+        self.coordinates = self.centred(keys)
         self.by_columns = self._have_columns()
         self.poolers = Poolers(Problem(keys, self._columns(), weights), algorithm, kernel, tol)
 
@@ -146,23 +155,29 @@ class LocalLines:
         None is leave-one-out: the training rows are the queries.
         """
         pooled = pooler.pool(queries, rows, n_jobs, self.tol)
-        centred = self.coordinates[rows] if queries is None else self._coordinates(queries[rows])
+        centred = self.coordinates[rows] if queries is None else self.centred(queries[rows])
         squares = self._squares(pooler, pooled)
         rows = np.arange(len(self.values) if queries is None else len(queries))[rows]
-        moments, rough = self._split(pooled, centred, squares), []
+        moments = self._split(pooled, centred, squares)
         if least_ridge < np.inf:
-            rough = np.arange(len(rows))
-            if self.by_columns:
-                rough = np.flatnonzero(moments.are_rough(centred, least_ridge, *self.largest))
-        step = max(1, BLOCK_NUMBERS // max(1, self.coordinates.size))
-        for start in range(0, len(rough), step):
-            some = rough[start : start + step]
+            moments.by_attention[:] = not self.by_columns or moments.are_rough(centred, least_ridge, *self.largest)
+        for some in self.blocks(np.flatnonzero(moments.by_attention)):
             attention, _ = pooler.attention(queries, rows[some], n_jobs)
             for field, found in zip(moments[:4], self._moments_of(attention, centred[some]), strict=True):
                 field[some] = found
         return moments
 
-    def _coordinates(self, points):
+    def blocks(self, positions):
+        """Positions of queries in blocks, of which pairs with all keys are held at once."""
+        step = max(1, BLOCK_NUMBERS // max(1, self.coordinates.size))
+        return [positions[start : start + step] for start in range(0, len(positions), step)]
+
+    def squares(self):
+        """The coordinates and their products, (n, d + d (d + 1) / 2)."""
+        i, j = np.triu_indices(len(self.used))
+        return np.column_stack([self.coordinates, self.coordinates[:, i] * self.coordinates[:, j]])
+
+    def centred(self, points):
         """Points (m, n_features) in units from the centre, (m, d)."""
         with np.errstate(over="ignore"):
             coordinates = (points[:, self.used] - self.centre[self.used]) / self.unit[self.used]
@@ -203,7 +218,8 @@ class LocalLines:
             products, crossed = np.split(products, [len(i)], axis=1)
             spread[:, i, j] = spread[:, j, i] = products - mean_key[:, i] * mean_key[:, j]
             cross = crossed.reshape(m, d, n_values) - mean_key[:, :, None] * means[:, None]
-        return Moments(means.copy(), centred - mean_key, spread, cross, squares, pooled.log_mass)
+        by_attention = np.zeros(m, dtype=bool)
+        return Moments(means.copy(), centred - mean_key, spread, cross, squares, pooled.log_mass, by_attention)
 
     def _moments_of(self, attention, centred):
         """The first four fields of `Moments`, from attention weights (b, n)."""

@@ -10,6 +10,7 @@ from sklearn.utils._param_validation import Interval, InvalidParameterError, Str
 from ._base import STAGES, KernelEstimator
 from ._inputs import in_dense_blocks
 from ._learning.lines import RIDGES, Choice, candidate_neighbors, choose_line, choose_trend
+from ._line_masses import LineMasses
 from ._lines import LARGEST, LocalLines
 from ._threads import single_threaded_blas
 from ._weights import retained_share, scale_values
@@ -247,6 +248,10 @@ class LocalLinear(KernelEstimator):
 
     def _to_pooler(self, queries):
         return self._model.in_units(queries)
+
+    def _make_masses(self, values):
+        lines, pooler = self._model.lines, self._attention_pooler
+        return LineMasses.of(super()._make_masses(values), lines, pooler, self.ridge_)
 
     def _lines_at(self, queries):
         """Values (n_queries, n_values) of lines, and log_mass (n_queries,)."""

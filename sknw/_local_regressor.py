@@ -181,9 +181,9 @@ class LocalLinearRegressor(NumericTargets, RegressorMixin, LocalLinear):
             and for X=None within the range of the other targets.
 
         std : (n_queries,) or (n_queries, n_outputs) float ndarray
-            s sqrt(1 + 1 / n), where s is the standard deviation of targets around the query, a local mean of squared
-            leave-one-out errors, and n the effective number of neighbours (see :ref:`intervals <intervals>`). Only if
-            `return_std` is True.
+            s sqrt(1 + sum_i l_i²), where s is the standard deviation of targets around the query, a local mean of
+            squared leave-one-out errors, and l_i are the weights of targets in the local line (see
+            :ref:`intervals <intervals>`). Only if `return_std` is True.
 
         Raises
         ------

@@ -213,3 +213,11 @@ def end_scores(scores, weights, coverage):
     z = np.sort(np.repeat(scores, weights.astype(int)))
     k = int((len(z) + 1) * (1 - coverage) / 2 + 1e-9)
     return z[k - 1], z[len(z) - k]
+
+
+def line_weights(query, keys, bandwidth, ridge, kernel, weights, n_neighbors=None, row=None):
+    """The weights (n,) of values in the local line at a query around their mean; with `row`, without one unit of it."""
+    left = weights if row is None else without_unit(weights, row)
+    square = squared_width(query, keys, bandwidth, kernel, weights, left, n_neighbors)
+    a = attention(query[None], keys, bandwidth * np.sqrt(square), kernel, left)[0][0]
+    return _line(query, keys, np.eye(len(keys)), a, bandwidth, ridge * square)

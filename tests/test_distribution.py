@@ -124,6 +124,37 @@ def test_widths_that_follow_a_neighbor(kernel, weighting):
         model.score_samples(queries)
 
 
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"n_neighbors": None, "ridge": 0.1},
+        {"n_neighbors": None, "ridge": 0.0, "kernel": "epanechnikov"},
+        {"n_neighbors": 20, "ridge": 0.01},
+        {"n_neighbors": 20, "ridge": np.inf},
+    ],
+    ids=str,
+)
+@every_weighting
+@pytest.mark.parametrize("by_columns", [True, False])
+def test_standard_errors_of_lines_are_those_of_their_weights(parameters, weighting, by_columns, monkeypatch):
+    if not by_columns:
+        monkeypatch.setattr("sknw._lines.MOST_NUMBERS", 0)
+    rng = np.random.default_rng(0)
+    X, queries, weights = rng.normal(size=(80, 2)), 1.3 * rng.normal(size=(15, 2)), WEIGHTS[weighting](rng, 80)
+    model = LocalLinearRegressor(0.9, **parameters, trend=False).fit(X, X[:, 0] + rng.normal(size=80), weights)
+    settings = X, model.bandwidth_, model.ridge_, model.kernel, model._weights, model.n_neighbors_
+    for asked in (queries, None):
+        rows = range(80) if asked is None else [None] * 15
+        lines = np.array(
+            [oracle.line_weights(q, *settings, row) for q, row in zip(X if asked is None else asked, rows, strict=True)]
+        )
+        factors = 1 / np.sqrt(oracle.effective_numbers(np.abs(lines), model._weights, asked is None))
+        mean, std = model.predict(asked, return_std=True)
+        error = model.standard_error(asked)
+        np.testing.assert_allclose(error / np.sqrt(np.square(std) - np.square(error)), factors, rtol=1e-8)
+        assert mean.shape == (len(rows),)
+
+
 @every_regressor
 def test_counts_are_repetitions(Regressor):
     X, y = wave(n=40)

@@ -8,7 +8,9 @@ import pytest
 
 from sknw import NadarayaWatsonRegressor
 
-REFERENCE = json.loads((Path(__file__).parent / "data" / "np_local_constant.json").read_text())
+DATA = Path(__file__).parent / "data"
+REFERENCE = json.loads((DATA / "np_local_constant.json").read_text())
+STANDARD_ERRORS = json.loads((DATA / "np_standard_errors.json").read_text())
 
 # np's Epanechnikov has unit variance
 UNITS = {"gaussian": ("gaussian", 1.0), "epanechnikov": ("epanechnikov", 5**0.5), "uniform": ("boxcar", 1.0)}
@@ -28,6 +30,26 @@ def test_r_np_local_constant(case):
             same &= (np.abs(np.abs(rows - X.T) - case["h"]) > 1e-9).all(axis=1)
         assert same.mean() > 0.5
         np.testing.assert_allclose(prediction[same], np.array(expected)[same], rtol=0, atol=1e-12 * np.ptp(y))
+
+
+@pytest.mark.parametrize("case", STANDARD_ERRORS)
+def test_r_np_standard_errors(case):
+    """They are asymptotic: the variance of y under the attention, times the roughness of the kernel, over the mass."""
+    (case,) = (reference for reference in REFERENCE["cases"] if reference["id"] == case)
+    data = {name: np.array(column) for name, column in REFERENCE["datasets"][case["dataset"]].items()}
+    X, y, (kernel, unit) = np.column_stack([data[name] for name in case["x"]]), data[case["y"]], UNITS[case["kernel"]]
+    h, queries = unit * np.array(case["h"]), np.array(case["x_eval"]).reshape(-1, X.shape[1])
+    model = NadarayaWatsonRegressor(h, kernel=kernel).fit(X, np.column_stack([y, np.square(y - y.mean())]))
+    mean, square = model.predict(queries).T
+    density = np.exp(model.score_samples(queries))
+    roughness = {"gaussian": (2 * np.sqrt(np.pi)) ** -len(h), "epanechnikov": 3 / 5, "boxcar": 1 / 2}[kernel]
+    with np.errstate(divide="ignore", invalid="ignore"):  # where no key has weight
+        found = np.sqrt((square - np.square(mean - y.mean())) * roughness / (len(y) * h.prod() * density))
+    several = (density > 0) & (model.effective_neighbors(queries) > 1.5)
+    if kernel == "boxcar":  # np's uniform is open at the edge
+        several &= (np.abs(np.abs(queries - X.T) - h) > 1e-9).all(axis=1)
+    assert several.mean() > 0.5
+    np.testing.assert_allclose(found[several], np.array(STANDARD_ERRORS[case["id"]])[several], rtol=1e-9)
 
 
 @pytest.mark.filterwarnings("ignore:After 0.17:FutureWarning")
