@@ -2,7 +2,7 @@
 
 import matplotlib
 from contenders import LINES
-from distribution import BINS, SIMULATED
+from distribution import BINS
 from distribution_peers import COVERAGE
 from quality import ranked_losses
 
@@ -11,6 +11,13 @@ OWN = ("local_linear", "loo_ard", "loo", "silverman")
 
 GROWING = ("growing noise", "three features")
 """Simulated problems whose noise depends on the first feature."""
+
+INTERVALS = {
+    "loo": ("scikit-nw, loo", "#0072B2"),
+    "loo, CV+": ("MAPIE's CV+ of the same", "#D55E00"),
+    "quantile_forest": ("quantile forest", "#009E73"),
+}
+"""How contenders on simulated problems are drawn: label and colour."""
 
 RATIOS = (0.5, 0.7, 1, 1.4, 2, 3)
 """Ticks of an axis of relative losses."""
@@ -59,15 +66,15 @@ def plot_ratios(rows, path):
 def plot_coverage(rows, path):
     """Draw the coverage of intervals in bins of the first feature, where the noise depends on it."""
     figure, panels = _panels(sharey=True)
-    colours = ("#0072B2", "#D55E00", "#009E73")
-    labels = ("scikit-nw, loo", "MAPIE's CV+ of the same", "quantile forest")
-    bins = range(1, BINS + 1)
+    bins, n = range(1, BINS + 1), rows["n"].max()
     for panel, problem in zip(panels, GROWING, strict=True):
-        part = rows[(rows["problem"] == problem) & (rows["n"] == rows["n"].max())].set_index("contender")
-        for name, colour, label in zip(SIMULATED, colours, labels, strict=True):
-            panel.plot(bins, part.loc[name, [f"bin {k}" for k in bins]], "o-", color=colour, label=label, lw=1.5, ms=4)
+        shares = rows[(rows["problem"] == problem) & (rows["n"] == n)].set_index("contender")
+        for name, (label, colour) in INTERVALS.items():
+            if name in shares.index:
+                share = shares.loc[name, [f"bin {k}" for k in bins]]
+                panel.plot(bins, share, "o-", color=colour, label=label, lw=1.5, ms=4)
         panel.axhline(COVERAGE, color="#000000", lw=0.5)
-        panel.set_title(f"{problem}, n = {rows['n'].max():,}", fontsize=10)
+        panel.set_title(f"{problem}, n = {n:,}", fontsize=10)
         panel.set_xlabel("bin of the first feature")
         panel.grid(color="#dddddd", lw=0.5)
     panels[0].set_ylabel("coverage of 0.9 intervals")

@@ -159,9 +159,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def test_the_command_writes_all_parts(folder, monkeypatch, plt):
-    few = ["loo", "loo, CV+", "quantile_forest"]
-    for name in few[1:]:
-        pytest.importorskip(distribution_peers.PACKAGES[name])
+    few = installed(["loo", "loo, CV+", "quantile_forest"])
     simulations = {name: SIMULATIONS[name] for name in plot.GROWING}
     monkeypatch.setattr(distribution, "SIMULATIONS", simulations)
     monkeypatch.setattr(distribution, "INTERVALS", {name: INTERVALS[name] for name in few})
