@@ -8,6 +8,9 @@ import numpy as np
 from problems import make_problem
 from timing import cut_queries, ratio, time_call, time_interleaved, time_prediction
 
+MEDIAN, ROWS = "predict_quantiles, median", "median of attention rows"
+"""The names of a median, and of what it is compared with."""
+
 METHODS = {
     "predict": lambda model, X: model.predict(X),
     "predict, with std": lambda model, X: model.predict(X, return_std=True),
@@ -15,15 +18,12 @@ METHODS = {
     "standard_error": lambda model, X: model.standard_error(X),
     "effective_neighbors": lambda model, X: model.effective_neighbors(X),
     "score_samples": lambda model, X: model.score_samples(X),
-    "predict_quantiles, median": lambda model, X: model.predict_quantiles(X, [0.5]),
+    MEDIAN: lambda model, X: model.predict_quantiles(X, [0.5]),
     "predict_cdf, 10 thresholds": lambda model, X: model.predict_cdf(X, np.linspace(-1, 1, 10)),
     "sample_y": lambda model, X: model.sample_y(X),
     "gradients": lambda model, X: model.gradients(X),
 }
 """What is called with a fitted model and queries."""
-
-MEDIAN = "median of attention rows"
-"""The name of what `predict_quantiles` is compared with."""
 
 
 class Size(NamedTuple):
@@ -39,7 +39,7 @@ SIZES = (
     Size(10**5, 1),
     Size(10**5, 2),
     Size(10**6, 1, methods=("predict", "predict_interval")),
-    Size(10**4, 3, "dense", ("predict", "predict_interval", "predict_quantiles, median")),
+    Size(10**4, 3, "dense", ("predict", "predict_interval", MEDIAN)),
 )
 
 
@@ -77,9 +77,9 @@ def measure_methods(problem, size, rounds):
         memory[name] = {"first call, MiB": first, "MiB": later}
         measures[name] = partial(time_call, METHODS[name], model, problem.queries)
         measures[f"first {name}"] = partial(time_first, problem, size.algorithm, METHODS[name])
-    if any("median" in name for name in size.methods):
+    if MEDIAN in size.methods:
         medians = partial(attention_medians, model)
-        measures[MEDIAN] = partial(time_prediction, medians, problem, cut_queries(medians, problem))
+        measures[ROWS] = partial(time_prediction, medians, problem, cut_queries(medians, problem))
     return time_interleaved(measures, rounds), memory
 
 
@@ -95,4 +95,6 @@ def compare_methods(only, rounds):
             row = {"problem": label, "method": name, "x predict": ratio(seconds[name], seconds["predict"])}
             if name in memory:
                 row["first call, x predict"] = ratio(seconds[f"first {name}"], seconds["predict"])
+            elif name == ROWS:
+                row["x median"] = ratio(seconds[name], seconds[MEDIAN])
             yield row | {"seconds": np.median(seconds[name])} | memory.get(name, {})

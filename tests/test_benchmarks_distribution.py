@@ -170,7 +170,7 @@ def test_the_command_writes_all_parts(folder, monkeypatch, plt):
     assert coverage.groupby("problem").size().to_dict() == dict.fromkeys(simulations, len(few))
     assert list(real["contender"]) == few
     assert {*real["data"], *real["n"], *real["features"]} == {"diabetes", 294, 10}
-    assert list(times["method"]) == [*distribution_times.METHODS, distribution_times.MEDIAN]
+    assert list(times["method"]) == [*distribution_times.METHODS, distribution_times.ROWS]
     assert (times["seconds"] > 0).all()
     assert run.PAGE.read_text(encoding="utf-8") == run.make_page(results)
     assert (folder / "pictures" / "coverage.png").read_bytes().startswith(b"\x89PNG")
