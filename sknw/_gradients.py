@@ -1,0 +1,161 @@
+"""Gradients of predictions by the query: the public method, and how attention changes around queries.
+
+With coordinates in bandwidths, t_i = |q - x_i|², and attention a_i proportional to w_i K(s t_i) with the scale s of the
+query, d log a_i / dq is g_i less its mean under the attention, where
+
+    g_i = 2 s (d log K / dt)(s t_i) ((q - x_i) - (t_i / t_k) (q - x_k)).
+
+The last term is there if the width follows the neighbour x_k, as s is then proportional to 1 / t_k.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ._inputs import in_dense_blocks
+from ._kernels import KERNELS
+from ._lines import LARGEST
+from ._threads import run_blocks
+
+BLOCK_NUMBERS = 2**18
+"""Numbers of an array for pairs of a query and a key that a thread holds: 2 MiB."""
+
+
+class Gradients:
+    """The gradients of regressors, which define `_gradients_at(queries)`.
+
+    It returns gradients (m, n_values, n_features) and log_mass (m,) for dense queries (m, n_features), or None.
+    """
+
+    def gradients(self, X):
+        """Compute the derivatives of predictions with respect to the queries.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix (n_queries, n_features), or None
+            Queries. Sparse queries are converted to dense arrays in blocks. None differentiates the prediction for each
+            training point from all other training points, at that point.
+
+        Returns
+        -------
+        gradients : (n_queries, n_features) or (n_queries, n_outputs, n_features) float ndarray
+            Derivatives of `predict(X)`, in units of y for each unit of X. With 2-D y they have an axis for the outputs.
+            They are zero for features of infinite bandwidth that no trend depends on, and nan where the prediction is.
+
+        Raises
+        ------
+        ValueError
+            If the kernel has no derivative, which is so for "boxcar" and for a `Kernel` without `log_slope`; and in
+            the cases of `predict`.
+
+        Notes
+        -----
+        `model.gradients(X).mean(axis=0)` are average marginal effects (Härdle & Stoker 1989, "Investigating smooth
+        multiple regression by the method of average derivatives").
+
+        Where predictions have a kink, derivatives leave out the training points that cause it: one at the query, for
+        "exponential" and "triangular"; at the edge of the support; and two neighbours at the same distance, of which
+        `n_neighbors` takes one. Where no training point is within the support of the kernel, attention weights are
+        piecewise constant, and are taken as constants. Where predictions of a local line are clipped to the range of
+        the training targets, derivatives are zero.
+
+        Sums over training points by the algorithm of `predict` are used by `NadarayaWatsonRegressor` for the kernels
+        "gaussian", "epanechnikov", "biweight" and "triweight" with a fixed width. The errors of derivatives by a feature
+        of bandwidth h are at most about 50 `tol` times the range of y over h. Everything else is computed from attention
+        weights, in O(n_queries n n_features) time and without an n_queries by n array; errors then are rounding errors.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sknw import LocalLinearRegressor, NadarayaWatsonRegressor
+        >>> X = np.linspace(0, 3, 301)[:, None]
+        >>> model = NadarayaWatsonRegressor(0.1).fit(X, np.sin(X[:, 0]))
+        >>> model.gradients([[1.0], [2.0]]).round(3)
+        array([[ 0.538],
+               [-0.414]])
+        >>> LocalLinearRegressor(0.1, ridge=0).fit(X, np.sin(X[:, 0])).gradients([[1.0], [2.0]]).round(3)
+        array([[ 0.538],
+               [-0.414]])
+        """
+        queries = self._check_queries(X)
+        if self._kernel.log_slope is None:
+            able = [name for name, kernel in KERNELS.items() if kernel.log_slope is not None]
+            raise ValueError(f"kernel={self.kernel!r} has no derivative (log_slope); use one of {able}")
+        gradients, log_mass = in_dense_blocks(self._gradients_at, queries)
+        gradients[self._empty_rows(log_mass)] = 0.0 if self.empty == "mean" else np.nan
+        return self._in_shape_of_y(gradients)
+
+
+class Surroundings(NamedTuple):
+    """The keys around b queries, with coordinates in the bandwidths of a pooler, of d features of finite bandwidth.
+
+    Attributes
+    ----------
+    attention : (b, n_keys) float ndarray
+    slopes : (b, n_keys) float ndarray
+        2 s d log K / dt.
+    origins : (b,) int ndarray
+        The position of the key of most attention.
+    offsets : (b, d, n_keys) float ndarray
+        From that key to each key.
+    steps : (b, d) float ndarray
+        From that key to the query.
+    neighbors : (b, d) float ndarray or None
+        From the neighbour that the width follows to the query.
+    ratios : (b, n_keys) float ndarray or None
+        t_i / t_k for this neighbour.
+    squares : (b,) float ndarray
+        Squared widths 1 / s.
+    log_mass : (b,) float ndarray
+    """
+
+    attention: np.ndarray
+    slopes: np.ndarray
+    origins: np.ndarray
+    offsets: np.ndarray
+    steps: np.ndarray
+    neighbors: np.ndarray | None
+    ratios: np.ndarray | None
+    squares: np.ndarray
+    log_mass: np.ndarray
+
+    @classmethod
+    @np.errstate(all="ignore")
+    def find(cls, pooler, queries, rows):
+        """Those of some rows of the queries, given as to `Pooler.pool`."""
+        attention, slopes, log_mass, scales = pooler.slopes(queries, rows)
+        used = np.isfinite(pooler.bandwidth)
+        points = (pooler.problem.rows if queries is None else queries)[rows][:, used]
+        keys, bandwidth, origins = pooler.problem.keys[:, used], pooler.bandwidth[used], attention.argmax(axis=1)
+        offsets = (keys.T - keys[origins][:, :, None]) / bandwidth[:, None]
+        np.clip(offsets, -LARGEST, LARGEST, out=offsets)
+        steps = np.clip((points - keys[origins]) / bandwidth, -LARGEST, LARGEST)
+        neighbors = ratios = None
+        if pooler.widths is not None:
+            t = np.square(steps[:, :, None] - offsets).sum(axis=1)
+            ratios = t * (scales * pooler.widths.neighbors.square)[:, None]
+            k = np.abs(ratios - 1).argmin(axis=1)
+            neighbors = steps - offsets[np.arange(len(k)), :, k]
+        slopes *= 2 * scales[:, None]
+        return cls(attention, slopes, origins, offsets, steps, neighbors, ratios, 1 / scales, log_mass)
+
+    def covariances(self, values):
+        """The covariances (b, n_values, d) of g and values (b, n_values, n_keys) under the attention.
+
+        They are the derivatives of means by the coordinates of the query. Distances from the key of most attention,
+        and differences from its slope, keep the digits of queries that are far from all keys.
+        """
+        values = values - np.einsum("bvn,bn->bv", values, self.attention)[:, :, None]
+        values *= self.attention[:, None]
+        own = np.take_along_axis(self.slopes, self.origins[:, None], axis=1)
+        by_steps = np.einsum("bvn,bn->bv", values, self.slopes - own)
+        values *= self.slopes[:, None]
+        covariances = by_steps[:, :, None] * self.steps[:, None] - values @ np.swapaxes(self.offsets, 1, 2)
+        if self.ratios is not None:
+            covariances -= np.einsum("bvn,bn->bv", values, self.ratios)[:, :, None] * self.neighbors[:, None]
+        return covariances
+
+
+def each_block(function, n_queries, n_keys, n_columns, n_jobs):
+    """Call `function(rows)` for slices of the queries that arrays of so many keys and columns suit."""
+    run_blocks(function, n_queries, max(1, BLOCK_NUMBERS // (n_keys * max(1, n_columns))), n_jobs)
