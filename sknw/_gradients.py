@@ -1,17 +1,18 @@
 """Gradients of predictions by the query: the public method, and how attention changes around queries.
 
-With coordinates in bandwidths, t_i = |q - x_i|², and attention a_i proportional to w_i K(s t_i) with the scale s of the
-query, d log a_i / dq is g_i less its mean under the attention, where
+With coordinates in multiples of the bandwidths, and attention a_i proportional to w_i K(|q - x_i|² / s²) for a query of
+width s, d log a_i / dq is g_i less its mean under the attention, where
 
-    g_i = 2 s (d log K / dt)(s t_i) ((q - x_i) - (t_i / t_k) (q - x_k)).
+    g_i = 2 (d log K / dt) / s² ((q - x_i) - |q - x_i|² / 2 d log s² / dq),
 
-The last term is there if the width follows the neighbour x_k, as s is then proportional to 1 / t_k.
+and d log s² / dq = 2 (q - x_k) / |q - x_k|² if the width follows the neighbour x_k, else 0.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
+from ._engines.neighbors import unit_bandwidth
 from ._inputs import in_dense_blocks
 from ._kernels import KERNELS
 from ._lines import LARGEST
@@ -87,25 +88,25 @@ class Gradients:
 
 
 class Surroundings(NamedTuple):
-    """The keys around b queries, with coordinates in the bandwidths of a pooler, of d features of finite bandwidth.
+    """The keys around b queries, in units of `unit_bandwidth`, for d features of finite bandwidth.
 
     Attributes
     ----------
     attention : (b, n_keys) float ndarray
     slopes : (b, n_keys) float ndarray
-        2 s d log K / dt.
+        2 d log K / dt over the squared width.
     origins : (b,) int ndarray
         The position of the key of most attention.
     offsets : (b, d, n_keys) float ndarray
         From that key to each key.
     steps : (b, d) float ndarray
         From that key to the query.
-    neighbors : (b, d) float ndarray or None
-        From the neighbour that the width follows to the query.
-    ratios : (b, n_keys) float ndarray or None
-        t_i / t_k for this neighbour.
+    half_squares : (b, n_keys) float ndarray or None
+        Half the squared distances from the query, if the width follows a neighbour.
+    growth : (b, d) float ndarray or None
+        The derivatives of the logarithm of the squared width.
     squares : (b,) float ndarray
-        Squared widths 1 / s.
+        Squared widths.
     log_mass : (b,) float ndarray
     """
 
@@ -114,8 +115,8 @@ class Surroundings(NamedTuple):
     origins: np.ndarray
     offsets: np.ndarray
     steps: np.ndarray
-    neighbors: np.ndarray | None
-    ratios: np.ndarray | None
+    half_squares: np.ndarray | None
+    growth: np.ndarray | None
     squares: np.ndarray
     log_mass: np.ndarray
 
@@ -124,26 +125,25 @@ class Surroundings(NamedTuple):
     def find(cls, pooler, queries, rows):
         """Those of some rows of the queries, given as to `Pooler.pool`."""
         attention, slopes, log_mass, scales = pooler.slopes(queries, rows)
-        used = np.isfinite(pooler.bandwidth)
-        points = (pooler.problem.rows if queries is None else queries)[rows][:, used]
-        keys, bandwidth, origins = pooler.problem.keys[:, used], pooler.bandwidth[used], attention.argmax(axis=1)
-        offsets = (keys.T - keys[origins][:, :, None]) / bandwidth[:, None]
-        np.clip(offsets, -LARGEST, LARGEST, out=offsets)
-        steps = np.clip((points - keys[origins]) / bandwidth, -LARGEST, LARGEST)
-        neighbors = ratios = None
+        used, problem, origins = np.isfinite(pooler.bandwidth), pooler.problem, attention.argmax(axis=1)
+        unit, keys = unit_bandwidth(problem, pooler.bandwidth)[used], problem.keys[:, used]
+        points = (problem.rows if queries is None else queries)[rows][:, used]
+        offsets = np.clip((keys.T - keys[origins][:, :, None]) / unit[:, None], -LARGEST, LARGEST)
+        steps = np.clip((points - keys[origins]) / unit, -LARGEST, LARGEST)
+        f = unit.argmin()
+        squares = np.clip(np.square(pooler.bandwidth[used][f] / unit[f]) / scales, LARGEST**-2, LARGEST**2)
+        slopes *= (2 / squares)[:, None]
+        half_squares = growth = None
         if pooler.widths is not None:
-            t = np.square(steps[:, :, None] - offsets).sum(axis=1)
-            ratios = t * (scales * pooler.widths.neighbors.square)[:, None]
-            k = np.abs(ratios - 1).argmin(axis=1)
-            neighbors = steps - offsets[np.arange(len(k)), :, k]
-        slopes *= 2 * scales[:, None]
-        return cls(attention, slopes, origins, offsets, steps, neighbors, ratios, 1 / scales, log_mass)
+            half_squares = np.square(steps[:, :, None] - offsets).sum(axis=1) / 2
+            growth = _growth(half_squares, offsets, steps, squares / pooler.widths.neighbors.square)
+        return cls(attention, slopes, origins, offsets, steps, half_squares, growth, squares, log_mass)
 
     def covariances(self, values):
         """The covariances (b, n_values, d) of g and values (b, n_values, n_keys) under the attention.
 
-        They are the derivatives of means by the coordinates of the query. Distances from the key of most attention,
-        and differences from its slope, keep the digits of queries that are far from all keys.
+        They are the derivatives of means by the query. Distances from the key of most attention, and differences from
+        its slope, keep the digits where the query is far from all keys.
         """
         values = values - np.einsum("bvn,bn->bv", values, self.attention)[:, :, None]
         values *= self.attention[:, None]
@@ -151,11 +151,21 @@ class Surroundings(NamedTuple):
         by_steps = np.einsum("bvn,bn->bv", values, self.slopes - own)
         values *= self.slopes[:, None]
         covariances = by_steps[:, :, None] * self.steps[:, None] - values @ np.swapaxes(self.offsets, 1, 2)
-        if self.ratios is not None:
-            covariances -= np.einsum("bvn,bn->bv", values, self.ratios)[:, :, None] * self.neighbors[:, None]
+        if self.growth is not None:
+            by_width = np.einsum("bvn,bn->bv", values, self.half_squares)
+            covariances -= by_width[:, :, None] * self.growth[:, None]
         return covariances
 
 
+def _growth(half_squares, offsets, steps, kth):
+    """The derivatives (b, d) of log t_k by the query, where t_k is equal to `kth` (b,) but for rounding."""
+    ratios = half_squares / (kth / 2)[:, None]
+    k = np.abs(ratios - 1).argmin(axis=1)
+    neighbor, rows = steps - offsets[np.arange(len(k)), :, k], np.arange(len(k))
+    square = half_squares[rows, k][:, None]
+    return np.divide(neighbor, square, out=np.zeros(neighbor.shape), where=square > 0)
+
+
 def each_block(function, n_queries, n_keys, n_columns, n_jobs):
-    """Call `function(rows)` for slices of the queries that arrays of so many keys and columns suit."""
+    """Call `function(rows)` for slices of the queries, few enough for arrays of so many keys and columns."""
     run_blocks(function, n_queries, max(1, BLOCK_NUMBERS // (n_keys * max(1, n_columns))), n_jobs)

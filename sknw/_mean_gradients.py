@@ -22,6 +22,7 @@ import numpy as np
 
 from ._engines.average import is_flat
 from ._engines.dense.pairs import slices
+from ._engines.neighbors import unit_bandwidth
 from ._gradients import Gradients, Surroundings, each_block
 from ._kernels import EDGE, KERNELS
 from ._weights import scale_values
@@ -34,6 +35,9 @@ LEAST_TOL = 2e-12
 
 LARGEST_RATIO = 16.0
 """M_G / M_K up to which pooled columns are used."""
+
+MOST_ROUNDING = 1e5
+"""c R / 2 M_G / M_K up to which they are used: some 1e-10 in units of eps."""
 
 NEGLIGIBLE_EXPONENT = 60.0
 """Clipped keys weigh less than exp(-60) of the mass."""
@@ -77,25 +81,26 @@ class MeanGradients(Gradients):
             rows = columns.write(queries, gradients, log_mass)
         _write_from_attention(pooler, values, queries, rows, gradients, log_mass, self.n_jobs)
         with np.errstate(all="ignore"):
-            gradients /= pooler.bandwidth
             return np.ldexp(gradients, exponents[:, None], out=gradients), log_mass
 
 
 def _write_from_attention(pooler, values, queries, rows, gradients, log_mass, n_jobs):
-    """Write the gradients by coordinates in bandwidths, and log_mass, for some rows of the queries."""
+    """Write the gradients, and log_mass, for some rows of the queries."""
     used = np.flatnonzero(np.isfinite(pooler.bandwidth))
+    unit = unit_bandwidth(pooler.problem, pooler.bandwidth)[used]
 
     def write(block):
         around = Surroundings.find(pooler, queries, rows[block])
         differences = values.T - values[around.origins][:, :, None]
-        gradients[rows[block][:, None], :, used] = np.swapaxes(around.covariances(differences), 1, 2)
+        found = around.covariances(differences) / unit
+        gradients[rows[block][:, None], :, used] = np.swapaxes(found, 1, 2)
         log_mass[rows[block]] = around.log_mass
 
     each_block(write, len(rows), len(values), max(values.shape[1], len(used)), n_jobs)
 
 
 class Columns:
-    """Columns of coordinates and values of the keys, from which the gradients by coordinates in bandwidths are pooled.
+    """Columns of coordinates and values of the keys, from which gradients are pooled.
 
     Parameters
     ----------
@@ -114,8 +119,8 @@ class Columns:
         self.kernel, self.c, self.factor = slope_kernel(pooler.kernel)
         self.used, problem = np.flatnonzero(np.isfinite(pooler.bandwidth)), pooler.problem
         self.coordinates = self._coordinates(problem.keys)
-        reach = np.abs(self.coordinates).max()
-        self.is_clipped, self.tol = reach == REACH, max(tol / (11 * self.c * max(2 * reach, 1)), min(tol, LEAST_TOL))
+        self.reach = np.abs(self.coordinates).max()
+        self.tol = max(tol / (11 * self.c * max(2 * self.reach, 1)), min(tol, LEAST_TOL))
 
     @np.errstate(all="ignore")
     def write(self, queries, gradients, log_mass):
@@ -125,6 +130,7 @@ class Columns:
             means, log_mass[:], *_ = self._pool(self.pooler, queries, slice(0, m))
             means = np.ldexp(means, -self.exponents) - self.centre
         points = self.pooler.problem.rows if queries is None else queries
+        bandwidth = self.pooler.bandwidth[self.used]
         for outputs, features in self._groups():
             pooler = self._pooler_of(outputs, features)
             step = max(1, MOST_NUMBERS // pooler.problem.n_values)
@@ -136,15 +142,15 @@ class Columns:
                 ratios[rows] = np.exp(mass - log_mass[rows])
                 x, y = self._coordinates(points[rows])[:, features], None if means is None else means[rows, outputs]
                 found = 2 * self.c * ratios[rows, None, None] * _covariances(pooled, x, y)
-                gradients[rows, outputs, self.used[features]] = found
+                gradients[rows, outputs, self.used[features]] = found / bandwidth[features]
         empty = np.isneginf(log_mass)
         gradients[empty] = 0
         return np.flatnonzero(~(self._are_resolved(points, log_mass, ratios) | empty))
 
     def _are_resolved(self, points, log_mass, ratios):
         """Which points (m, n_features) have gradients that are right, (m,)."""
-        resolved = ratios <= LARGEST_RATIO
-        if self.is_clipped:
+        resolved = ratios <= min(LARGEST_RATIO, MOST_ROUNDING / (self.c * self.reach))
+        if self.reach == REACH:
             half, total = REACH / 2, self.pooler.problem.weights.sum() * self.pooler.problem.largest_weight
             farthest = self.pooler.kernel.log(np.array([half**2])) + np.log(total)
             resolved &= np.abs(self._coordinates(points)).max(axis=1) <= half
