@@ -60,10 +60,15 @@ class Gradients:
         piecewise constant, and are taken as constants. Where predictions of a local line are clipped to the range of
         the training targets, derivatives are zero.
 
-        Sums over training points by the algorithm of `predict` are used by `NadarayaWatsonRegressor` for the kernels
-        "gaussian", "epanechnikov", "biweight" and "triweight" with a fixed width. The errors of derivatives by a feature
-        of bandwidth h are at most about 50 `tol` times the range of y over h. Everything else is computed from attention
-        weights, in O(n_queries n n_features) time and without an n_queries by n array; errors then are rounding errors.
+        For fixed widths and the kernels "gaussian", "epanechnikov", "biweight" and "triweight", the derivatives of
+        `NadarayaWatsonRegressor` take a few times as long as `predict`, by the same algorithm. Let R be the largest
+        range of a feature over its bandwidth. In units of the range of y over the bandwidth of the feature, derivatives
+        err by at most max(tol, 3e-11 R), and by rounding, of 1e-10 or so for R > 1e4 and less otherwise. For kernels
+        of bounded support, the former can be up to a hundred times as much where nearly all training points in the
+        support are at its edge. In practice, errors are those of rounding.
+
+        All other derivatives are computed from attention weights, in O(n_queries n n_features) time, in blocks of
+        queries. Their errors are rounding errors, at any distance.
 
         Examples
         --------

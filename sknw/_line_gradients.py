@@ -33,7 +33,7 @@ class LineGradients(Gradients):
         def write(block):
             gradients[block] = gradients_of(model, pooler, self.ridge_, points, np.arange(len(values))[block])
 
-        each_block(write, len(values), *model.lines.coordinates.shape, self.n_jobs)
+        each_block(write, len(values), len(pooler.problem.keys), sum(gradients.shape[1:]), self.n_jobs)
         low, high = model.ranges(queries, np.arange(len(values)))
         gradients[(values < low) | (values > high)] = 0
         with np.errstate(all="ignore"):

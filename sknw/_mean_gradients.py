@@ -8,8 +8,8 @@ M_G, with the means E_K and E_G of columns under the attention of either, and wi
 
 Error. Let |x| <= R / 2, let y be centred with the range Y, and let means err by tol' times the range of a column. Then
 E_G[x y] errs by tol' R Y, the product of means by 1.5 tol' R Y, and the last term, which is zero for the Gaussian, by
-(R + 2) tol' Y. With tol' = tol / (11 c max(R, 1)) a derivative errs by no more than tol Y M_G / M_K, and by the rounding
-of columns, some eps R Y M_G / M_K. As tol' is no less than LEAST_TOL, it is R LEAST_TOL 11 c instead of tol if R is wide.
+(R + 2) tol' Y. With tol' = tol / (11 c max(R, 1)), a derivative errs by no more than tol Y M_G / M_K, and by the
+rounding of columns, some c eps R Y M_G / M_K. For large R, tol' is LEAST_TOL, and 11 c R LEAST_TOL replaces tol.
 
 Hence x is clipped to [-REACH, REACH]. Keys that are clipped must not matter: all queries are right if there are none,
 and those within REACH / 2 where keys at a distance of REACH / 2 would weigh nothing. Other queries, and those with a
@@ -31,7 +31,7 @@ REACH = 2.0**14
 """Bandwidths from the medians of the keys."""
 
 LEAST_TOL = 2e-12
-"""The least tol' unless tol is less: fast algorithms cannot guarantee less for many keys, though they mostly reach it."""
+"""The least tol' unless tol is less: fast algorithms reach less for many keys, but cannot guarantee it."""
 
 LARGEST_RATIO = 16.0
 """M_G / M_K up to which pooled columns are used."""

@@ -104,7 +104,7 @@ class RidgeTrend:
         return self(points) + changes * factors
 
     def slope_changes(self, points, rows):
-        """What the slopes (n_features, n_values) change by without one of some rows, `points`, (m, n_features, n_values)."""
+        """Changes of the slopes (m, n_features, n_values) without some rows, `points`, one at a time."""
         projected, factors = self._left_out_factors(points, rows)
         changes = projected[:, :, None] * self._inverses * factors[:, None]
         return self._axes @ changes

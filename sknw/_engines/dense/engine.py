@@ -59,7 +59,7 @@ class DenseSummation(Summation):
         return weights, log_mass
 
     def slopes(self, queries):
-        """Attention weights (b, n_keys), d log K / dt (b, n_keys), which is 0 for keys without effect, log_mass (b,)."""
+        """Attention weights and d log K / dt, both (b, n_keys), and log_mass (b,); slopes are zero at t = 0."""
         return attention_slopes(queries)
 
     def sweep(self, octaves, left_out, n_jobs):

@@ -250,7 +250,7 @@ def log_slopes(pairs, attention, log_mass):
 
 @np.errstate(all="ignore")
 def attention_slopes(pairs):
-    """Attention weights and d log K / dt, both (b, n_keys), as of `log_slopes`, and log_mass (b,)."""
+    """Attention weights, and d log K / dt as `log_slopes` has it, both (b, n_keys), and log_mass (b,)."""
     attention, log_mass, _ = normalised_attention(pairs)
     return attention, log_slopes(pairs, attention, log_mass), log_mass
 
