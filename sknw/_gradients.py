@@ -73,15 +73,17 @@ class Gradients:
         Examples
         --------
         >>> import numpy as np
-        >>> from sknw import LocalLinearRegressor, NadarayaWatsonRegressor
+        >>> from sknw import NadarayaWatsonRegressor
         >>> X = np.linspace(0, 3, 301)[:, None]
         >>> model = NadarayaWatsonRegressor(0.1).fit(X, np.sin(X[:, 0]))
         >>> model.gradients([[1.0], [2.0]]).round(3)
         array([[ 0.538],
                [-0.414]])
-        >>> LocalLinearRegressor(0.1, ridge=0).fit(X, np.sin(X[:, 0])).gradients([[1.0], [2.0]]).round(3)
-        array([[ 0.538],
-               [-0.414]])
+
+        Average marginal effects:
+
+        >>> model.gradients(X).mean(axis=0).round(3)
+        array([0.049])
         """
         queries = self._check_queries(X)
         if self._kernel.log_slope is None:

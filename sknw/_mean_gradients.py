@@ -45,8 +45,8 @@ NEGLIGIBLE_EXPONENT = 60.0
 FEW_QUERIES = 16
 """Up to so many, attention weights take less time than columns."""
 
-MOST_NUMBERS = 2**20
-"""Numbers in the columns of the keys, or of queries, that are pooled together: 8 MiB."""
+MOST_NUMBERS = 3 * 2**18
+"""Numbers in the columns of the keys, or of queries, that are pooled together: 6 MiB."""
 
 POWERS = ("boxcar", "epanechnikov", "biweight", "triweight")
 """The kernels (1 - t)^q inside a support of 1, from q = 0 on."""
@@ -75,9 +75,11 @@ class MeanGradients(Gradients):
         if is_flat(pooler.kernel, pooler.bandwidth):
             return gradients, log_mass
         values, exponents = scale_values(self._values[pooler.problem.key_rows])
+        centre = values.mean(axis=0)
+        values -= centre
         rows = np.arange(m)
         if m > FEW_QUERIES and pooler.widths is None and slope_kernel(pooler.kernel) is not None:
-            columns = Columns(pooler, values, exponents, self.tol, self.n_jobs)
+            columns = Columns(pooler, values, centre, exponents, self.tol, self.n_jobs)
             rows = columns.write(queries, gradients, log_mass)
         _write_from_attention(pooler, values, queries, rows, gradients, log_mass, self.n_jobs)
         with np.errstate(all="ignore"):
@@ -107,15 +109,15 @@ class Columns:
     pooler : Pooler
         Of a kernel that has a `slope_kernel`, with a fixed width.
     values : (n_keys, n_values) float ndarray
-        The values of the keys over 2^exponents.
+        The values of the keys over 2^exponents, from their centre.
+    centre : (n_values,) float ndarray
     exponents : (n_values,) int ndarray
     tol : float
     n_jobs : int or None
     """
 
-    def __init__(self, pooler, values, exponents, tol, n_jobs):
-        self.pooler, self.n_jobs, self.exponents, self.centre = pooler, n_jobs, exponents, values.mean(axis=0)
-        self.values = values - self.centre
+    def __init__(self, pooler, values, centre, exponents, tol, n_jobs):
+        self.pooler, self.values, self.n_jobs, self.centre, self.exponents = pooler, values, n_jobs, centre, exponents
         self.kernel, self.c, self.factor = slope_kernel(pooler.kernel)
         self.used, problem = np.flatnonzero(np.isfinite(pooler.bandwidth)), pooler.problem
         self.coordinates = self._coordinates(problem.keys)
@@ -125,27 +127,30 @@ class Columns:
     @np.errstate(all="ignore")
     def write(self, queries, gradients, log_mass):
         """Write gradients (m, n_values, n_features) and log_mass (m,), and return the rows that are not resolved."""
-        m, means, ratios = len(gradients), None, np.ones(len(gradients))
+        means, ratios = None, np.ones(len(gradients))
         if self.kernel is not self.pooler.kernel:
-            means, log_mass[:], *_ = self._pool(self.pooler, queries, slice(0, m))
-            means = np.ldexp(means, -self.exponents) - self.centre
+            means, log_mass[:], *_ = self._pool(self.pooler, queries, slice(0, len(gradients)))
+            means = np.ldexp(means, -self.exponents, out=means)
+            means -= self.centre
         points = self.pooler.problem.rows if queries is None else queries
-        bandwidth = self.pooler.bandwidth[self.used]
-        for outputs, features in self._groups():
-            pooler = self._pooler_of(outputs, features)
-            step = max(1, MOST_NUMBERS // pooler.problem.n_values)
-            for start in range(0, m, step):
-                rows = slice(start, min(start + step, m))
-                pooled, mass, *_ = self._pool(pooler, queries, rows)
+        for group in self._groups():
+            for rows, pooled, mass in self._pool_group(group, queries, len(gradients)):
                 if means is None:
                     log_mass[rows] = mass
                 ratios[rows] = np.exp(mass - log_mass[rows])
-                x, y = self._coordinates(points[rows])[:, features], None if means is None else means[rows, outputs]
-                found = 2 * self.c * ratios[rows, None, None] * _covariances(pooled, x, y)
-                gradients[rows, outputs, self.used[features]] = found / bandwidth[features]
+                self._write_group(group, rows, points[rows], pooled, means, ratios[rows], gradients)
         empty = np.isneginf(log_mass)
         gradients[empty] = 0
         return np.flatnonzero(~(self._are_resolved(points, log_mass, ratios) | empty))
+
+    def _write_group(self, group, rows, points, pooled, means, ratios, gradients):
+        """Write the gradients of a group of outputs and features for a slice of the queries, from pooled columns."""
+        outputs, features = group
+        means = None if means is None else means[rows, outputs]
+        found = _covariances(pooled, self._coordinates(points)[:, features], means)
+        found *= 2 * self.c * ratios[:, None, None]
+        used = self.used[features]
+        gradients[rows, outputs, used] = found / self.pooler.bandwidth[used]
 
     def _are_resolved(self, points, log_mass, ratios):
         """Which points (m, n_features) have gradients that are right, (m,)."""
@@ -171,6 +176,13 @@ class Columns:
         n_outputs = min(max((most - d) // (1 + d), 1), n_values)
         n_features = min(max((most - n_outputs) // (1 + n_outputs), 1), d)
         return product(slices(n_values, n_outputs), slices(d, n_features))
+
+    def _pool_group(self, group, queries, n_queries):
+        """Yield slices of the queries, with the pooled columns of a group, and log_mass."""
+        pooler = self._pooler_of(*group)
+        step = max(1, MOST_NUMBERS // pooler.problem.n_values)
+        for rows in slices(n_queries, step):
+            yield rows, *self._pool(pooler, queries, rows)[:2]
 
     def _pooler_of(self, outputs, features):
         """A pooler of values, coordinates, and their products, in this order."""
