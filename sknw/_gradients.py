@@ -83,7 +83,7 @@ class Gradients:
         Average marginal effects:
 
         >>> model.gradients(X).mean(axis=0).round(3)
-        array([0.049])
+        array([0.046])
         """
         queries = self._check_queries(X)
         if self._kernel.log_slope is None:
