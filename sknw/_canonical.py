@@ -31,7 +31,7 @@ def log_integral(kernel, n_features):
     if not _falls_faster(kernel, d):
         return np.inf
     log_area = np.log(2) + d / 2 * np.log(np.pi) - gammaln(d / 2)  # of the unit sphere
-    return float(log_area + _log_moment(kernel, d - 1, 1))
+    return float(log_area + _log_moment(kernel, d - 1, 1, n_panels=8))
 
 
 def _falls_faster(kernel, power):
@@ -58,7 +58,7 @@ def _legendre_rule():
     return np.polynomial.legendre.leggauss(200)
 
 
-def _log_moment(kernel, power, exponent):
+def _log_moment(kernel, power, exponent, n_panels=1):
     """The logarithm of the integral of u^power K(u)^exponent over the distance u, by quadrature in s = log u."""
 
     def log_integrand(s):
@@ -72,5 +72,6 @@ def _log_moment(kernel, power, exponent):
     contributing = np.flatnonzero(values > peak - 45)
     low, high = coarse[max(contributing[0] - 1, 0)], coarse[min(contributing[-1] + 1, len(coarse) - 1)]
     nodes, weights = _legendre_rule()
-    s = low + (high - low) * (nodes + 1) / 2
-    return peak + np.log(np.nansum(weights * np.exp(log_integrand(s) - peak)) * (high - low) / 2)
+    width = (high - low) / n_panels
+    s = low + width * np.arange(n_panels)[:, None] + width * (nodes + 1) / 2
+    return peak + np.log(np.nansum(weights * np.exp(log_integrand(s) - peak)) * width / 2)

@@ -183,11 +183,13 @@ class DiagnosticMethods:
         """The attention weight (n,) of one unit of each training point on itself; 0 for rows of weight zero."""
         own = self._weights * (1 - retained_share(self._weights))
         pooler = self._without_values()
-        with np.errstate(divide="ignore", over="ignore"):
+        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
             if self.n_neighbors_ is None:
                 others = pooler.pool(None, n_jobs=self.n_jobs, tol=self.tol).log_mass
-                return 1 / (1 + np.exp(others - np.log(own)))
-            return np.exp(np.log(own) - pooler.pool(self.keys_, n_jobs=self.n_jobs, tol=self.tol).log_mass)
+                shares = 1 / (1 + np.exp(others - np.log(own)))
+            else:
+                shares = np.exp(np.log(own) - pooler.pool(self.keys_, n_jobs=self.n_jobs, tol=self.tol).log_mass)
+        return np.where(own > 0, shares, 0.0)
 
     def _without_values(self):
         """The pooler of masses."""

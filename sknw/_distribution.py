@@ -26,8 +26,8 @@ PRIOR_ROWS = 5
 LARGEST_LOG = 1e5
 """Logarithms of masses beyond which their rounding shows in a ratio."""
 
-LEAST_SQUARE = 1e-300
-"""Lower bound of squared weights, which are relative to the largest."""
+LEAST_IMPORTANCE = 1e-140
+"""Importances, relative to the largest, whose squares can be summed."""
 
 RANK_ROUNDING = 1e-12
 """Relative rounding of ranks."""
@@ -40,8 +40,8 @@ class Masses(NamedTuple):
     ----------
     pooler : Pooler
         With any values.
-    squares : Pooler
-        The same keys with K² and squared weights, without values.
+    squares : Pooler or None
+        The same keys with K² and squared weights, without values. None if these weights could underflow.
     weights : (n,) float ndarray
         Of the training rows.
     """
@@ -53,20 +53,25 @@ class Masses(NamedTuple):
     @classmethod
     def of(cls, pooler, weights):
         """Those of the attention of a pooler."""
-        relative = weights / weights.max()
-        square = weights if are_counts(weights) else np.where(weights > 0, np.maximum(relative**2, LEAST_SQUARE), 0.0)
-        kernel, factor = squared(pooler.kernel)
-        nothing = np.empty((len(weights), 0))
-        return cls(pooler, pooler.derive(pooler.problem.with_values(nothing, square), kernel, factor), weights)
+        square, (kernel, factor) = weights, squared(pooler.kernel)
+        if not are_counts(weights):
+            if weights[weights > 0].min() < LEAST_IMPORTANCE * weights.max():
+                return cls(pooler, None, weights)
+            square = np.square(weights / weights.max())
+        problem = pooler.problem.with_values(np.empty((len(weights), 0)), square)
+        return cls(pooler, pooler.derive(problem, kernel, factor), weights)
 
     def at(self, bandwidth):
         """The same with another bandwidth (n_features,)."""
-        return self._replace(pooler=self.pooler.at(bandwidth), squares=self.squares.at(bandwidth))
+        squares = None if self.squares is None else self.squares.at(bandwidth)
+        return self._replace(pooler=self.pooler.at(bandwidth), squares=squares)
 
     def pool(self, queries, rows, n_jobs, tol):
         """`Pooled` values of some rows of the queries, None for leave-one-out, and effective numbers (m,)."""
         pooled = self.pooler.pool(queries, rows, n_jobs, tol)
-        log_squares = self.squares.pool(queries, rows, n_jobs, tol, pooled.scales).log_mass
+        log_squares = np.full(len(pooled.log_mass), -np.inf)
+        if self.squares is not None:
+            log_squares = self.squares.pool(queries, rows, n_jobs, tol, pooled.scales).log_mass
         if not are_counts(self.weights):
             log_squares += 2 * np.log(self.weights.max())
         with np.errstate(invalid="ignore", over="ignore"):

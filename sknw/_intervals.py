@@ -96,14 +96,18 @@ class IntervalMethods:
         array([0.49, 0.85])
         """
         queries = self._check_queries(X)
-        deviations, numbers = self._deviations(self._spread(), queries)
+        deviations, numbers = self._deviations(self._spread_of_errors(), queries)
         return self._in_shape_of_y(deviations / np.sqrt(numbers))
 
     def _predict(self, X, return_std):
         """The result of `predict`."""
         queries = self._check_queries(X)
         values = self._in_shape_of_y(self._predict_values(queries))
-        return (values, self._in_shape_of_y(self._predict_std(self._spread(), queries))) if return_std else values
+        return (
+            (values, self._in_shape_of_y(self._predict_std(self._spread_of_errors(), queries)))
+            if return_std
+            else values
+        )
 
     def _predict_std(self, spread, queries):
         """Standard deviations (n_queries, n_outputs) of new targets around predictions."""
@@ -118,7 +122,7 @@ class IntervalMethods:
 
         return spread.finish(self._evaluate(pool, spread.masses, queries))
 
-    def _spread(self):
+    def _spread_of_errors(self):
         """The `Spread` of the leave-one-out errors."""
         settings = self.empty == "mean", self.tol
 
@@ -129,7 +133,7 @@ class IntervalMethods:
 
     def _calibration(self):
         """The `Spread`, and the `Scores` of leave-one-out errors in standard deviations."""
-        spread, fitted = self._spread(), self._without_gaps()
+        spread, fitted = self._spread_of_errors(), self._without_gaps()
 
         def standardise():
             errors, stds = self._errors(), fitted._predict_std(spread, None)

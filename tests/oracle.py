@@ -190,3 +190,26 @@ def _trend(keys, values, left, weights, penalties):
         gram = (left[:, None] * z).T @ z + penalty * weights.sum() * np.eye(len(centre))
         slopes[:, column] = np.linalg.solve(gram, (left[:, None] * z).T @ (values[:, column] - mean_value[column]))
     return lambda points: mean_value + (points - centre) / scales @ slopes
+
+
+def effective_numbers(attention, weights, own=False):
+    """1 / sum of squares (m,) of attention weights (m, n); with `own`, queries are the rows, each without one unit."""
+    units = np.ones(attention.shape)
+    if np.all(weights == np.rint(weights)):
+        units *= weights
+        if own:
+            np.fill_diagonal(units, [without_unit(weights, row)[row] for row in range(len(weights))])
+    return 1 / np.sum(np.divide(np.square(attention), units, out=np.zeros_like(units), where=attention > 0), axis=1)
+
+
+def deviations(attention, numbers, errors, weights):
+    """Standard deviations (m, n_values) of targets, from leave-one-out errors (n, n_values)."""
+    squares, n = np.square(np.where(weights[:, None] > 0, errors, 0)), numbers[:, None]
+    return np.sqrt((n * (attention @ squares) + 5 * np.average(squares, axis=0, weights=weights)) / (n + 5))
+
+
+def end_scores(scores, weights, coverage):
+    """z_(k) and z_(n + 1 - k) of scores (n,), each repeated as often as its count."""
+    z = np.sort(np.repeat(scores, weights.astype(int)))
+    k = int((len(z) + 1) * (1 - coverage) / 2 + 1e-9)
+    return z[k - 1], z[len(z) - k]
