@@ -227,7 +227,7 @@ class TestBandsAndQuantiles:
         np.testing.assert_array_equal(drawn, expected)
         assert all(line.get_linewidth() < display.lines_[0].get_linewidth() for line in display.quantile_lines_)
         assert labels(display) == ["data", "prediction", "quantiles 0.1, 0.5, 0.9"]
-        assert display.levels == (0.1, 0.5, 0.9)
+        assert list(display.levels) == [0.1, 0.5, 0.9]
         assert display.bands_ == []
 
     def test_several_outputs(self, plane):

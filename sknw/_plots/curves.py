@@ -150,7 +150,7 @@ class CurveDisplay:
             several outputs or classes. The points are an ndarray of the features of the axes (see Notes).
         interval : float, default=None
             The coverage of intervals for new targets, by `predict_interval`, which are drawn as a band; for regressors.
-        quantiles : sequence of float, default=None
+        quantiles : float or sequence of float, default=None
             The levels of quantiles, by `predict_quantiles`, which are drawn as lines; for regressors.
         grid_resolution : int, default=500
             Number of values of the feature at which predictions are computed, at least 2.
@@ -319,5 +319,6 @@ def _evaluate(scalers, last, grid, coverage, levels):
         if coverage is not None:
             found |= {"interval": last.predict_interval(queries, coverage).reshape(each_output), "coverage": coverage}
         if levels is not None:
+            levels = np.atleast_1d(levels)
             found |= {"quantiles": last.predict_quantiles(queries, levels).reshape(each_output), "levels": levels}
     return found
