@@ -39,7 +39,8 @@ def print_attention(X, y, feature_names):
         row = train[position]
         print(f"  patient {row:>3}   weight {attention[position]:.3f}   progression {y[row]:3.0f}")
     prediction = model.predict(scaler.transform(X[[query]]))[0]
-    print(f"  all {len(train)} training points, weighted: {prediction:.0f}")
+    low, high = model.predict_interval(scaler.transform(X[[query]]), coverage=0.9)[0]
+    print(f"  all {len(train)} training points, weighted: {prediction:.0f}, 90 % interval from {low:.0f} to {high:.0f}")
 
 
 def main():

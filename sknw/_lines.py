@@ -83,23 +83,24 @@ class Moments(NamedTuple):
 
     @np.errstate(all="ignore")
     def weights(self, ridge):
-        """(C + ridge s² I)^-1 (q - m), (m, d), by which a line weighs keys relative to their attention; finite."""
-        weights = self._solve(ridge)
-        weights[~(np.abs(weights) < LARGEST).all(axis=1)] = 0
-        return weights
+        """(C + ridge s² I)^-1 (q - m), (m, d), by which a line weighs keys relative to their attention."""
+        return self.solve(ridge, self.steps[:, :, None])[:, :, 0]
 
-    def _solve(self, ridge):
-        """The same, which may overflow."""
+    def solve(self, ridge, vectors):
+        """(C + ridge s² I)^-1 times vectors (m, d, k), the first of which is q - m; 0 where that is not finite."""
         if np.isinf(ridge) or self.steps.shape[1] == 0:
-            return np.zeros(self.steps.shape)
+            return np.zeros(vectors.shape)
         if ridge > 0:
             least = DEAD * np.trace(self.spread, axis1=1, axis2=2) + 1 / LARGEST
             penalties = np.maximum(ridge * self.squares, least)[:, None, None] * np.eye(self.steps.shape[1])
-            return np.linalg.solve(self.spread + penalties, self.steps[:, :, None])[:, :, 0]
-        spectrum, axes = np.linalg.eigh(self.spread)
-        alive = spectrum > DEAD * spectrum[:, -1:]
-        along = np.einsum("mde,md->me", axes, self.steps)
-        return np.einsum("mde,me->md", axes, np.divide(along, spectrum, out=np.zeros(along.shape), where=alive))
+            solutions = np.linalg.solve(self.spread + penalties, vectors)
+        else:
+            spectrum, axes = np.linalg.eigh(self.spread)
+            alive = (spectrum > DEAD * spectrum[:, -1:])[:, :, None]
+            along = np.swapaxes(axes, 1, 2) @ vectors
+            solutions = axes @ np.divide(along, spectrum[:, :, None], out=np.zeros(along.shape), where=alive)
+        solutions[~(np.abs(solutions[:, :, 0]) < LARGEST).all(axis=1)] = 0
+        return solutions
 
     @np.errstate(all="ignore")
     def are_rough(self, centred, least_ridge, largest, largest_shift):

@@ -99,12 +99,22 @@ class RidgeTrend:
         `missed` (m, n_features) are the standardised points without the local lines of the features themselves. What a
         change of the slopes adds to a prediction is its product with these.
         """
+        projected, factors = self._left_out_factors(points, rows)
+        changes = np.einsum("mf,ft,mf->mt", missed @ self._axes, self._inverses, projected)
+        return self(points) + changes * factors
+
+    def slope_changes(self, points, rows):
+        """Changes of the slopes (m, n_features, n_values) without some rows, `points`, one at a time."""
+        projected, factors = self._left_out_factors(points, rows)
+        changes = projected[:, :, None] * self._inverses * factors[:, None]
+        return self._axes @ changes
+
+    def _left_out_factors(self, points, rows):
+        """Points (m, n_features) along the axes, and the factors (m, n_values) of the changes that rows make."""
         projected = self.standardised(points) @ self._axes
         leverages = 1 + np.einsum("mf,ft,mf->mt", projected, self._inverses, projected)
         removed = self.removed[rows, None]
-        factors = -removed * self.residuals[rows] / np.maximum(1 - removed * leverages, LEAST_REST)
-        changes = np.einsum("mf,ft,mf->mt", missed @ self._axes, self._inverses, projected)
-        return self(points) + changes * factors
+        return projected, -removed * self.residuals[rows] / np.maximum(1 - removed * leverages, LEAST_REST)
 
 
 class LogisticFit(NamedTuple):

@@ -89,6 +89,18 @@ def jacobian(attention, growth, values):
 
 
 @np.errstate(all="ignore")
+def query_gradients(queries, keys, values, bandwidth, kernel="gaussian", weights=None, leave_one_out=False):
+    """The derivatives (m, n_values, d) of pooled values by the queries, zero where no key has weight."""
+    a, empty = attention(queries, keys, bandwidth, kernel, weights, leave_one_out)
+    differences = (queries[:, None] - keys) / bandwidth
+    t = np.square(differences).sum(axis=-1)
+    where = (a > 0) & (t > 0) & ~empty[:, None]
+    growth = np.where(where, 2 * FACTS[kernel].log_slope(t), 0.0)[:, :, None] * differences
+    growth -= np.einsum("qi,qif->qf", a, growth)[:, None]
+    return np.einsum("qi,qif,qiv->qvf", a, growth, values - (a @ values)[:, None]) / bandwidth
+
+
+@np.errstate(all="ignore")
 def neighbor_attention(queries, keys, bandwidth, ratio, n_neighbors, kernel="gaussian", weights=None, own=False):
     """Attention weights (m, n) where the width of a query follows the distance to its k-th neighbour, log_mass (m,).
 

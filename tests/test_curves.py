@@ -1,8 +1,16 @@
 import numpy as np
 import pytest
 from sklearn.datasets import load_iris
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MinMaxScaler
 
-from sknw import BandwidthDisplay, CurveDisplay, NadarayaWatsonClassifier, NadarayaWatsonRegressor
+from sknw import (
+    BandwidthDisplay,
+    CurveDisplay,
+    LocalLinearRegressor,
+    NadarayaWatsonClassifier,
+    NadarayaWatsonRegressor,
+)
 from sknw.datasets import make_sine_trend
 
 pytestmark = pytest.mark.usefixtures("plt")
@@ -181,6 +189,114 @@ class TestCurve:
             CurveDisplay.from_estimator(sine, truth=lambda X: 1)
         with pytest.raises(ValueError, match=r"truth\(grid\) has shape \(500,\), but must have shape \(500, 2\)"):
             CurveDisplay.from_estimator(plane, truth=lambda X: X[:, 0])
+
+
+def outline(band):
+    """The vertices of a band as rows: those of its lower edge, and those of its upper edge in reverse."""
+    (path,) = band.get_paths()
+    return path.vertices
+
+
+def as_hex(colour):
+    from matplotlib.colors import to_hex
+
+    return to_hex(colour)
+
+
+class TestBandsAndQuantiles:
+    @pytest.mark.parametrize("regressor", [NadarayaWatsonRegressor("loo"), LocalLinearRegressor(0.5, n_neighbors=9)])
+    def test_interval(self, regressor, sine):
+        model = regressor.fit(sine.keys_, sine.values_[:, 0])
+        display = CurveDisplay.from_estimator(model, interval=0.8, grid_resolution=33)
+        grid = np.linspace(sine.keys_.min(), sine.keys_.max(), 33)
+        expected = model.predict_interval(grid[:, None], 0.8)
+        np.testing.assert_array_equal(display.interval[:, 0], expected)
+        (band,) = display.bands_
+        lowest, highest = (outline(band)[:, 1].min(), outline(band)[:, 1].max())
+        assert (lowest, highest) == (expected.min(), expected.max())
+        assert {tuple(row) for row in np.column_stack([grid, expected[:, 1]])} <= {tuple(row) for row in outline(band)}
+        assert labels(display) == ["data", "prediction", "80 % interval"]
+        assert band.get_zorder() < display.points_[0].get_zorder()
+        assert display.coverage == 0.8
+        assert display.quantile_lines_ == []
+
+    def test_quantiles(self, sine):
+        display = CurveDisplay.from_estimator(sine, quantiles=(0.1, 0.5, 0.9), grid_resolution=33)
+        expected = sine.predict_quantiles(display.grid[:, None], (0.1, 0.5, 0.9))
+        drawn = np.column_stack([line.get_ydata() for line in display.quantile_lines_])
+        np.testing.assert_array_equal(drawn, expected)
+        assert all(line.get_linewidth() < display.lines_[0].get_linewidth() for line in display.quantile_lines_)
+        assert labels(display) == ["data", "prediction", "quantiles 0.1, 0.5, 0.9"]
+        assert list(display.levels) == [0.1, 0.5, 0.9]
+        assert display.bands_ == []
+
+    def test_several_outputs(self, plane):
+        display = CurveDisplay.from_estimator(plane, interval=0.5, quantiles=[0.25, 0.75], grid_resolution=20)
+        grid = np.tile(np.median(plane.keys_, axis=0), (20, 1))
+        grid[:, 0] = display.grid
+        intervals, quantiles = plane.predict_interval(grid, 0.5), plane.predict_quantiles(grid, [0.25, 0.75])
+        for k, (band, line) in enumerate(zip(display.bands_, display.lines_, strict=True)):
+            assert outline(band)[:, 1].max() == intervals[:, k, 1].max()
+            assert outline(band)[:, 1].min() == intervals[:, k, 0].min()
+            own = display.quantile_lines_[2 * k : 2 * k + 2]
+            np.testing.assert_array_equal(np.column_stack([drawn.get_ydata() for drawn in own]), quantiles[:, k])
+            assert {as_hex(shown.get_color()) for shown in own} == {as_hex(line.get_color())}
+            assert as_hex(band.get_facecolor()[0]) == as_hex(line.get_color())
+        assert len(display.quantile_lines_) == 4
+        assert labels(display)[2:] == ["50 % interval", "quantiles 0.25, 0.75"]
+
+    def test_pipeline_of_a_frame(self):
+        frame = load_iris(as_frame=True).data
+        X, y = frame.iloc[:, :2], frame.iloc[:, 2]
+        model = make_pipeline(MinMaxScaler(), NadarayaWatsonRegressor(0.2)).fit(X, y)
+        display = CurveDisplay.from_estimator(model, feature=1, interval=0.9, quantiles=(0.5,), grid_resolution=9)
+        grid = X.iloc[[0] * 9].copy()
+        grid[:] = X.median()
+        grid["sepal width (cm)"] = np.linspace(X.iloc[:, 1].min(), X.iloc[:, 1].max(), 9)
+        scaled = model[:-1].transform(grid)
+        np.testing.assert_allclose(display.interval[:, 0], model[-1].predict_interval(scaled), rtol=1e-13)
+        np.testing.assert_allclose(display.quantiles[:, 0], model[-1].predict_quantiles(scaled, (0.5,)), rtol=1e-13)
+
+    def test_gaps(self):
+        X = np.arange(10)[:, None] ** 2
+        model = NadarayaWatsonRegressor(0.6, kernel="boxcar", empty="nan").fit(X, X[:, 0] % 7)
+        display = CurveDisplay.from_estimator(model, interval=0.5)
+        display.figure_.canvas.draw()
+        assert len(display.bands_[0].get_paths()) == 9  # 0 and 1 share the first
+
+    def test_keywords(self, sine):
+        display = CurveDisplay.from_estimator(
+            sine, interval=0.9, quantiles=[0.5], band_kw={"fc": "red", "label": None}, quantile_kw={"ls": ":", "lw": 3}
+        )
+        assert as_hex(display.bands_[0].get_facecolor()[0]) == "#ff0000"
+        assert (display.quantile_lines_[0].get_linestyle(), display.quantile_lines_[0].get_linewidth()) == (":", 3)
+        assert labels(display) == ["data", "prediction", "quantiles 0.5"]
+
+    def test_arrays(self):
+        grid, line = np.arange(3.0), np.arange(3.0)[:, None]
+        bounds, quantiles = np.stack([line - 1, line + 2], axis=-1), line[:, :, None] + [0.0, 1.0]
+        display = CurveDisplay(
+            grid, line, interval=bounds, coverage=0.95, quantiles=quantiles, levels=(0.25, 0.75)
+        ).plot()
+        assert sorted(set(outline(display.bands_[0])[:, 1])) == [-1, 0, 1, 2, 3, 4]
+        assert [list(shown.get_ydata()) for shown in display.quantile_lines_] == [[0, 1, 2], [1, 2, 3]]
+        assert labels(display) == ["prediction", "95 % interval", "quantiles 0.25, 0.75"]
+
+    def test_legend_lies_above_bands(self, sine):
+        display = CurveDisplay.from_estimator(sine, interval=0.95)
+        display.figure_.canvas.draw()
+        highest = display.ax_.transData.transform((0, display.interval.max()))[1]
+        assert display.ax_.get_legend().get_window_extent().y0 > highest
+
+    @pytest.mark.parametrize("given", [{"interval": 0.9}, {"quantiles": [0.5]}])
+    def test_refuses_classifiers(self, iris, given):
+        message = "interval and quantiles require a regressor, such as .*, got NadarayaWatsonClassifier"
+        with pytest.raises(ValueError, match=message):
+            CurveDisplay.from_estimator(iris, **given)
+
+    def test_refuses_coverages(self, sine):
+        with pytest.raises(ValueError, match=r"coverage must be between 0 and 1, got 90"):
+            CurveDisplay.from_estimator(sine, interval=90)
 
 
 class TestBandwidth:

@@ -21,6 +21,8 @@ PAGES = {
     "10_neighbors": 2,
     "11_local_linear": 4,
     "12_projection": 2,
+    "13_intervals": 3,
+    "14_marginal_effects": 1,
 }
 """How many figures each page has."""
 NUMBER = r"(?<![\w.])-?(?:\d+(?:\.\d+)?(?:e[+-]\d+)?|inf)(?!\w)"
@@ -249,3 +251,33 @@ def test_local_linear(run):
     assert steps == sorted(steps, reverse=True)
     for bandwidth in ("loo", "loo_ard"):
         assert printed(f"local line, {bandwidth}: R²") > printed(f"average, {bandwidth}: R²")
+
+
+def test_intervals(run):
+    printed = run("13_intervals")
+    assert 0.86 < printed("coverage of")[1] < 0.94
+    coverage, *bins, score = printed("attention: coverage")
+    assert 0.88 < coverage < 0.92
+    assert min(bins) > 0.8
+    for name in ("MAPIE CV+", "quantile forest"):
+        if f"{name} is not installed" not in printed.lines:
+            _, least, _, other_score = printed(f"{name}: coverage")
+            assert least < min(bins)
+            assert other_score > score
+
+
+def test_marginal_effects(run):
+    printed = run("14_marginal_effects")
+    true = printed("true: average effects")
+    *average, average_error = printed("average: average effects")
+    *line, line_error = printed("local line: average effects")
+    for effects, limit in ((average, 0.15), (line, 0.03)):
+        assert max(abs(a - b) for a, b in zip(effects, true, strict=True)) < limit
+    assert line_error < average_error / 2
+    for name, n_kinks in (("average", 0), ("local line", 8)):
+        median, _, kinks, _ = printed(f"{name}: difference from central differences")
+        assert median < 1e-7
+        assert kinks <= n_kinks
+    if "statsmodels is not installed" not in printed.lines:
+        assert max(printed("statsmodels: largest difference of predictions")) < 1e-12
+        assert max(abs(effect) for effect in printed("statsmodels: average effects")) < 0.02

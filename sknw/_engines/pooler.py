@@ -218,6 +218,24 @@ class Pooler:
         run_blocks(attend, m, step, n_jobs)
         return attention, log_mass + np.log(self.problem.largest_weight)
 
+    def slopes(self, queries=None, rows=slice(None)):
+        """How attention changes with a few queries: some rows of the queries, given as to `pool`.
+
+        Returns
+        -------
+        attention : (m, n_keys) float ndarray
+            Attention weights on the keys.
+        slopes : (m, n_keys) float ndarray
+            d log K / dt; zero for keys at t = 0, and where no key has weight. For kernels with a `log_slope`.
+        log_mass : (m,) float ndarray
+        scales : (m,) float ndarray
+            Factors of t; ones if all queries have the same width.
+        """
+        rows, dense = self._positions(queries, rows), self._summation(len(self.chain) - 1)
+        scales = self._scales(queries, rows, None)
+        found = dense.slopes(self._locate(dense, queries, rows, scales)[:])
+        return *found, np.ones(n_rows(rows)) if scales is None else scales
+
     def _positions(self, queries, rows):
         """Some rows of the queries as a slice if they are all, else as positions (m,)."""
         n = len(self.problem.rows if queries is None else queries)

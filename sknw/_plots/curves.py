@@ -3,13 +3,12 @@
 from numbers import Integral
 
 import numpy as np
-from sklearn.base import is_classifier
-from sklearn.utils import check_array, check_consistent_length, column_or_1d
+from sklearn.base import is_regressor
 
 from .._base import KernelEstimator
-from .._inputs import to_dense
-from .drawing import add_legend, import_pyplot, line_colours, make_axes, plot_line
-from .pipelines import feature_names, find_scalers, inverse_transform, split_steps, transform, unnamed_columns
+from .drawing import add_legend, import_pyplot, line_colours, make_axes, plot_band, plot_line
+from .pipelines import feature_names, find_scalers, split_steps, transform, unnamed_columns
+from .points import as_columns, find_feature, points_and_values
 
 MOST_CLASSES = 10
 """The largest number of classes that are drawn."""
@@ -35,6 +34,14 @@ class CurveDisplay:
         Targets of the training points, one-hot encoded for a classifier.
     truth : (n_grid, n_lines) float ndarray, default=None
         The true values that the predictions estimate.
+    interval : (n_grid, n_lines, 2) float ndarray, default=None
+        Lower and upper bounds of intervals for new targets.
+    coverage : float, default=None
+        The coverage of the intervals, for the legend.
+    quantiles : (n_grid, n_lines, n_levels) float ndarray, default=None
+        Quantiles of the targets.
+    levels : sequence of float, default=None
+        The levels of the quantiles, for the legend.
     classes : (n_lines,) ndarray, default=None
         The class labels. None for a regressor. If there are more than 10 classes, `plot` draws the 10 with the largest
         mean probability over the grid, and the legend has a title that says so.
@@ -52,6 +59,10 @@ class CurveDisplay:
         the probabilities.
     truth_ : list of matplotlib Line2D
         The true values, one line for each column that is drawn.
+    bands_ : list of matplotlib PolyCollection
+        The intervals, one band for each column that is drawn.
+    quantile_lines_ : list of matplotlib Line2D
+        The quantiles, one line for each level of each column that is drawn.
     ax_ : matplotlib Axes
         Axes with the lines.
     figure_ : matplotlib Figure
@@ -64,9 +75,11 @@ class CurveDisplay:
     >>> from sknw.datasets import make_sine_trend
     >>> X, y = make_sine_trend(random_state=0)
     >>> model = NadarayaWatsonRegressor("loo").fit(X, y)
-    >>> display = CurveDisplay.from_estimator(model, truth=lambda X: 2 * np.sin(X[:, 0]) + X[:, 0] ** 0.8)
+    >>> def truth(X):
+    ...     return 2 * np.sin(X[:, 0]) + X[:, 0] ** 0.8
+    >>> display = CurveDisplay.from_estimator(model, truth=truth, interval=0.8)
     >>> [text.get_text() for text in display.ax_.get_legend().get_texts()]
-    ['data', 'prediction', 'truth']
+    ['data', 'prediction', 'truth', '80 % interval']
     """
 
     def __init__(
@@ -77,6 +90,10 @@ class CurveDisplay:
         x=None,
         y=None,
         truth=None,
+        interval=None,
+        coverage=None,
+        quantiles=None,
+        levels=None,
         classes=None,
         feature_name="x",
         at_medians=False,
@@ -86,6 +103,10 @@ class CurveDisplay:
         self.x = x
         self.y = y
         self.truth = truth
+        self.interval = interval
+        self.coverage = coverage
+        self.quantiles = quantiles
+        self.levels = levels
         self.classes = classes
         self.feature_name = feature_name
         self.at_medians = at_medians
@@ -99,11 +120,15 @@ class CurveDisplay:
         X=None,
         y=None,
         truth=None,
+        interval=None,
+        quantiles=None,
         grid_resolution=500,
         ax=None,
         line_kw=None,
         point_kw=None,
         truth_kw=None,
+        band_kw=None,
+        quantile_kw=None,
     ):
         """Draw predictions as a function of a feature.
 
@@ -123,12 +148,20 @@ class CurveDisplay:
         truth : callable, default=None
             Function that maps points (n_grid, n_features) to their true values (n_grid,), or (n_grid, n_lines) for
             several outputs or classes. The points are an ndarray of the features of the axes (see Notes).
+        interval : float, default=None
+            The coverage of intervals for new targets, by `predict_interval`, which are drawn as a band; for regressors.
+        quantiles : float or sequence of float, default=None
+            The levels of quantiles, by `predict_quantiles`, which are drawn as lines; for regressors.
         grid_resolution : int, default=500
             Number of values of the feature at which predictions are computed, at least 2.
         ax : matplotlib Axes, default=None
             Axes to draw on. If None, a figure is created.
         line_kw, point_kw, truth_kw : dict, default=None
             Keywords for `Axes.plot`, for predictions, points and truth.
+        band_kw : dict, default=None
+            Keywords for `Axes.fill_between`, for intervals.
+        quantile_kw : dict, default=None
+            Keywords for `Axes.plot`, for quantiles.
 
         Returns
         -------
@@ -143,7 +176,8 @@ class CurveDisplay:
         TypeError
             If `estimator` is not one of the above.
         ValueError
-            If an input or a parameter is not valid; also in the cases of `predict`.
+            If an input or a parameter is not valid; if `interval` or `quantiles` is passed with a classifier; also in
+            the cases of `predict`, `predict_interval` and `predict_quantiles`.
 
         Notes
         -----
@@ -157,25 +191,26 @@ class CurveDisplay:
         if not isinstance(grid_resolution, Integral) or grid_resolution < 2:
             raise ValueError(f"grid_resolution must be a whole number, 2 or more, got {grid_resolution!r}")
         names = feature_names(transformers, last)
-        position = _find_feature(feature, names)
-        points, values = _points_and_values(transformers, last, X, y)
+        position = find_feature(feature, names)
+        points, values = points_and_values(transformers, last, X, y)
         grid = np.tile(np.median(points, axis=0), (grid_resolution, 1))
         grid[:, position] = np.linspace(points[:, position].min(), points[:, position].max(), grid_resolution)
         shape = grid_resolution, values.shape[1]
         display = cls(
             grid[:, position],
-            _predict(find_scalers(transformers), last, grid),
             x=points[:, position],
             y=values,
-            truth=None if truth is None else _as_columns(truth(grid), shape, "truth(grid)"),
+            truth=None if truth is None else as_columns(truth(grid), shape, "truth(grid)"),
             classes=getattr(last, "classes_", None),
             feature_name=names[position],
             at_medians=len(names) > 1,
+            **_evaluate(find_scalers(transformers), last, grid, interval, quantiles),
         )
-        return display.plot(ax=ax, line_kw=line_kw, point_kw=point_kw, truth_kw=truth_kw)
+        keywords = {"line_kw": line_kw, "point_kw": point_kw, "truth_kw": truth_kw}
+        return display.plot(ax=ax, **keywords, band_kw=band_kw, quantile_kw=quantile_kw)
 
-    def plot(self, *, ax=None, line_kw=None, point_kw=None, truth_kw=None):
-        """Draw the lines and the points.
+    def plot(self, *, ax=None, line_kw=None, point_kw=None, truth_kw=None, band_kw=None, quantile_kw=None):
+        """Draw the lines, the points and the bands.
 
         Parameters
         ----------
@@ -183,6 +218,10 @@ class CurveDisplay:
             Axes to draw on. If None, a figure is created.
         line_kw, point_kw, truth_kw : dict, default=None
             Keywords for `Axes.plot`, for predictions, points and truth.
+        band_kw : dict, default=None
+            Keywords for `Axes.fill_between`, for intervals.
+        quantile_kw : dict, default=None
+            Keywords for `Axes.plot`, for quantiles.
 
         Returns
         -------
@@ -195,12 +234,9 @@ class CurveDisplay:
         colours = line_colours(len(drawn))
         self.points_ = [] if self.x is None else self._plot_points(drawn, colours, point_kw)
         self.lines_ = self._plot_columns(self.prediction[:, drawn], colours, self._labels(drawn), line_kw, linewidth=2)
-        self.truth_ = []
-        if self.truth is not None:
-            labels = ["truth"] + [None] * (len(colours) - 1)
-            colours = ["black"] if len(colours) == 1 else colours
-            style = {"linewidth": 1.2, "linestyle": "--"}
-            self.truth_ = self._plot_columns(self.truth[:, drawn], colours, labels, truth_kw, **style)
+        self.truth_ = [] if self.truth is None else self._plot_truth(drawn, colours, truth_kw)
+        self.bands_ = [] if self.interval is None else self._plot_bands(drawn, colours, band_kw)
+        self.quantile_lines_ = [] if self.quantiles is None else self._plot_quantiles(drawn, colours, quantile_kw)
         medians = "\n(other features at their medians)" if self.at_medians else ""
         ax.set(xlabel=f"{self.feature_name}{medians}", ylabel="y" if self.classes is None else "probability")
         n_columns = self.prediction.shape[1]
@@ -226,6 +262,28 @@ class CurveDisplay:
             for column, colour, label in zip(columns.T, colours, labels, strict=True)
         ]
 
+    def _plot_truth(self, drawn, colours, given):
+        """Draw dashed lines, of which the legend has the first."""
+        labels = ["truth"] + [None] * (len(colours) - 1)
+        colours = ["black"] if len(colours) == 1 else colours
+        style = {"linewidth": 1.2, "linestyle": "--"}
+        return self._plot_columns(self.truth[:, drawn], colours, labels, given, **style)
+
+    def _plot_bands(self, drawn, colours, given):
+        """Draw light bands below everything else, of which the legend has the first."""
+        labels = [f"{100 * self.coverage:g} % interval"] + [None] * (len(drawn) - 1)
+        style = {"alpha": 0.2, "linewidth": 0, "zorder": 0.9}
+        return [
+            plot_band(self.ax_, self.grid, *bounds.T, given, color=colour, label=label, **style)
+            for bounds, colour, label in zip(self.interval[:, drawn].swapaxes(0, 1), colours, labels, strict=True)
+        ]
+
+    def _plot_quantiles(self, drawn, colours, given):
+        """Draw a thin line for each level of each column, of which the legend has the first."""
+        columns = self.quantiles[:, drawn].reshape(len(self.grid), -1)
+        labels = [f"quantiles {', '.join(f'{level:g}' for level in self.levels)}"] + [None] * (columns.shape[1] - 1)
+        return self._plot_columns(columns, np.repeat(colours, len(self.levels), axis=0), labels, given, linewidth=0.8)
+
     def _plot_points(self, drawn, colours, given):
         """Draw targets, with smaller and fainter markers if there are many, or a row of marks for each class."""
         density = 1 / np.sqrt(len(self.x))
@@ -247,47 +305,20 @@ class CurveDisplay:
         ]
 
 
-def _find_feature(feature, names):
-    """The position of a feature, given its position or its name."""
-    if isinstance(feature, str) and feature in names:
-        return names.index(feature)
-    if isinstance(feature, Integral) and 0 <= feature < len(names):
-        return feature
-    raise ValueError(f"feature must be one of {names}, or a position from 0 to {len(names) - 1}, got {feature!r}")
-
-
-def _predict(scalers, last, grid):
-    """Pooled values at points in the space of the axes."""
+def _evaluate(scalers, last, grid, coverage, levels):
+    """What is drawn at points in the space of the axes: predictions, intervals and quantiles, by name."""
+    if not is_regressor(last) and (coverage is not None or levels is not None):
+        raise ValueError(
+            "interval and quantiles require a regressor, such as NadarayaWatsonRegressor or LocalLinearRegressor, got "
+            f"{type(last).__name__}"
+        )
     with unnamed_columns():
-        queries = last._check_queries(transform(scalers, grid))
-    return last._predict_values(queries)
-
-
-def _points_and_values(transformers, last, X, y):
-    """The points to draw, in the space of the axes, and their values, one-hot encoded for classes."""
-    if (X is None) != (y is None):
-        raise ValueError("X and y must be passed together; pass neither of them to draw the training points")
-    scalers = find_scalers(transformers)
-    if X is None:
-        return inverse_transform(scalers, last.keys_), last.values_
-    points = to_dense(last._check_queries(transform(transformers, X)))
-    if scalers:
-        points = to_dense(check_array(X, accept_sparse=True, dtype=np.float64))
-    check_consistent_length(points, y)
-    if not is_classifier(last):
-        return points, _as_columns(y, (len(points), last.values_.shape[1]), "y")
-    labels = column_or_1d(y).astype(object)
-    values = labels[:, None] == last.classes_.astype(object)
-    unknown = set(labels[~values.any(axis=1)])
-    if unknown:
-        raise ValueError(f"y holds labels {unknown} that the estimator was not fitted with: {last.classes_}")
-    return points, values.astype(float)
-
-
-def _as_columns(values, shape, name):
-    """Numbers as an array of this shape, which may be passed without the axis of a single column."""
-    values = np.asarray(values, dtype=np.float64)
-    if values.shape != shape and (shape[1] > 1 or values.shape != shape[:1]):
-        expected = shape if shape[1] > 1 else shape[:1]
-        raise ValueError(f"{name} has shape {values.shape}, but must have shape {expected}")
-    return values.reshape(shape)
+        queries = transform(scalers, grid)
+        found = {"prediction": last._predict_values(last._check_queries(queries))}
+        each_output = *found["prediction"].shape, -1
+        if coverage is not None:
+            found |= {"interval": last.predict_interval(queries, coverage).reshape(each_output), "coverage": coverage}
+        if levels is not None:
+            levels = np.atleast_1d(levels)
+            found |= {"quantiles": last.predict_quantiles(queries, levels).reshape(each_output), "levels": levels}
+    return found

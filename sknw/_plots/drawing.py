@@ -1,4 +1,4 @@
-"""Axes, colours, lines and legends of displays; matplotlib is imported only when a display is drawn."""
+"""Axes, colours, lines, bands and legends of displays; matplotlib is imported only when a display is drawn."""
 
 import numpy as np
 
@@ -38,6 +38,16 @@ def plot_line(ax, x, y, given, **style):
     from matplotlib.lines import Line2D
 
     return ax.plot(x, y, **(normalize_kwargs(style, Line2D) | normalize_kwargs(given or {}, Line2D)))[0]
+
+
+def plot_band(ax, x, low, high, given, **style):
+    """Fill the area between two lines, in a style that the given keywords override."""
+    from matplotlib.cbook import normalize_kwargs
+    from matplotlib.collections import PolyCollection
+
+    return ax.fill_between(
+        x, low, high, **(normalize_kwargs(style, PolyCollection) | normalize_kwargs(given or {}, PolyCollection))
+    )
 
 
 def add_legend(ax, title=None):

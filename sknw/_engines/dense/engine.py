@@ -4,7 +4,7 @@ import numpy as np
 
 from ..summation import Engine, Summation
 from .collect import collect_sums, collect_weights
-from .gradient import derivative_sums, vjp
+from .gradient import attention_slopes, derivative_sums, vjp
 from .key_gradient import key_gradient
 from .keys import Keys
 from .sweep import sweep
@@ -57,6 +57,10 @@ class DenseSummation(Summation):
         """Weights (b, n_keys), kernel times key, up to a factor for each query, and log_mass (b,)."""
         weights, log_mass, _ = collect_weights(queries)
         return weights, log_mass
+
+    def slopes(self, queries):
+        """Attention weights and d log K / dt, both (b, n_keys), and log_mass (b,); slopes are zero at t = 0."""
+        return attention_slopes(queries)
 
     def sweep(self, octaves, left_out, n_jobs):
         """Yield `Sums` of the queries that are `left_out`, with 2^octave times the bandwidth, for each octave."""

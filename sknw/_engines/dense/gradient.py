@@ -248,6 +248,13 @@ def log_slopes(pairs, attention, log_mass):
     return np.where(matters, pairs.kernel.log_slope(t), 0.0)
 
 
+@np.errstate(all="ignore")
+def attention_slopes(pairs):
+    """Attention weights, and d log K / dt as `log_slopes` has it, both (b, n_keys), and log_mass (b,)."""
+    attention, log_mass, _ = normalised_attention(pairs)
+    return attention, log_slopes(pairs, attention, log_mass), log_mass
+
+
 def stream_differences(pairs):
     """Stream q_f - x_if (b, n_keys) in bandwidths, one feature after the other."""
     for query, key, mantissa in zip(pairs.raw.T, pairs.keys.raw.T, pairs.keys.mantissa, strict=True):
