@@ -28,7 +28,7 @@ MOST_BINS = 6
 """The most bins of a node that is no leaf."""
 
 BLOCK_SHARES = 2**18
-"""Shares that are held at once: 8 MiB."""
+"""Shares that are held at once: 2 MiB."""
 
 SLACK = 5.0
 """By how many times `tol` a level may be missed: more than the errors in four levels of the tree."""
