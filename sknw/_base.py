@@ -315,7 +315,7 @@ class KernelEstimator(CallbackSupportMixin, BaseEstimator):
             if queries is None:
                 which = None, np.arange(len(self.keys_))[rows][empty]
             else:
-                which = self.keys_[:1], slice(None)  # the average is the same for every query
+                which = np.broadcast_to(self.keys_[0], (len(empty), self.keys_.shape[1])), slice(None)  # any will do
             result[empty], _ = function(average, *which)
         return result
 

@@ -9,7 +9,7 @@ from ._kernels import KERNELS
 from ._weights import are_counts, retained_share
 
 
-class DiagnosticMethods:
+class Diagnostics:
     """Methods of the Nadaraya-Watson estimators."""
 
     def effective_neighbors(self, X):

@@ -4,10 +4,11 @@ from sklearn.base import ClassifierMixin, RegressorMixin
 
 from ._mean_gradients import MeanGradients
 from ._nadaraya_watson import NadarayaWatson
+from ._quantiles import AttentionDistribution
 from ._targets import LabelTargets, NumericTargets
 
 
-class NadarayaWatsonRegressor(MeanGradients, NumericTargets, RegressorMixin, NadarayaWatson):
+class NadarayaWatsonRegressor(MeanGradients, AttentionDistribution, NumericTargets, RegressorMixin, NadarayaWatson):
     """Nadaraya-Watson regression: attention pooling of training targets.
 
     The prediction for a query q is the average of the training targets, weighted by a kernel of the distance between

@@ -7,7 +7,7 @@ import numpy as np
 from ._distribution import Scores, Spread
 
 
-class IntervalMethods:
+class Intervals:
     """Methods of regressors."""
 
     def predict_interval(self, X, coverage=0.9):
@@ -142,7 +142,7 @@ class IntervalMethods:
         return spread, self._memo.get("scores", (self.empty == "mean", self.tol), standardise)
 
 
-class SetMethods:
+class PredictionSets:
     """Methods of classifiers."""
 
     def predict_set(self, X, coverage=0.9):

@@ -8,11 +8,12 @@ from sklearn.base import RegressorMixin
 from ._learning.copies import make_sample
 from ._line_gradients import LineGradients
 from ._local_linear import LocalLinear
+from ._quantiles import ErrorDistribution
 from ._targets import NumericTargets
 from ._trend import MeanTrend, RidgeTrend, choose_penalties
 
 
-class LocalLinearRegressor(LineGradients, NumericTargets, RegressorMixin, LocalLinear):
+class LocalLinearRegressor(LineGradients, ErrorDistribution, NumericTargets, RegressorMixin, LocalLinear):
     """Local linear regression: a trend, and local ridge regressions of what it leaves.
 
     The prediction for a query q is trend(q) plus the value at q of a line fitted to the residuals of the trend, with

@@ -8,7 +8,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._attention import BLOCK_WEIGHTS, AttentionView, sparse_attention
 from ._base import KernelEstimator
-from ._diagnostics import DiagnosticMethods
+from ._diagnostics import Diagnostics
 from ._learning.loss import CrossValidation
 from ._learning.neighbors import can_choose, choose_neighbors
 from ._learning.rules import robust_scales
@@ -16,7 +16,7 @@ from ._learning.search import N_DRAWS
 from ._one_hot import value_ranges
 
 
-class NadarayaWatson(DiagnosticMethods, KernelEstimator):
+class NadarayaWatson(Diagnostics, KernelEstimator):
     """Base class of the estimators whose predictions are means of the values, weighted by attention."""
 
     def __init__(

@@ -68,6 +68,10 @@ class Problem:
         problem._put(values, self._weights if weights is None else weights[self.key_rows])
         return problem
 
+    def of_keys(self, positions, values):
+        """A problem of some of the keys, which are its rows, with values (k, n_values) of their own."""
+        return Problem(self.keys[positions], values, self._weights[positions])
+
     @property
     def n_values(self):
         """The number of columns of the values."""

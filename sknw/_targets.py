@@ -4,11 +4,11 @@ import numpy as np
 from sklearn.utils.multiclass import check_classification_targets
 
 from ._inputs import check_training
-from ._intervals import IntervalMethods, SetMethods
+from ._intervals import Intervals, PredictionSets
 from ._one_hot import OneHot
 
 
-class NumericTargets(IntervalMethods):
+class NumericTargets(Intervals):
     """Methods of regressors."""
 
     def _check_training(self, X, y):
@@ -28,7 +28,7 @@ class NumericTargets(IntervalMethods):
         return tags
 
 
-class LabelTargets(SetMethods):
+class LabelTargets(PredictionSets):
     """Methods of classifiers."""
 
     def _check_training(self, X, y):

@@ -78,12 +78,20 @@ class Pooler:
         """How the cost of pooling all keys grows: "linear" in their number, or with the number of "pairs"."""
         return self._summations[0].cost
 
-    def derive(self, problem, kernel=None, factor=1.0):
+    def derive(self, problem, kernel=None, factor=1.0, algorithm=None):
         """A pooler of another problem, with another kernel and `factor` times the bandwidth, and the same widths.
 
-        Where widths follow a neighbour, leave-one-out takes the scales of queries from the caller.
+        The algorithm is the same too, if it is not given. Where widths follow a neighbour, leave-one-out takes the
+        scales of queries from the caller.
         """
-        return self.at.derive(problem, kernel, self.algorithm).with_widths(factor * self.bandwidth, self.widths)
+        poolers = self.at.derive(problem, kernel, algorithm or self.algorithm)
+        return poolers.with_widths(factor * self.bandwidth, self.widths)
+
+    def scales(self, queries=None, rows=slice(None), n_jobs=None):
+        """The factors (m,) of t of some rows of the queries; None if all have the same width."""
+        if self.widths is None:
+            return None
+        return self.widths(*self._points(queries, self._positions(queries, rows)), n_jobs)
 
     def pool(self, queries=None, rows=slice(None), n_jobs=None, tol=0.0, scales=None):
         """`Pooled` values of some rows of the queries (m, n_features), off by at most `tol` times their range.
@@ -92,7 +100,7 @@ class Pooler:
         """
         rows = self._positions(queries, rows)
         if scales is None:
-            scales = self._scales(queries, rows, n_jobs)
+            scales = self.scales(queries, rows, n_jobs)
         pooled = Pooled.empty(n_rows(rows), self.problem.n_values, scales)
 
         def pool_block(summation, located, places):
@@ -207,7 +215,7 @@ class Pooler:
         m = n_rows(rows)
         attention, log_mass = np.zeros((m, len(self.problem.rows))), np.empty(m)
         if scales is None:
-            scales = self._scales(queries, rows, n_jobs)
+            scales = self.scales(queries, rows, n_jobs)
         located = self._locate(dense, queries, rows, scales)
 
         def attend(block):
@@ -232,7 +240,7 @@ class Pooler:
             Factors of t; ones if all queries have the same width.
         """
         rows, dense = self._positions(queries, rows), self._summation(len(self.chain) - 1)
-        scales = self._scales(queries, rows, None)
+        scales = self.scales(queries, rows)
         found = dense.slopes(self._locate(dense, queries, rows, scales)[:])
         return *found, np.ones(n_rows(rows)) if scales is None else scales
 
@@ -251,12 +259,6 @@ class Pooler:
             widths = () if self.widths is None else (self.widths,)
             self._summations[k] = self.chain[k].prepare(self.kernel, self.bandwidth, self.tol, *widths)
         return self._summations[k]
-
-    def _scales(self, queries, rows, n_jobs):
-        """The scales (m,) of some rows of the queries; None if all have the same width."""
-        if self.widths is None:
-            return None
-        return self.widths(*self._points(queries, rows), n_jobs)
 
     def _points(self, queries, rows):
         """Some rows of the queries, and what leave-one-out takes away, or None."""
