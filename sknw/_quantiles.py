@@ -52,8 +52,8 @@ class AttentionDistribution:
 
         Quantiles are found by descent in a tree over the training rows in the order of their targets, without the
         attention weights of all pairs. In one feature, the time is proportional to (n + n_queries) log n; where
-        `algorithm_` is "dense", it is about that of two calls of `predict`. Memory is proportional to that of the
-        result.
+        `algorithm_` is "dense", it is a small multiple of that of `predict`. Memory is proportional to that of the
+        training set and the result.
 
         For `LocalLinearRegressor`, quantiles are the prediction plus quantiles of the leave-one-out errors
         y_i - predict(None)_i under the attention of the query. They are not clipped to the range of y.
