@@ -7,7 +7,6 @@ from scipy.sparse import issparse
 from sklearn.utils import check_random_state, check_scalar
 
 from ._order_tree import OrderSearch
-from ._weights import has_one_unit
 
 BLOCK_NUMBERS = 2**19
 """Numbers in the columns that are pooled together: 4 MiB."""
@@ -234,11 +233,6 @@ class ErrorDistribution(AttentionDistribution):
     """
 
     def _outcomes(self, queries):
-        if has_one_unit(self._weights):
-            raise ValueError(
-                "the distribution is that of leave-one-out errors, which require at least two samples of positive "
-                "weight; the estimator was fitted with n_samples=1"
-            )
         return self._errors(), self._predict_values(queries)
 
     def _shares_below(self, queries, thresholds):
