@@ -193,7 +193,7 @@ class Diagnostics:
             criteria = {name: found.item() for name, found in criteria.items()}
         if not is_classifier(self):
             residuals, errors = self._in_shape_of_y(residuals), self._in_shape_of_y(errors)
-        return Bunch(leverage=leverage, dof=dof, residuals=residuals, loo_residuals=errors, **criteria)
+        return Bunch(leverage=leverage, dof=dof, residuals=residuals, loo_residuals=errors.copy(), **criteria)
 
     def _mean_squares(self, rows):
         """Mean squares of columns (n, n_values), summed for a classifier."""

@@ -457,6 +457,14 @@ def test_copies_and_pickles_give_the_same_answers(Regressor):
     np.testing.assert_allclose(model.predict_interval(X), -expected[:, ::-1])
 
 
+def test_results_are_not_what_is_kept():
+    X, y = wave()
+    model, other = (NadarayaWatsonRegressor(0.5).fit(X, y) for _ in range(2))
+    model.diagnostics().loo_residuals[:] = 0
+    assert model.diagnostics().loo_residuals.any()
+    np.testing.assert_array_equal(model.predict_interval(X), other.predict_interval(X))
+
+
 def test_settings_that_change_after_a_call():
     X, y = wave(d=1)
     changed = NadarayaWatsonRegressor(0.05, kernel="boxcar").fit(X, y)
