@@ -3,10 +3,34 @@
 import numpy as np
 from sklearn.base import is_classifier
 from sklearn.utils import Bunch
+from sklearn.utils.metaestimators import available_if
 
 from ._canonical import log_integral
 from ._kernels import KERNELS
 from ._weights import are_counts, retained_share
+
+
+def _has_density(estimator):
+    """Whether a density is defined for a fitted estimator, and True if it is not fitted.
+
+    Raises
+    ------
+    ValueError
+        If none is.
+    """
+    if hasattr(estimator, "keys_"):
+        if estimator.n_neighbors_ is not None:
+            raise ValueError(
+                f"score_samples requires n_neighbors=None, got {estimator.n_neighbors_}: a density whose width varies "
+                "with the query does not integrate to one"
+            )
+        d = np.count_nonzero(np.isfinite(estimator.bandwidth_))
+        if np.isinf(log_integral(estimator._kernel, d)):
+            able = [name for name, kernel in KERNELS.items() if np.isfinite(log_integral(kernel, d))]
+            raise ValueError(
+                f"score_samples requires a kernel with a finite integral over {d} features, such as {able}"
+            )
+    return True
 
 
 class Diagnostics:
@@ -51,6 +75,7 @@ class Diagnostics:
         masses = self._memo.get("masses", None, lambda: self._make_masses(np.empty((len(self.keys_), 0))))
         return self._evaluate(count, masses, queries)[:, 0]
 
+    @available_if(_has_density)
     def score_samples(self, X):
         """Compute the logarithm of the kernel density of the training inputs at each query.
 
@@ -68,9 +93,10 @@ class Diagnostics:
         Raises
         ------
         ValueError
-            If X is not valid, or None where there is only one training point; if the integral of the kernel is not
-            finite; if `n_neighbors` is in use, since a density whose width varies with the query does not integrate to
-            one.
+            If X is not valid, or None where there is only one training point.
+        AttributeError
+            If no density is defined: if the integral of the kernel is not finite, or if `n_neighbors` is in use, since
+            a density whose width varies with the query does not integrate to one.
 
         Notes
         -----
@@ -89,12 +115,8 @@ class Diagnostics:
         array([   -1.45, -1106.81])
         """
         queries = self._check_queries(X)
-        if self.n_neighbors_ is not None:
-            raise ValueError(
-                f"score_samples requires n_neighbors=None, got {self.n_neighbors_}: a density whose width varies with "
-                "the query does not integrate to one"
-            )
-        log_volume = _log_volume(self._kernel, self.bandwidth_[np.isfinite(self.bandwidth_)])
+        bandwidth = self.bandwidth_[np.isfinite(self.bandwidth_)]
+        log_volume = log_integral(self._kernel, len(bandwidth)) + np.log(bandwidth).sum()
 
         def log_mass(pooler, queries, rows):
             found = pooler.pool(queries, rows, self.n_jobs, self.tol).log_mass
@@ -171,7 +193,7 @@ class Diagnostics:
             criteria = {name: found.item() for name, found in criteria.items()}
         if not is_classifier(self):
             residuals, errors = self._in_shape_of_y(residuals), self._in_shape_of_y(errors)
-        return Bunch(leverage=leverage, dof=dof, residuals=residuals, loo_residuals=errors, **criteria)
+        return Bunch(leverage=leverage, dof=dof, residuals=residuals, loo_residuals=errors.copy(), **criteria)
 
     def _mean_squares(self, rows):
         """Mean squares of columns (n, n_values), summed for a classifier."""
@@ -198,17 +220,6 @@ class Diagnostics:
             return pooler.derive(pooler.problem.with_values(np.empty((len(self.keys_), 0))))
 
         return self._memo.get("without values", None, derive)
-
-
-def _log_volume(kernel, bandwidth):
-    """The logarithm of the integral of the kernel with a bandwidth vector (d,)."""
-    log_integral_ = log_integral(kernel, len(bandwidth))
-    if np.isinf(log_integral_):
-        able = [name for name, other in KERNELS.items() if np.isfinite(log_integral(other, len(bandwidth)))]
-        raise ValueError(
-            f"score_samples requires a kernel with a finite integral over {len(bandwidth)} features, such as {able}"
-        )
-    return log_integral_ + np.log(bandwidth).sum()
 
 
 @np.errstate(divide="ignore", over="ignore", invalid="ignore")

@@ -47,7 +47,7 @@ class Masses(NamedTuple):
     """
 
     pooler: Pooler
-    squares: Pooler
+    squares: Pooler | None
     weights: np.ndarray
 
     @classmethod

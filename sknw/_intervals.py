@@ -103,11 +103,9 @@ class Intervals:
         """The result of `predict`."""
         queries = self._check_queries(X)
         values = self._in_shape_of_y(self._predict_values(queries))
-        return (
-            (values, self._in_shape_of_y(self._predict_std(self._spread_of_errors(), queries)))
-            if return_std
-            else values
-        )
+        if not return_std:
+            return values
+        return values, self._in_shape_of_y(self._predict_std(self._spread_of_errors(), queries))
 
     def _predict_std(self, spread, queries):
         """Standard deviations (n_queries, n_outputs) of new targets around predictions."""

@@ -97,7 +97,8 @@ class OrderSearch:
                     shares, masses = node.shares(queries)
                     if last - first == len(order):
                         log_mass[queries] = masses
-                    bins[block] = searches.advance(active[block], shares[place], node.edges)
+                    shares = shares if len(queries) == len(place) else shares[place]
+                    bins[block] = searches.advance(active[block], shares, node.edges)
                 if not node.is_leaf:
                     parts = np.split(active[np.argsort(bins, kind="stable")], np.cumsum(np.bincount(bins))[:-1])
                     ranges += [part for part in zip(node.edges, node.edges[1:], parts, strict=False) if len(part[2])]
@@ -170,7 +171,8 @@ class _Node:
                 bins, log_mass[some] = self._pool(None, own[some] - self.first, scales)
             else:
                 bins, log_mass[some] = self._pool(self.search.points[queries[some]], slice(None), scales)
-            shares[some, 1:] = np.cumsum(bins, axis=1, out=bins)
+            shares[some, 1:] = bins
+        np.cumsum(shares, axis=1, out=shares)
         shares[:, -1] = 1.0
         return shares, log_mass
 

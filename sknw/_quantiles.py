@@ -7,10 +7,12 @@ from scipy.sparse import issparse
 from sklearn.utils import check_random_state, check_scalar
 
 from ._order_tree import OrderSearch
-from ._weights import has_one_unit
 
 BLOCK_NUMBERS = 2**19
 """Numbers in the columns that are pooled together: 4 MiB."""
+
+FEW_THRESHOLDS = 5
+"""Thresholds of each query that are searched for together."""
 
 
 class AttentionDistribution:
@@ -49,8 +51,8 @@ class AttentionDistribution:
 
         Quantiles are found by descent in a tree over the training rows in the order of their targets, without the
         attention weights of all pairs. In one feature, the time is proportional to (n + n_queries) log n; where
-        `algorithm_` is "dense", it is about that of two calls of `predict`. Memory is proportional to that of the
-        result.
+        `algorithm_` is "dense", it is a small multiple of that of `predict`. Memory is proportional to that of the
+        training set and the result.
 
         For `LocalLinearRegressor`, quantiles are the prediction plus quantiles of the leave-one-out errors
         y_i - predict(None)_i under the attention of the query. They are not clipped to the range of y.
@@ -231,31 +233,29 @@ class ErrorDistribution(AttentionDistribution):
     """
 
     def _outcomes(self, queries):
-        if has_one_unit(self._weights):
-            raise ValueError(
-                "the distribution is that of leave-one-out errors, which require at least two samples of positive "
-                "weight; the estimator was fitted with n_samples=1"
-            )
         return self._errors(), self._predict_values(queries)
 
     def _shares_below(self, queries, thresholds):
         queries = queries.toarray() if issparse(queries) else queries
         errors, centres = self._outcomes(queries)
-        thresholds = thresholds - centres[:, :, None]
         points, pooler = None if queries is None else self._to_pooler(queries), self._attention_pooler
-        shares, log_mass = self._error_shares(pooler, points, slice(None), errors, thresholds)
+        shares, log_mass = self._error_shares(pooler, points, slice(None), errors, thresholds, centres)
         empty = self._empty_rows(log_mass)
         if self.empty == "mean" and len(empty):
             average = pooler.at(np.full(len(self.bandwidth_), np.inf))
-            shares[empty], _ = self._error_shares(average, points, empty, errors, thresholds[empty])
-        shares[np.isnan(thresholds)] = np.nan
+            shares[empty], _ = self._error_shares(average, points, empty, errors, thresholds, centres[empty])
+        shares[np.isnan(centres)] = np.nan
         return shares
 
-    def _error_shares(self, pooler, queries, rows, errors, thresholds):
-        """The attention (m, n_values, k) to errors up to thresholds (m, n_values, k), and log_mass (m,)."""
+    def _error_shares(self, pooler, queries, rows, errors, thresholds, centres):
+        """The attention (m, n_values, k) to errors up to thresholds (k,) minus centres (m, n_values), and log_mass."""
         search = OrderSearch(pooler, queries, rows, self.n_jobs, self.tol)
-        found = [search.shares(column, thresholds[:, j]) for j, column in enumerate(errors.T)]
-        return np.stack([shares for shares, _ in found], axis=1), found[0][1]
+        shares = np.empty((*centres.shape, len(thresholds)))
+        for j, column in enumerate(errors.T):
+            for start in range(0, len(thresholds), FEW_THRESHOLDS):
+                some = slice(start, start + FEW_THRESHOLDS)
+                shares[:, j, some], log_mass = search.shares(column, thresholds[some] - centres[:, [j]])
+        return shares, log_mass
 
 
 def _check_numbers(numbers, name):

@@ -234,7 +234,7 @@ def test_another_version_differs(tmp_path):
     shutil.copytree(ROOT / "sknw", tmp_path / "sknw", ignore=shutil.ignore_patterns("__pycache__"))
     estimators = tmp_path / "sknw" / "_estimators.py"
     text = estimators.read_text(encoding="utf-8")
-    estimators.write_text(text.replace("self._in_shape_of_y(", "1e-9 + self._in_shape_of_y("), encoding="utf-8")
+    estimators.write_text(text.replace("return self._predict(X", "return 1e-9 + self._predict(X"), encoding="utf-8")
     with versions.start(ROOT) as before, versions.start(tmp_path) as after:
         rows = {row["result"]: row for row in versions.compare_results(before, after, 12, "random")}
     assert rows["predictions"]["above the bound"] > 0

@@ -120,8 +120,9 @@ def test_widths_that_follow_a_neighbor(kernel, weighting):
     units = np.ones(len(a)) if weighting == "importances" else np.maximum(weights, 1)
     np.testing.assert_allclose(found.leverage, a.diagonal() / units, atol=1e-9)
     np.testing.assert_allclose(found.residuals[active], (model.values_[:, 0] - model.predict(model.keys_))[active])
-    with pytest.raises(ValueError, match="score_samples requires n_neighbors=None, got 9"):
+    with pytest.raises(AttributeError, match="has no attribute 'score_samples'") as error:
         model.score_samples(queries)
+    assert "score_samples requires n_neighbors=None, got 9" in str(error.value.__cause__)
 
 
 @pytest.mark.parametrize(
@@ -257,8 +258,9 @@ def test_empty_queries(kernel):
 def test_densities_integrate_to_one(kernel, d):
     model = NadarayaWatsonRegressor(0.7, kernel=kernel).fit(np.zeros((3, d)), [0, 1, 2], [1, 2, 1])
     if kernel == "constant" or (kernel == "cauchy" and d == 2):
-        with pytest.raises(ValueError, match=f"finite integral over {d} features, such as .*'gaussian'"):
+        with pytest.raises(AttributeError, match="has no attribute 'score_samples'") as error:
             model.score_samples(np.zeros((1, d)))
+        assert f"finite integral over {d} features, such as ['gaussian'" in str(error.value.__cause__)
         return
 
     def ring(r):
@@ -453,6 +455,14 @@ def test_copies_and_pickles_give_the_same_answers(Regressor):
         np.testing.assert_array_equal(other.predict_interval(X), expected)
     model.fit(X, -y)
     np.testing.assert_allclose(model.predict_interval(X), -expected[:, ::-1])
+
+
+def test_results_are_not_what_is_kept():
+    X, y = wave()
+    model, other = (NadarayaWatsonRegressor(0.5).fit(X, y) for _ in range(2))
+    model.diagnostics().loo_residuals[:] = 0
+    assert model.diagnostics().loo_residuals.any()
+    np.testing.assert_array_equal(model.predict_interval(X), other.predict_interval(X))
 
 
 def test_settings_that_change_after_a_call():

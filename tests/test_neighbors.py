@@ -11,8 +11,8 @@ from samples import HARD_CASES, SCATTER, WEIGHTS, assert_close, draw, spread
 
 from sknw._canonical import canonical_ratio
 from sknw._engines import ENGINES, neighbors
+from sknw._engines.left_out import LeftOut
 from sknw._engines.neighbors import Neighbors, unit_bandwidth
-from sknw._engines.pooler import LeftOut
 from sknw._kernels import KERNELS
 from sknw._problem import Problem
 
