@@ -324,10 +324,15 @@ class KernelEstimator(CallbackSupportMixin, BaseEstimator):
         pooler = self._attention_pooler
         return Masses.of(pooler.derive(pooler.problem.with_values(values)), self._weights)
 
-    def _without_gaps(self):
-        """The same fitted estimator, which predicts for all queries, as it does while it learns."""
+    def _fitted_copy(self):
+        """The same fitted estimator, which stays the same if this one is fitted again."""
         fitted = object.__new__(type(self))
         vars(fitted).update(vars(self))
+        return fitted
+
+    def _without_gaps(self):
+        """The same fitted estimator, which predicts for all queries, as it does while it learns."""
+        fitted = self._fitted_copy()
         fitted.empty = "mean" if self.empty == "mean" else "nearest"
         return fitted
 
@@ -338,6 +343,8 @@ class KernelEstimator(CallbackSupportMixin, BaseEstimator):
                 "errors are estimated by leave-one-out, which requires at least two samples of positive weight; the "
                 "estimator was fitted with n_samples=1"
             )
-        fitted = self._without_gaps()
-        settings = fitted.empty, self.tol
-        return self._memo.get("errors", settings, lambda: self._values[:] - fitted._predict_values(None))
+        return self._once("errors", lambda: self._values[:] - self._without_gaps()._predict_values(None))
+
+    def _once(self, name, compute):
+        """The result of `compute()` for a name, which is computed again if parameters that errors depend on change."""
+        return self._memo.get(name, (self.empty == "mean", self.tol), compute)

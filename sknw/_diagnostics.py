@@ -6,6 +6,7 @@ from sklearn.utils import Bunch
 from sklearn.utils.metaestimators import available_if
 
 from ._canonical import log_integral
+from ._inputs import in_dense_blocks
 from ._kernels import KERNELS
 from ._weights import are_counts, retained_share
 
@@ -118,11 +119,10 @@ class Diagnostics:
         bandwidth = self.bandwidth_[np.isfinite(self.bandwidth_)]
         log_volume = log_integral(self._kernel, len(bandwidth)) + np.log(bandwidth).sum()
 
-        def log_mass(pooler, queries, rows):
-            found = pooler.pool(queries, rows, self.n_jobs, self.tol).log_mass
-            return found[:, None], np.zeros(len(found))  # -inf is the density of a query without neighbours
+        def log_mass(queries):
+            return (self._without_values().pool(queries, n_jobs=self.n_jobs, tol=self.tol).log_mass,)
 
-        log_masses = self._evaluate(log_mass, self._without_values(), queries)[:, 0]
+        (log_masses,) = in_dense_blocks(log_mass, queries)
         total = self._weights.sum()
         if queries is None:
             total = total - self._weights * (1 - retained_share(self._weights))

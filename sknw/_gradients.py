@@ -14,7 +14,7 @@ import numpy as np
 
 from ._engines.neighbors import unit_bandwidth
 from ._inputs import in_dense_blocks
-from ._kernels import KERNELS
+from ._kernels import DIFFERENTIABLE
 from ._lines import LARGEST
 from ._threads import run_blocks
 
@@ -87,8 +87,7 @@ class Gradients:
         """
         queries = self._check_queries(X)
         if self._kernel.log_slope is None:
-            able = [name for name, kernel in KERNELS.items() if kernel.log_slope is not None]
-            raise ValueError(f"kernel={self.kernel!r} has no derivative (log_slope); use one of {able}")
+            raise ValueError(f"kernel={self.kernel!r} has no derivative (log_slope); use one of {DIFFERENTIABLE}")
         gradients, log_mass = in_dense_blocks(self._gradients_at, queries)
         gradients[self._empty_rows(log_mass)] = 0.0 if self.empty == "mean" else np.nan
         return self._in_shape_of_y(gradients)

@@ -59,7 +59,7 @@ class Intervals:
         lowest, highest = scores.lowest(*each_side), scores.highest(*each_side)
         means, stds = self._predict_values(queries), self._predict_std(spread, queries)
         bounds = np.stack([means + lowest * stds, means + highest * stds], axis=-1)
-        return bounds[:, 0] if self._y_ndim == 1 else bounds
+        return self._in_shape_of_y(bounds)
 
     def standard_error(self, X):
         """Compute the standard error of the prediction at each query.
@@ -122,12 +122,7 @@ class Intervals:
 
     def _spread_of_errors(self):
         """The `Spread` of the leave-one-out errors."""
-        settings = self.empty == "mean", self.tol
-
-        def compute():
-            return Spread(self._errors(), self._weights, self._make_masses)
-
-        return self._memo.get("spread", settings, compute)
+        return self._once("spread", lambda: Spread(self._errors(), self._weights, self._make_masses))
 
     def _calibration(self):
         """The `Spread`, and the `Scores` of leave-one-out errors in standard deviations."""
@@ -137,7 +132,7 @@ class Intervals:
             errors, stds = self._errors(), fitted._predict_std(spread, None)
             return Scores(np.divide(errors, stds, out=np.zeros_like(errors), where=stds > 0), self._weights)
 
-        return spread, self._memo.get("scores", (self.empty == "mean", self.tol), standardise)
+        return spread, self._once("scores", standardise)
 
 
 class PredictionSets:

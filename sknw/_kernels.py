@@ -319,6 +319,9 @@ KERNELS = {
 }
 """The kernels by name."""
 
+DIFFERENTIABLE = [name for name, kernel in KERNELS.items() if kernel.log_slope is not None]
+"""The names of kernels that have a derivative."""
+
 OTHER_NAMES = {
     "rbf": "gaussian",
     "normal": "gaussian",

@@ -14,7 +14,7 @@ import numpy as np
 
 from ._distribution import Masses
 from ._engines.pooler import Pooler
-from ._lines import LocalLines
+from ._lines import LocalLines, covariances
 
 BLOCK_NUMBERS = 2**22
 """Moments of queries that are held at once: 32 MiB."""
@@ -74,10 +74,8 @@ class LineMasses(NamedTuple):
         ratios = np.ones(len(rows))
         if self.squares is not None:
             found = self.squares.pool(queries, rows, n_jobs, tol, scales).values
-            i, j = np.triu_indices(d)
-            spread = np.zeros((len(rows), d, d))
-            spread[:, i, j] = spread[:, j, i] = found[:, d:] - found[:, i] * found[:, j]
-            shifts = np.einsum("md,md->m", slopes, found[:, :d] - centred + moments.steps)
+            means, spread = found[:, :d], covariances(found[:, :d], found[:, d:])
+            shifts = np.einsum("md,md->m", slopes, means - centred + moments.steps)
             ratios = np.square(1 + shifts) + np.maximum(np.einsum("md,mde,me->m", slopes, spread, slopes), 0)
         rest = np.flatnonzero((moments.by_attention | (self.squares is None)) & slopes.any(axis=1))
         for some in lines.blocks(rest):

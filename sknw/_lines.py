@@ -144,11 +144,15 @@ class LocalLines:
         self.centre = 2 * problem.extent[2]
         self.coordinates = self.centred(keys)
         self.by_columns = self._have_columns()
-        self.poolers = Poolers(Problem(keys, self._columns(), weights), algorithm, kernel, tol)
+        self.poolers, self._last = Poolers(Problem(keys, self._columns(), weights), algorithm, kernel, tol), {}
 
     def pooler(self, n_neighbors):
-        """The `Pooler` of the columns."""
-        return self.poolers(self.bandwidth, n_neighbors)
+        """The `Pooler` of the columns; that of the last number is kept."""
+        pooler = self._last.get(n_neighbors)
+        if pooler is None:
+            pooler = self.poolers(self.bandwidth, n_neighbors)
+            self._last = {n_neighbors: pooler}
+        return pooler
 
     def moments(self, pooler, queries=None, rows=slice(None), least_ridge=0.0, n_jobs=None):
         """`Moments` for some rows of the queries (m, n_features), which are right for ridges from `least_ridge` on.
@@ -192,13 +196,13 @@ class LocalLines:
 
     def _columns(self):
         """The values, the coordinates, and their products if moments are columns, (n, n_columns)."""
-        u, (i, j) = self.coordinates, np.triu_indices(len(self.used))
+        u = self.coordinates
         if not self.by_columns:
             return np.column_stack([self.values, u])
         crossed = (u[:, :, None] * self.values[:, None]).reshape(len(u), -1)
-        products = u[:, i] * u[:, j]
-        self.largest = np.linalg.norm(u, axis=1).max(), -products.min(initial=0)
-        return np.column_stack([self.values, u, products, crossed])
+        squares = self.squares()
+        self.largest = np.linalg.norm(u, axis=1).max(), -squares[:, u.shape[1] :].min(initial=0)
+        return np.column_stack([self.values, squares, crossed])
 
     def _squares(self, pooler, pooled):
         """Squared widths (m,) of queries, in units."""
@@ -212,12 +216,11 @@ class LocalLines:
     def _split(self, pooled, centred, squares):
         """`Moments` of pooled columns; covariances are zero if they are no columns."""
         (m, d), n_values = centred.shape, self.values.shape[1]
-        i, j = np.triu_indices(d)
         means, mean_key, products = np.split(pooled.values, [n_values, n_values + d], axis=1)
         spread, cross = np.zeros((m, d, d)), np.zeros((m, d, n_values))
         if self.by_columns:
-            products, crossed = np.split(products, [len(i)], axis=1)
-            spread[:, i, j] = spread[:, j, i] = products - mean_key[:, i] * mean_key[:, j]
+            products, crossed = np.split(products, [d * (d + 1) // 2], axis=1)
+            spread = covariances(mean_key, products)
             cross = crossed.reshape(m, d, n_values) - mean_key[:, :, None] * means[:, None]
         by_attention = np.zeros(m, dtype=bool)
         return Moments(means.copy(), centred - mean_key, spread, cross, squares, pooled.log_mass, by_attention)
@@ -232,3 +235,12 @@ class LocalLines:
         deviations -= shifts[:, None]
         weighted = np.swapaxes(attention[:, :, None] * deviations, 1, 2)
         return means, centred - origins - shifts, weighted @ deviations, weighted @ values
+
+
+def covariances(means, products):
+    """Covariances (m, d, d) from means of coordinates (m, d), and of products, in the order of `LocalLines.squares`."""
+    d = means.shape[1]
+    i, j = np.triu_indices(d)
+    spread = np.empty((len(means), d, d))
+    spread[:, i, j] = spread[:, j, i] = products - means[:, i] * means[:, j]
+    return spread

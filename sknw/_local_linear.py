@@ -244,7 +244,7 @@ class LocalLinear(KernelEstimator):
 
     @property
     def _attention_pooler(self):
-        return self._memo.get("pooler", None, lambda: self._model.lines.pooler(self.n_neighbors_))
+        return self._model.lines.pooler(self.n_neighbors_)
 
     def _to_pooler(self, queries):
         return self._model.in_units(queries)

@@ -75,8 +75,7 @@ class NadarayaWatson(Diagnostics, KernelEstimator):
     def attention_weights_(self):
         """The attention weights of the training points, (n, n): a view that computes rows on demand."""
         check_is_fitted(self, "keys_")
-        fitted = object.__new__(type(self))
-        vars(fitted).update(vars(self))  # a copy, so that the view stays the same if the estimator is fitted again
+        fitted = self._fitted_copy()
         return AttentionView(partial(fitted._attend, fitted.keys_), len(fitted.keys_))
 
     @property

@@ -14,16 +14,13 @@ from ._base import Interval, KernelEstimator, _fit_context
 from ._engines import check_algorithm
 from ._estimators import NadarayaWatsonClassifier, NadarayaWatsonRegressor
 from ._inputs import check_queries
-from ._kernels import KERNELS
+from ._kernels import DIFFERENTIABLE
 from ._learning.copies import make_sample
 from ._learning.progress import CallbackSupportMixin, Task
 from ._learning.projection import N_DRAWS, ProjectionSearch, make_halves, reduce_rank
 from ._learning.search import FEWEST_HALVED
 from ._one_hot import OneHot
 from ._threads import single_threaded_blas
-
-LEARNABLE = [name for name, kernel in KERNELS.items() if kernel.log_slope is not None]
-"""The kernels by which a projection can be learned."""
 
 
 class AttentionProjection(
@@ -178,7 +175,7 @@ class AttentionProjection(
         if kernel.log_slope is None:
             raise ValueError(
                 f"kernel={self.estimator.kernel!r} has no derivative (log_slope), by which a projection is learned; "
-                f"use one of {LEARNABLE}"
+                f"use one of {DIFFERENTIABLE}"
             )
         if self.n_components is None:
             ranks = [max(1, n_used), *(2**k for k in reversed(range(n_used.bit_length())) if 2**k < n_used)]
@@ -222,7 +219,7 @@ class AttentionProjection(
     def _project(self, X):
         """Validated queries, projected; None, which requests leave-one-out, is returned as it is."""
         check_is_fitted(self, "components_")
-        return None if X is None else check_queries(X, self) @ self.components_.T
+        return None if X is None else self.transform(X)
 
     def transform(self, X):
         """Project queries.
