@@ -16,6 +16,7 @@ of no consequence.
 import numpy as np
 
 from ._learning.rules import RANGE_ROUNDING, robust_scales
+from ._problem import Problem
 from ._table import has_missing
 from ._weights import scale_values
 
@@ -90,6 +91,14 @@ class Columns:
             columns[:, 0] = levels
         else:
             columns[np.arange(len(levels)), levels] = np.sqrt(0.5)
+
+    def points(self, codes):
+        """What tells rows (n, k) apart: their codes."""
+        return codes
+
+    def problem(self, codes, values, weights, points=None):
+        """The `Problem` of rows with codes (n, n_features), or with other `points` than these."""
+        return Problem(self.of(codes if points is None else points), values, weights)
 
     def spread(self, of_features):
         """What features have, such as bandwidths (n_features,), for each of their columns, (n_columns,)."""

@@ -80,7 +80,8 @@ class AttentionDisplay:
             "sorted" sorts queries and keys by the feature. If there are several features, it sorts by the leading
             principal component of the keys in units of the bandwidth, the direction along which attention varies most,
             with the sign that makes the largest coefficient positive. In a pipeline, the features are those of the last
-            step. "given" keeps the original order.
+            step. With `metric="precomputed"`, it sorts by the distance to the training row that is the farthest from
+            the first one. "given" keeps the original order.
         ax : matplotlib Axes, default=None
             Axes to draw on. If None, a figure is created.
         colorbar : bool, default=True
@@ -122,9 +123,12 @@ class AttentionDisplay:
         if order == "given":
             orders, sorted_by = [np.arange(points.shape[0]) for points in sides], None
         else:
-            direction = _leading_direction(keys, last.bandwidth_)
+            if last._table.holds_distances:
+                direction, sorted_by = _to_farthest(keys)
+            else:
+                direction = _leading_direction(keys, last.bandwidth_)
+                sorted_by = feature_names(transformers, last)[0] if len(direction) == 1 else "leading component"
             orders = [np.argsort(points @ direction, kind="stable") for points in sides]
-            sorted_by = feature_names(transformers, last)[0] if len(direction) == 1 else "leading component"
         block = tuple(-(-len(side) // MOST_PIXELS) for side in orders)
         attention = _block_means(last._attention_blocks(queries, orders[0]), *orders, *block)
         display = cls(attention, query_order=orders[0], key_order=orders[1], block=block, sorted_by=sorted_by)
@@ -192,6 +196,12 @@ def _leading_direction(keys, bandwidth):
     _, components = eigh(scaled.T @ scaled, subset_by_index=[last, last])
     direction = components[:, 0] / bandwidth
     return direction / (direction[np.abs(direction).argmax()] or 1.0)
+
+
+def _to_farthest(distances):
+    """The direction (n,) of distances to the row that is farthest from the first one, and what it is called."""
+    farthest = distances[0].argmax()
+    return np.eye(1, len(distances), farthest)[0], f"distance to training row {farthest}"
 
 
 def _block_means(row_blocks, query_order, key_order, query_block, key_block):
