@@ -359,7 +359,7 @@ class KernelEstimator(CallbackSupportMixin, BaseEstimator):
     def _each_pattern(self, function, pooler, queries, rows=slice(None)):
         """The results of `function(pooler, queries, rows)`, as `_evaluate` calls it, for dense queries or None."""
         codes = self.keys_ if queries is None else queries
-        if not has_missing(codes[rows]):
+        if self._table.holds_distances or not has_missing(codes[rows]):
             return function(pooler, None if queries is None else self._to_pooler(queries), rows)
         rows = np.arange(len(codes))[rows]
 

@@ -12,9 +12,6 @@ from sklearn.utils.validation import check_non_negative
 from ._problem import DistanceProblem
 from ._table import Table
 
-DIAGONAL_ROUNDING = 100 * np.finfo(float).eps
-"""Distances of rows to themselves, over the largest of all, that are attributed to rounding."""
-
 BLOCK_NUMBERS = 2**17
 """Distances that are squared together: 1 MiB."""
 
@@ -38,15 +35,10 @@ class DistanceTable(Table):
         check_non_negative(codes, "a precomputed distance matrix")
 
     def check_training(self, codes):
-        """The same for training inputs, which also must be square, with zeros on the diagonal."""
+        """The same for training inputs, which also must be square."""
         if codes.shape[0] != codes.shape[1]:
             raise ValueError(f"Precomputed matrix must be square. Input is a {codes.shape[0]}x{codes.shape[1]} matrix.")
         self.check(codes)
-        if codes.diagonal().max() > DIAGONAL_ROUNDING * codes.max():
-            raise ValueError(
-                "The precomputed distance matrix contains non-zero elements on the diagonal. "
-                "Use np.fill_diagonal(X, 0)."
-            )
 
 
 class Distances:
@@ -74,8 +66,9 @@ class Distances:
         return self._scales
 
     def points(self, codes):
-        """The position (n, 1) of the first row at distance zero from each row, as equal rows have the same."""
-        return codes.argmin(axis=1)[:, None]
+        """The position (n, 1) of the first row at distance zero from each row, which equal rows have in common."""
+        rows, nearest = np.arange(len(codes)), codes.argmin(axis=1)
+        return np.where(codes[rows, nearest] == 0, nearest, rows)[:, None]
 
     def problem(self, codes, values, weights, points=None):
         """The `DistanceProblem` of all rows, or of those at positions (n, 1) among them."""

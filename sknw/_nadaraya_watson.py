@@ -174,6 +174,6 @@ class NadarayaWatson(Diagnostics, KernelEstimator):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         if self.metric == "precomputed":
-            tags.input_tags.pairwise = True
+            tags.input_tags.pairwise = tags.input_tags.positive_only = True
             tags.input_tags.sparse = tags.input_tags.allow_nan = tags.input_tags.categorical = False
         return tags

@@ -7,7 +7,7 @@ from .keys import KeyBlocks, Keys
 from .pairs import Pairs, slices
 
 FARTHEST = 2.0**500
-"""Bandwidths beyond which distances are not told apart, so that squares do not overflow."""
+"""Bandwidths beyond which nearest keys are not told apart, so that squares do not overflow."""
 
 BLOCK_QUERIES, BLOCK_KEYS = 128, 1024
 """Queries and keys in a block: a MiB of weights. Long parts of rows are read from memory faster than short ones."""
@@ -37,9 +37,13 @@ class DistanceKeys(KeyBlocks):
     def pairs(self, queries, left_out=None, scale=None):
         """Pairs of queries and all keys; rows of the problem are left out of their own sums.
 
-        Queries are distances (b, n_points), or positions (b, 1) of points, as rows of the problem are.
+        Queries are distances (b, n_points), or positions (b, 1) of points, as rows of the problem are. Points are at
+        distance zero from themselves, whatever the diagonal of the distances is.
         """
-        distances = self._distances[queries[:, 0]] if queries.dtype.kind == "i" else queries
+        distances = queries
+        if queries.dtype.kind == "i":
+            distances = self._distances[queries[:, 0]]
+            distances[np.arange(len(queries)), queries[:, 0]] = 0.0
         if not self._are_all:
             distances = distances[:, self._places]
         own = (None, None) if left_out is None else (left_out.self_index, left_out.retained)
@@ -61,17 +65,22 @@ class DistancePairs(Pairs):
         """Stream (block of keys, factor * t (b, n_block)), in a buffer that is used again."""
         return super().stream_t(False, factor, blocks)
 
+    def differences(self, block, rows=slice(None)):
+        """t (b, n_block) of some queries as a new array, which is finite."""
+        t = super().differences(block, rows)
+        return np.minimum(t, FARTHEST**2, out=t)
+
     def _write_differences(self, rows, block, out):
-        np.multiply(self.raw[rows, block], self.keys.inverse, out=out)
-        np.minimum(out, np.full(out.shape[1], FARTHEST), out=out)
-        np.square(out, out=out)
-        if self.scale is not None:
-            out *= self.scale[rows, None]
+        with np.errstate(over="ignore"):
+            np.multiply(self.raw[rows, block], self.keys.inverse, out=out)
+            np.square(out, out=out)
+            if self.scale is not None:
+                out *= self.scale[rows, None]
 
     def to_key(self, key, rows=slice(None)):
         """t (b,) between some queries and one key each (b,)."""
         t = np.square(self._in_bandwidths(key, rows))
-        return t if self.scale is None else t * self.scale[rows]
+        return np.minimum(t if self.scale is None else t * self.scale[rows], FARTHEST**2)
 
     def relative(self, anchor, key, rows):
         """t - t_0 (p,) for pairs of a query and a key (p,), with an anchor key each (p,)."""
