@@ -7,7 +7,7 @@ from .keys import KeyBlocks, Keys
 from .pairs import Pairs, slices
 
 FARTHEST = 2.0**500
-"""Bandwidths beyond which nearest keys are not told apart, so that squares do not overflow."""
+"""Bandwidths that distances are bounded by, so that squares do not overflow."""
 
 BLOCK_QUERIES, BLOCK_KEYS = 128, 1024
 """Queries and keys in a block: a MiB of weights. Long parts of rows are read from memory faster than short ones."""
@@ -31,8 +31,8 @@ class DistanceKeys(KeyBlocks):
         super().__init__(problem, kernel)
         self._distances, self._places = problem.distances, problem.keys[:, 0]
         self._are_all = np.array_equal(self._places, np.arange(len(problem.distances)))
-        narrowest = max(NARROWEST * problem.extent[1, 0], np.finfo(float).tiny)
-        self.inverse = 1 / max(bandwidth[0], narrowest)
+        width = max(float(bandwidth[0]), NARROWEST * float(problem.extent[1, 0]), np.finfo(float).tiny)
+        self.inverse, self._farthest = 1 / width, FARTHEST * width
 
     def pairs(self, queries, left_out=None, scale=None):
         """Pairs of queries and all keys; rows of the problem are left out of their own sums.
@@ -46,6 +46,8 @@ class DistanceKeys(KeyBlocks):
             distances[np.arange(len(queries)), queries[:, 0]] = 0.0
         if not self._are_all:
             distances = distances[:, self._places]
+        if distances.max() > self._farthest:
+            distances = np.minimum(distances, self._farthest)
         own = (None, None) if left_out is None else (left_out.self_index, left_out.retained)
         return DistancePairs(self, distances, None, np.zeros(len(distances)), *own, scale)
 
@@ -65,34 +67,22 @@ class DistancePairs(Pairs):
         """Stream (block of keys, factor * t (b, n_block)), in a buffer that is used again."""
         return super().stream_t(False, factor, blocks)
 
-    def differences(self, block, rows=slice(None)):
-        """t (b, n_block) of some queries as a new array, which is finite."""
-        t = super().differences(block, rows)
-        return np.minimum(t, FARTHEST**2, out=t)
-
     def _write_differences(self, rows, block, out):
-        with np.errstate(over="ignore"):
-            np.multiply(self.raw[rows, block], self.keys.inverse, out=out)
-            np.square(out, out=out)
-            if self.scale is not None:
-                out *= self.scale[rows, None]
+        np.multiply(self.raw[rows, block], self.keys.inverse, out=out)
+        np.square(out, out=out)
+        if self.scale is not None:
+            out *= self.scale[rows, None]
 
     def to_key(self, key, rows=slice(None)):
         """t (b,) between some queries and one key each (b,)."""
-        t = np.square(self._in_bandwidths(key, rows))
-        return np.minimum(t if self.scale is None else t * self.scale[rows], FARTHEST**2)
+        t = np.square(self.raw[np.arange(len(self))[rows], key] * self.keys.inverse)
+        return t if self.scale is None else t * self.scale[rows]
 
     def relative(self, anchor, key, rows):
         """t - t_0 (p,) for pairs of a query and a key (p,), with an anchor key each (p,)."""
+        near, far = self.raw[rows, anchor] * self.keys.inverse, self.raw[rows, key] * self.keys.inverse
         step = (self.raw[rows, key] - self.raw[rows, anchor]) * self.keys.inverse
-        step = np.clip(step, -FARTHEST, FARTHEST)
-        relative = step * (self._in_bandwidths(key, rows) + self._in_bandwidths(anchor, rows))
-        return relative if self.scale is None else relative * self.scale[rows]
-
-    def _in_bandwidths(self, key, rows):
-        """The distances (b,) between some queries and one key each (b,)."""
-        distances = self.raw[np.arange(len(self))[rows], key]
-        return np.minimum(distances * self.keys.inverse, FARTHEST)
+        return step * (near + far) if self.scale is None else step * (near + far) * self.scale[rows]
 
 
 def make_keys(problem, kernel, bandwidth):
