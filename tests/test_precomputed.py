@@ -7,6 +7,7 @@ import numpy as np
 import oracle
 import pandas as pd
 import pytest
+from engines import constants
 from samples import WEIGHTS, wave, weighting
 from scipy.sparse import csr_array
 from scipy.spatial.distance import cdist
@@ -29,7 +30,6 @@ from sknw import (
 from sknw._canonical import canonical_ratio
 from sknw._kernels import KERNELS
 
-pytestmark = pytest.mark.usefixtures("small_blocks")
 EMPTY = ("nearest", "mean", "nan", "raise")
 
 
@@ -53,6 +53,12 @@ def defined(distances, bandwidth, kernel="gaussian", weights=None, own=False):
             np.fill_diagonal(log_weights, np.log(left))
     with np.errstate(divide="ignore"):
         return softmax(oracle.KERNELS[kernel](np.square(distances / bandwidth)) + log_weights, axis=1)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_blocks_of_distances():
+    with constants("distances"):
+        yield
 
 
 @pytest.fixture(scope="module")
