@@ -31,7 +31,6 @@ from ._learning.rules import RULES, check_bandwidth, rule_of_thumb
 from ._learning.search import N_DRAWS, Search
 from ._memo import Memo
 from ._patterns import TablePoolers, by_pattern
-from ._problem import Problem
 from ._table import has_missing
 from ._threads import single_threaded_blas
 from ._weights import has_one_unit
@@ -157,7 +156,7 @@ class KernelEstimator(CallbackSupportMixin, BaseEstimator):
             raise ValueError(f"{name} requires at least two samples of positive weight, got n_samples=1")
         validate_data(self, X, skip_check_array=True)  # sets the number and the names of the features
         values = self._encode_y(targets)
-        poolers = Poolers(Problem(columns.of(keys), values, weights), self.algorithm, kernel, self.tol)
+        poolers = Poolers(columns.make_problem(keys, values, weights), self.algorithm, kernel, self.tol)
         initial = {"_table": table, "_columns": columns} | self._initial_attributes(keys, values, weights)
         fitted_with = self._make_attributes(keys, values, weights, poolers, initial)
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
@@ -167,7 +166,7 @@ class KernelEstimator(CallbackSupportMixin, BaseEstimator):
         if stages:
             sample = make_sample(keys, targets, values, weights)
             if sample.keys is not keys:
-                problem = Problem(columns.of(sample.keys), sample.values, sample.weights)
+                problem = columns.make_problem(sample.keys, sample.values, sample.weights)
                 poolers = Poolers(problem, self.algorithm, kernel, self.tol)
             learned |= self._learn(sample, poolers, learned, task)
         for name in LEARNED_ATTRIBUTES:
@@ -261,7 +260,7 @@ class KernelEstimator(CallbackSupportMixin, BaseEstimator):
     def __setstate__(self, state):
         super().__setstate__(state)
         if "keys_" in state:
-            problem = Problem(self._columns.of(self.keys_), self._values, self._weights)
+            problem = self._columns.make_problem(self.keys_, self._values, self._weights)
             poolers = Poolers(problem, self.algorithm_, self._kernel, self.tol)
             vars(self).update(self._prepare(vars(self), poolers) | {"_memo": Memo()})
 

@@ -16,6 +16,7 @@ of no consequence.
 import numpy as np
 
 from ._learning.rules import RANGE_ROUNDING, robust_scales
+from ._problem import Problem
 from ._table import has_missing
 from ._weights import scale_values
 
@@ -90,6 +91,11 @@ class Columns:
             columns[:, 0] = levels
         else:
             columns[np.arange(len(levels)), levels] = np.sqrt(0.5)
+
+    def make_problem(self, codes, values, weights):
+        """The `Problem` of the columns of codes (n, n_features)."""
+        is_first = np.isin(np.arange(self.n_columns), self.starts)
+        return Problem(self.of(codes), values, weights, is_first)
 
     def spread(self, of_features):
         """What features have, such as bandwidths (n_features,), for each of their columns, (n_columns,)."""
