@@ -109,9 +109,9 @@ class Columns:
         """The scale of each feature (n_features,) in rules of thumb; inf for a feature without two different values.
 
         That of a category is sqrt(P / 2), where P is the probability that two rows differ; of two categories, it is
-        the standard deviation of 0 and 1.
+        that of the numbers 0 and 1, whose standard deviation is the same.
         """
-        scales, is_number = np.full(len(self.widths), np.inf), self.n_categories == 0
+        scales, is_number = np.full(len(self.widths), np.inf), self.n_categories <= 2
         complete = is_number & ~self.has_holes
         if complete.all():
             return robust_scales(codes, weights)
