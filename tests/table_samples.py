@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from samples import WEIGHTS
+from table_oracle import as_seen, squared_distances
 
 NUMBERS = {
     "number": lambda rng, n: rng.normal(size=n),
@@ -39,10 +41,11 @@ UNSEEN = 99.0
 
 
 class TableSample(NamedTuple):
-    """Codes (n, n_features), targets (n,), queries (m, n_features), and which features are categories."""
+    """Codes (n, n_features), targets (n,), weights (n,), queries (m, n_features), and which features are categories."""
 
     codes: np.ndarray
     y: np.ndarray
+    weights: np.ndarray
     queries: np.ndarray
     is_category: np.ndarray
     kinds: list
@@ -51,10 +54,19 @@ class TableSample(NamedTuple):
         """The data frame of codes, which are those of the training rows if they are not given."""
         return to_frame(self.codes if codes is None else codes, self.kinds)
 
+    def each_asked(self, bandwidth):
+        """Yield what to ask for, its codes, their t, and whether these are training rows without one unit each."""
+        keys, queries = (
+            as_seen(codes, self.codes, self.weights, self.is_category) for codes in (self.codes, self.queries)
+        )
+        for asked, points in ((self.frame(), keys), (self.frame(self.queries), queries), (None, keys)):
+            t = squared_distances(points, keys, bandwidth, self.is_category, self.weights)
+            yield asked, points, t, asked is None
 
-def draw_table(name, n=40, m=12, seed=0):
+
+def draw_table(name, weights="none", n=40, m=12):
     """A `TableSample`; its queries miss more values, among them all of a row, and some of their categories are new."""
-    rng, kinds = np.random.default_rng(seed), [kind.rstrip("?") for kind in TABLES[name]]
+    rng, kinds = np.random.default_rng(0), [kind.rstrip("?") for kind in TABLES[name]]
     may_miss = np.array([kind.endswith("?") for kind in TABLES[name]])
     is_category = np.isin(kinds, list(CATEGORIES))
     codes, queries = np.split(np.column_stack([KINDS[kind](rng, n + m) for kind in kinds]), [n])
@@ -64,7 +76,7 @@ def draw_table(name, n=40, m=12, seed=0):
     queries[0], queries[1], queries[2, is_category] = np.nan, codes[2], UNSEEN
     known = np.nan_to_num(codes)
     y = np.sin(known[:, 0]) + known[:, 1:].sum(axis=1) / 4 + 0.1 * rng.normal(size=n)
-    return TableSample(codes, y, queries, is_category, kinds)
+    return TableSample(codes, y, WEIGHTS[weights](rng, n), queries, is_category, kinds)
 
 
 def to_frame(codes, kinds):

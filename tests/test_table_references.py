@@ -85,3 +85,15 @@ def test_r_np_by_columns(wages, case):
     model = NadarayaWatsonRegressor(np.concatenate(bandwidths))
     key_weights = np.prod(weights, axis=0)[:N_TRAIN]
     assert_reproduced(model, np.hstack(columns), wages["lwage"].to_numpy(), key_weights, case)
+
+
+@pytest.mark.parametrize(
+    "case", [case for case in MIXED["cases"] if "region" in case["x"]], ids=lambda case: case["id"]
+)
+@pytest.mark.parametrize("categorical_features", ["from_dtype", ["region"], [1], [False, True]])
+def test_r_np_by_categories(wages, case, categorical_features):
+    educ, region = case["bws"]
+    h = bandwidth_of(category_ratio(case["ukertype"], region, 4))
+    model = NadarayaWatsonRegressor([educ, h], categorical_features=categorical_features)
+    assert_reproduced(model, wages[case["x"]], wages["lwage"].to_numpy(), None, case)
+    assert list(model.categories_[1]) == ["east", "northcen", "south", "west"]
