@@ -156,7 +156,7 @@ class KernelEstimator(CallbackSupportMixin, BaseEstimator):
             raise ValueError(f"{name} requires at least two samples of positive weight, got n_samples=1")
         validate_data(self, X, skip_check_array=True)  # sets the number and the names of the features
         values = self._encode_y(targets)
-        poolers = Poolers(columns.problem(keys, values, weights), self.algorithm, kernel, self.tol)
+        poolers = Poolers(columns.make_problem(keys, values, weights), self.algorithm, kernel, self.tol)
         initial = {"_table": table, "_columns": columns} | self._initial_attributes(keys, values, weights)
         fitted_with = self._make_attributes(keys, values, weights, poolers, initial)
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
@@ -167,7 +167,7 @@ class KernelEstimator(CallbackSupportMixin, BaseEstimator):
             points = columns.points(keys)
             sample = make_sample(points, targets, values, weights)
             if sample.keys is not points:
-                problem = columns.problem(keys, sample.values, sample.weights, sample.keys)
+                problem = columns.make_problem(keys, sample.values, sample.weights, sample.keys)
                 poolers = Poolers(problem, self.algorithm, kernel, self.tol)
             learned |= self._learn(sample, poolers, learned, task)
         for name in LEARNED_ATTRIBUTES:
@@ -269,7 +269,7 @@ class KernelEstimator(CallbackSupportMixin, BaseEstimator):
     def __setstate__(self, state):
         super().__setstate__(state)
         if "keys_" in state:
-            problem = self._columns.problem(self.keys_, self._values, self._weights)
+            problem = self._columns.make_problem(self.keys_, self._values, self._weights)
             poolers = Poolers(problem, self.algorithm_, self._kernel, self.tol)
             vars(self).update(self._prepare(vars(self), poolers) | {"_memo": Memo()})
 

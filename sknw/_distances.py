@@ -70,7 +70,7 @@ class Distances:
         rows, nearest = np.arange(len(codes)), codes.argmin(axis=1)
         return np.where(codes[rows, nearest] == 0, nearest, rows)[:, None]
 
-    def problem(self, codes, values, weights, points=None):
+    def make_problem(self, codes, values, weights, points=None):
         """The `DistanceProblem` of all rows, or of those at positions (n, 1) among them."""
         points = np.arange(len(codes))[:, None] if points is None else points
         return DistanceProblem(codes, points, values, weights)
