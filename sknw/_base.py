@@ -32,7 +32,6 @@ from ._learning.search import N_DRAWS, Search
 from ._memo import Memo
 from ._patterns import TablePoolers, by_pattern
 from ._problem import Problem
-from ._table import has_missing
 from ._threads import single_threaded_blas
 from ._weights import has_one_unit
 
@@ -158,7 +157,7 @@ class KernelEstimator(CallbackSupportMixin, BaseEstimator):
         validate_data(self, X, skip_check_array=True)  # sets the number and the names of the features
         values = self._encode_y(targets)
         poolers = Poolers(Problem(columns.of(keys), values, weights), self.algorithm, kernel, self.tol)
-        initial = {"_table": table, "_columns": columns} | self._initial_attributes(keys, values, weights)
+        initial = {"_table": table, "_columns": columns} | self._initial_attributes(columns, keys, values, weights)
         fitted_with = self._make_attributes(keys, values, weights, poolers, initial)
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
         data = {"estimator": self, "X": X, "y": y, "metadata": metadata}
@@ -191,7 +190,7 @@ class KernelEstimator(CallbackSupportMixin, BaseEstimator):
             if isinstance(value, str) and value in STAGES[name]
         }
 
-    def _initial_attributes(self, keys, values, weights):
+    def _initial_attributes(self, columns, keys, values, weights):
         """The fitted attributes, other than the bandwidth, as they are before anything is learned."""
         return {"n_neighbors_": None if self.n_neighbors == "loo" else self.n_neighbors}
 
@@ -350,18 +349,12 @@ class KernelEstimator(CallbackSupportMixin, BaseEstimator):
 
     def _each_pattern(self, function, pooler, queries, rows=slice(None)):
         """The results of `function(pooler, queries, rows)`, as `_evaluate` calls it, for dense queries or None."""
-        codes = self.keys_ if queries is None else queries
-        if not has_missing(codes[rows]):
-            return function(pooler, None if queries is None else self._to_pooler(queries), rows)
-        rows = np.arange(len(codes))[rows]
+        points, codes = (None, self.keys_) if queries is None else (self._to_pooler(queries), queries)
 
-        def evaluate(pattern, positions):
-            which = None, rows[positions]
-            if queries is not None:
-                which = self._to_pooler(queries[rows[positions]]), slice(None)
-            return function(pooler.without(self._columns.spread(pattern)), *which)
+        def evaluate(pooler, rows):
+            return function(pooler, points, rows)
 
-        return by_pattern(evaluate, np.isnan(codes[rows]))
+        return by_pattern(evaluate, pooler, self._columns, codes, rows)
 
     def _make_masses(self, values):
         """The `Masses` of other values (n, n_values) under the same attention."""

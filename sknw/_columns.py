@@ -68,6 +68,15 @@ class Columns:
         """The position of the first column of each feature, (n_features,)."""
         return np.cumsum(self.widths) - self.widths
 
+    @property
+    def numbers(self):
+        """The positions of the first columns of numbers and ranks, (n_numbers,)."""
+        return self.starts[self.n_categories == 0]
+
+    def take_numbers(self, columns):
+        """The first columns of numbers and ranks among `columns` (m, n_columns)."""
+        return columns if self.is_trivial else columns[:, self.numbers]
+
     def of(self, codes):
         """The columns (n, n_columns) of codes (n, n_features)."""
         if self.is_trivial:

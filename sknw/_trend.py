@@ -1,6 +1,6 @@
 """Trends, of which local lines follow what is left: the mean, a ridge regression, or a logistic regression.
 
-A trend is a function of points (m, n_features) with `residuals` (n, n_values) of the training rows, and `left_out`,
+A trend is a function of points (m, n_features), to which a missing value adds what the mean does, with `residuals` (n, n_values) of the training rows, and `left_out`,
 the trend at training rows as if these were missing.
 """
 
@@ -90,8 +90,8 @@ class RidgeTrend:
         return self.mean + self.standardised(points) @ self.slopes
 
     def standardised(self, points):
-        """Points (m, n_features) in standard deviations from the mean; constant features become 0."""
-        return (points - self.centre) / self.scales
+        """Points (m, n_features) in standard deviations from the mean; constant features and nan become 0."""
+        return _standardised(points, self.centre, self.scales)
 
     def left_out(self, points, rows, missed):
         """The trend (m, n_values) at some rows, `points`, with the lines of what its change leaves.
@@ -142,7 +142,7 @@ class LogisticFit(NamedTuple):
 
     def __call__(self, points):
         """Probabilities (m, n_classes)."""
-        return softmax((points - self.centre) / self.scales @ self.slopes + self.intercepts, axis=1)
+        return softmax(_standardised(points, self.centre, self.scales) @ self.slopes + self.intercepts, axis=1)
 
 
 class LogisticTrend:
@@ -236,6 +236,13 @@ def _fit_softmax(z, labels, weights, inverse_penalty, n_classes):
     intercepts[model.classes_] = 0.0
     slopes[:, classes], intercepts[classes] = model.coef_.T, model.intercept_
     return slopes, intercepts
+
+
+def _standardised(points, centre, scales):
+    """Points (m, n_features) from the centre, in units of the scales (n_features,); nan becomes 0."""
+    standardised = (points - centre) / scales
+    standardised[np.isnan(standardised)] = 0.0
+    return standardised
 
 
 def _standardise(rows, shares):
