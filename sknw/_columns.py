@@ -73,9 +73,25 @@ class Columns:
         """The positions of the first columns of numbers and ranks, (n_numbers,)."""
         return self.starts[self.n_categories == 0]
 
-    def take_numbers(self, columns):
-        """The first columns of numbers and ranks among `columns` (m, n_columns)."""
-        return columns if self.is_trivial else columns[:, self.numbers]
+    @property
+    def n_terms(self):
+        """The number of terms of each feature in a linear model, (n_features,)."""
+        return np.where(self.n_categories > 2, self.n_categories, self.n_categories != 1)
+
+    def terms(self, codes):
+        """The terms (n, n_terms) of codes (n, n_features) in a linear model; nan where a value is missing.
+
+        A number or a rank is a term. So is a category of two levels; one of more levels is a term of 0 and 1 for each.
+        """
+        if self.is_trivial:
+            return codes
+        terms = []
+        for column, n_categories, n_terms in zip(codes.T[:, :, None], self.n_categories, self.n_terms, strict=True):
+            if n_categories:
+                is_level = column == np.arange(n_categories - n_terms, n_categories)
+                column = np.where(np.isnan(column), np.nan, is_level)
+            terms.append(column)
+        return np.hstack(terms)
 
     def of(self, codes):
         """The columns (n, n_columns) of codes (n, n_features)."""

@@ -33,7 +33,7 @@ class LineGradients(Gradients):
             return np.ldexp(gradients, model.value_exponents[:, None] - model.exponents, out=gradients), log_mass
 
     def _gradients_at(self, pooler, queries, rows):
-        """Gradients (m, n_values, n_columns) at some rows of the queries, in the units of the model, before clipping."""
+        """Gradients (m, n_values, n_columns) at some rows of the queries, in units of the model, and not clipped."""
         model, rows = self._model, np.arange(len(self.keys_ if queries is None else queries))[rows]
         gradients = np.empty((len(rows), model.n_values, len(pooler.bandwidth)))
 
@@ -50,12 +50,11 @@ def gradients_of(model, pooler, ridge, queries, rows):
     They are zero for columns that are no numbers. `pooler` is that of its attention. None is leave-one-out: the
     training rows are the queries.
     """
-    trend, key_rows, numbers = model.trend, pooler.problem.key_rows, model.columns.numbers
+    trend, key_rows, numbers, is_number = model.trend, pooler.problem.key_rows, model.columns.numbers, model.is_number
     is_changed = queries is None and trend.is_linear
     columns = trend.residuals[key_rows]
     if is_changed:
-        standardised = trend.standardised(model.columns.take_numbers(pooler.problem.keys))
-        columns = np.column_stack([columns, standardised])
+        columns = np.column_stack([columns, trend.standardised(model.terms(model.codes[key_rows]))])
     used = np.flatnonzero(np.isfinite(pooler.bandwidth))
     axes = np.flatnonzero(np.isin(used, numbers))
     axes = slice(None) if len(axes) == len(used) else axes
@@ -63,14 +62,14 @@ def gradients_of(model, pooler, ridge, queries, rows):
     if len(used):
         around, unit = Surroundings.find(pooler, queries, rows), unit_bandwidth(pooler.problem, pooler.bandwidth)
         lines[:, :, used[axes]] = _line_gradients(around, columns, ridge, axes) / unit[used[axes]]
-    gradients, of_features = np.split(lines, [model.n_values], axis=1)
+    gradients, of_terms = np.split(lines, [model.n_values], axis=1)
     if trend.is_linear:
-        gradients[:, :, numbers] += (trend.slopes / trend.scales[:, None]).T
+        gradients[:, :, numbers] += (trend.slopes / trend.scales[:, None])[is_number].T
     if is_changed:
-        missed = np.zeros(of_features.shape[1:])
-        missed[np.arange(len(numbers)), numbers] = 1 / trend.scales
-        changes = trend.slope_changes(model.numbers(model.codes[rows]), rows)
-        gradients += np.swapaxes(changes, 1, 2) @ (missed - of_features)
+        missed = np.zeros(of_terms.shape[1:])
+        missed[is_number, numbers] = 1 / trend.scales[is_number]
+        changes = trend.slope_changes(model.terms(model.codes[rows]), rows)
+        gradients += np.swapaxes(changes, 1, 2) @ (missed - of_terms)
     return gradients
 
 

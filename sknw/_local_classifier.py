@@ -158,7 +158,7 @@ class LocalLinearClassifier(LabelTargets, ClassifierMixin, LocalLinear):
     def _make_trend(self, fitted):
         fit = fitted["_logistic"]
 
-        def make_trend(numbers, values, shares, removed, exponents):
+        def make_trend(terms, values, shares, removed, exponents):
             return MeanTrend(values, shares) if fit is None else LogisticTrend(fit.scaled(exponents), values)
 
         return make_trend
@@ -166,8 +166,8 @@ class LocalLinearClassifier(LabelTargets, ClassifierMixin, LocalLinear):
     def _trends(self, columns, sample):
         trends, fit = [{"trend_": False, "_logistic": None}], None
         if self.trend:
-            numbers = columns.take_numbers(columns.of(sample.keys))
-            fit = fit_logistic(numbers, sample.values.labels, sample.values.shape[1], sample.weights)
+            terms = columns.terms(sample.keys)
+            fit = fit_logistic(terms, sample.values.labels, sample.values.shape[1], sample.weights)
         if fit is None:
             return trends
         with_slopes = [{"trend_": True, "_logistic": fit}]

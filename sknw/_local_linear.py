@@ -29,9 +29,9 @@ BLOCK_NUMBERS = 2**24
 class LocalModel:
     """A trend and local lines of what it leaves, for one bandwidth vector (n_features,).
 
-    Columns and values are divided by powers of two 2^exponent where their products could overflow or underflow. The
-    trend, and the slopes of lines, are those along numbers and ranks. A missing value is at the mean in both; where a
-    query misses a number, its line has no slope along this number.
+    Columns and values are divided by powers of two 2^exponent where their products could overflow or underflow. Lines
+    have slopes along numbers and ranks, but not along those that a query misses. The trend is one of the terms of all
+    features. A missing number of a key is at the mean of the known ones.
 
     Parameters
     ----------
@@ -42,8 +42,8 @@ class LocalModel:
     weights : (n,) float ndarray
     bandwidth : (n_features,) float ndarray
     make_trend : callable
-        Function of the numbers and ranks (n, n_numbers), the values, the weights over their sum, what leave-one-out
-        takes of these, and the exponents of numbers and ranks, to a trend.
+        Function of the terms (n, n_terms), the values, the weights over their sum, what leave-one-out takes of these,
+        and the exponents of terms, to a trend.
     **options : dict
         `algorithm`, `kernel` and `tol`, as for `Poolers`.
     """
@@ -55,15 +55,19 @@ class LocalModel:
         keys = _divided(keys, self.exponents, LARGEST)
         values = _divided(values, self.value_exponents, 2.0**LARGEST_EXPONENT)  # those of weight zero may be larger
         bandwidth = np.maximum(_divided(bandwidth, self.exponents, np.inf), np.finfo(float).tiny)
-        numbers, self.values, self.n_values = columns.take_numbers(keys), values, values.shape[1]
+        self.is_number = np.repeat(columns.n_categories == 0, columns.n_terms)
+        self.is_local, self.term_exponents = self.is_number.copy(), np.zeros(len(self.is_number), dtype=int)
+        self.is_local[self.is_number] = np.isfinite(bandwidth[columns.numbers])
+        self.term_exponents[self.is_number] = self.exponents[columns.numbers]
+        terms, self.values, self.n_values = self.terms(codes), values, values.shape[1]
         shares, retained = weights / weights.sum(), retained_share(weights)
         self.mean, self.removed = shares @ values, (1 - retained) * shares
         self.is_left_out = (weights > 0) & (retained == 0)
-        self.trend = make_trend(numbers, values, shares, self.removed, self.exponents[columns.numbers])
-        self.is_ignored, residuals = np.isinf(bandwidth[columns.numbers]), self.trend.residuals
-        if self.trend.is_linear and self.is_ignored.any():
-            # leave-one-out changes the trend, and so what is left of numbers without a local slope
-            residuals = np.column_stack([residuals, self.trend.standardised(numbers)[:, self.is_ignored]])
+        self.trend = make_trend(terms, values, shares, self.removed, self.term_exponents)
+        residuals = self.trend.residuals
+        if self.trend.is_linear and not self.is_local.all():
+            # leave-one-out changes the trend, and so what is left of terms without a local slope
+            residuals = np.column_stack([residuals, self.trend.standardised(terms)[:, ~self.is_local]])
         self.lines = LocalLines(keys, residuals, weights, bandwidth, columns.numbers, **options)
 
     def predict(self, n_neighbors, ridges, queries=None, rows=slice(None), n_jobs=None):
@@ -78,9 +82,9 @@ class LocalModel:
             step = max(1, BLOCK_NUMBERS // pooler.problem.n_values)
             for start in range(0, max(1, len(rows)), step):
                 some = rows[start : start + step]
-                moments, numbers = self.lines.moments(pooler, points, some, min(ridges), n_jobs), self.numbers(codes[some])
-                left_out = None if queries is not None else some
-                parts.append([*(self._predict(moments, ridge, numbers, left_out) for ridge in ridges), moments.log_mass])
+                moments = self.lines.moments(pooler, points, some, min(ridges), n_jobs)
+                where = self.terms(codes[some]), some if queries is None else None
+                parts.append([*(self._predict(moments, ridge, *where) for ridge in ridges), moments.log_mass])
             return list(map(np.concatenate, zip(*parts, strict=True)))
 
         *predictions, log_mass = by_pattern(predict, self.lines.pooler(n_neighbors), self.columns, codes, rows)
@@ -90,29 +94,27 @@ class LocalModel:
         """The columns (m, n_columns) of codes (m, n_features), in the units of the keys."""
         return _divided(self.columns.of(codes), self.exponents, LARGEST)
 
-    def numbers(self, codes):
-        """The numbers and ranks (m, n_numbers) among codes (m, n_features), in the same units; nan if missing."""
-        columns = self.columns
-        numbers = codes if columns.is_trivial else codes[:, columns.n_categories == 0]
-        return _divided(numbers, self.exponents[columns.numbers], LARGEST)
+    def terms(self, codes):
+        """The terms (m, n_terms) of codes (m, n_features), in the units of the keys."""
+        return _divided(self.columns.terms(codes), self.term_exponents, LARGEST)
 
-    def _predict(self, moments, ridge, numbers, rows):
-        """Predictions (m, n_values) for one ridge at points with `numbers`; training `rows` are left out if given."""
+    def _predict(self, moments, ridge, terms, rows):
+        """Predictions (m, n_values) for one ridge at points with some terms; training `rows` are left out if given."""
         values, shifts = moments.lines(ridge)
         lines, trend = values[:, : self.n_values], self.trend
         if rows is None:
-            predictions = lines + trend(numbers)
+            predictions = lines + trend(terms)
         else:
-            missed = self._missed(numbers, shifts, values) if trend.is_linear else None
-            predictions = lines + trend.left_out(numbers, rows, missed)
+            missed = self._missed(terms, shifts, values) if trend.is_linear else None
+            predictions = lines + trend.left_out(terms, rows, missed)
         with np.errstate(over="ignore"):
             return np.ldexp(predictions, self.value_exponents)
 
-    def _missed(self, numbers, shifts, values):
-        """Standardised numbers (m, n_numbers) without the local lines of the numbers themselves."""
-        missed, ignored = self.trend.standardised(numbers), self.is_ignored
-        missed[:, ~ignored] = -shifts * (self.lines.unit[self.lines.used] / self.trend.scales[~ignored])
-        missed[:, ignored] -= values[:, self.n_values :]
+    def _missed(self, terms, shifts, values):
+        """Standardised terms (m, n_terms) without the local lines of the terms themselves."""
+        missed, is_local = self.trend.standardised(terms), self.is_local
+        missed[:, is_local] = -shifts * (self.lines.unit[self.lines.used] / self.trend.scales[is_local])
+        missed[:, ~is_local] -= values[:, self.n_values :]
         return missed
 
     def means(self, queries, rows):
@@ -159,8 +161,8 @@ class LocalLinear(KernelEstimator):
     Subclasses define
 
     * `_make_trend(fitted)`: the `make_trend` of `LocalModel`, from fitted attributes;
-    * `_trends(columns, sample)`: fitted attributes of the trends of a sample of which one is to be chosen, as dicts, and
-      `_spread(trend, rows)`: the same for all training rows;
+    * `_trends(columns, sample)`: fitted attributes of the trends of a sample of which one is to be chosen, as dicts,
+      and `_spread(trend, rows)`: the same for all training rows;
     * `_finish(model, values, queries, rows, **last)`: predictions (m, n_values) from values of lines at some rows of
       the queries;
     * `_learn_last(model, predictions, loss)`: fitted attributes that the last step of `_finish` takes, as a dict, from

@@ -151,17 +151,16 @@ class LocalLinearRegressor(LineGradients, ErrorDistribution, NumericTargets, Reg
         penalties = None
         if self.trend:
             sample = make_sample(keys, values, values, weights)
-            numbers = columns.take_numbers(columns.of(sample.keys))
-            penalties = choose_penalties(numbers, sample.values, sample.weights)
+            penalties = choose_penalties(columns.terms(sample.keys), sample.values, sample.weights)
         return super()._initial_attributes(columns, keys, values, weights) | {"_penalties": penalties}
 
     def _make_trend(self, fitted):
         penalties = fitted["_penalties"]
 
-        def make_trend(numbers, values, shares, removed, exponents):
+        def make_trend(terms, values, shares, removed, exponents):
             if penalties is None:
                 return MeanTrend(values, shares)
-            return RidgeTrend(numbers, values, shares, penalties, removed)
+            return RidgeTrend(terms, values, shares, penalties, removed)
 
         return make_trend
 
