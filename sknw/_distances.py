@@ -65,6 +65,10 @@ class Distances:
         """The scale (1,) of the training distances; merging equal rows does not change it."""
         return self._scales
 
+    def miss_any(self, codes):
+        """No distance is missing."""
+        return False
+
     def points(self, codes):
         """The position (n, 1) of the first row at distance zero from each row, which equal rows have in common."""
         rows, nearest = np.arange(len(codes)), codes.argmin(axis=1)
