@@ -65,12 +65,16 @@ class Distances:
         """The scale (1,) of the training distances; merging equal rows does not change it."""
         return self._scales
 
+    def miss_any(self, codes):
+        """No distance is missing."""
+        return False
+
     def points(self, codes):
         """The position (n, 1) of the first row at distance zero from each row, which equal rows have in common."""
         rows, nearest = np.arange(len(codes)), codes.argmin(axis=1)
         return np.where(codes[rows, nearest] == 0, nearest, rows)[:, None]
 
-    def problem(self, codes, values, weights, points=None):
+    def make_problem(self, codes, values, weights, points=None):
         """The `DistanceProblem` of all rows, or of those at positions (n, 1) among them."""
         points = np.arange(len(codes))[:, None] if points is None else points
         return DistanceProblem(codes, points, values, weights)

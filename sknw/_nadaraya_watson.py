@@ -61,8 +61,9 @@ class NadarayaWatson(Diagnostics, KernelEstimator):
             return Distances(keys, weights)
         return super()._make_columns(keys, weights, table)
 
-    def _initial_attributes(self, keys, values, weights):
-        return super()._initial_attributes(keys, values, weights) | {"_range": value_ranges(values, weights > 0)}
+    def _initial_attributes(self, columns, keys, values, weights):
+        initial = super()._initial_attributes(columns, keys, values, weights)
+        return initial | {"_range": value_ranges(values, weights > 0)}
 
     def _prepare(self, fitted, poolers):
         """The attributes that follow from what is fitted."""

@@ -30,6 +30,8 @@ class Problem:
     values : (n, n_values) float ndarray or OneHot
     weights : (n,) float ndarray
         Counts or importances.
+    is_first : (n_features,) bool ndarray or True, default=True
+        Which columns of the rows are the first of a feature, if some features are several columns.
 
     Attributes
     ----------
@@ -47,8 +49,8 @@ class Problem:
         What engines have found out about the keys alone, by name. Problems of the same keys share it.
     """
 
-    def __init__(self, rows, values, weights):
-        self.rows, self.retained, self.memo = rows, retained_share(weights), {}
+    def __init__(self, rows, values, weights, is_first=True):
+        self.rows, self.retained, self.is_first, self.memo = rows, retained_share(weights), is_first, {}
         self.key_rows = np.flatnonzero(weights)
         self.keys = rows
         if len(self.key_rows) < len(rows):
@@ -73,7 +75,11 @@ class Problem:
 
     def of_keys(self, positions, values):
         """A problem of some of the keys, which are its rows, with values (k, n_values) of their own."""
-        return Problem(self.keys[positions], values, self._weights[positions])
+        return Problem(self.keys[positions], values, self._weights[positions], self.is_first)
+
+    def count_features(self, bandwidth):
+        """The number of features whose columns have a finite bandwidth; `bandwidth` is (n_features,)."""
+        return np.count_nonzero(np.isfinite(bandwidth) & self.is_first)
 
     @property
     def n_values(self):

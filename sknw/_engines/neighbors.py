@@ -87,7 +87,7 @@ class Neighbors:
         units = np.bincount(self.place, problem.units)
         self.problem, self.units = problem, None if (units == 1).all() else units
         self.keys = make_keys(problem.of_keys(first, np.zeros((len(first), 1))), kernel, bandwidth)
-        self.square = (canonical_ratio(kernel, np.count_nonzero(used)) / 2) ** 2
+        self.square = (canonical_ratio(kernel, problem.count_features(bandwidth)) / 2) ** 2
 
     @cached_property
     def tree(self):
