@@ -14,6 +14,9 @@ FEW_CLASSES = 16
 CENTRE_KEYS = 1000
 """The centre is the median of so many keys, or up to twice as many: it need not be exact."""
 
+SAMPLE_ROWS = 32
+"""Rows of distances of which the median is taken, or up to twice as many."""
+
 
 class Problem:
     """Training points as keys and columns of weighted values.
@@ -117,6 +120,35 @@ class Problem:
     def scale_cotangents(self, cotangents):
         """Cotangents (b, n_values) of means of the values as those of means of the columns."""
         return np.ldexp(cotangents, self._exponents)
+
+
+class DistanceProblem(Problem):
+    """Training points of which distances are known, and no coordinates.
+
+    Parameters
+    ----------
+    distances : (n_points, n_points) float ndarray
+        From each point, as a query, to all others as keys.
+    rows : (n, 1) int ndarray
+        The position of each training row among the points, which is its only coordinate.
+    values, weights
+        As for `Problem`.
+    """
+
+    def __init__(self, distances, rows, values, weights):
+        self.distances = distances
+        super().__init__(rows, values, weights)
+
+    def of_keys(self, positions, values):
+        """A problem of some of the keys, which are its rows, with values (k, n_values) of their own."""
+        return DistanceProblem(self.distances, self.keys[positions], values, self._weights[positions])
+
+    @cached_property
+    def extent(self):
+        """Zero, the median of the positive distances of a sample of the points to all others, and zero, (3, 1)."""
+        sample = self.distances[:: max(1, len(self.distances) // SAMPLE_ROWS)]
+        positive = sample[sample > 0]
+        return np.array([[0.0], [np.median(positive) if len(positive) else 0.0], [0.0]])
 
 
 def _make_columns(values, weights):
