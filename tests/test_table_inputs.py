@@ -6,6 +6,7 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.sparse import csr_array
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
 from sklearn.model_selection import GridSearchCV, cross_val_predict
@@ -13,7 +14,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from table_samples import draw_columns, to_objects, to_pandas
 
-from sknw import LocalLinearClassifier, LocalLinearRegressor, NadarayaWatsonClassifier, NadarayaWatsonRegressor
+from sknw import (
+    AttentionProjection,
+    LocalLinearClassifier,
+    LocalLinearRegressor,
+    NadarayaWatsonClassifier,
+    NadarayaWatsonRegressor,
+)
 
 BOTH = [NadarayaWatsonRegressor, NadarayaWatsonClassifier]
 ALL = [*BOTH, LocalLinearRegressor, LocalLinearClassifier]
@@ -180,6 +187,30 @@ class TestRefused:
         np.testing.assert_array_equal(model.predict(X), expected)
         assert set(vars(model)) == names
         assert list(model.categories_[2]) == ["Bonn", "Graz", "Oslo"]
+
+    @each_estimator
+    def test_sparse_inputs(self, columns, rng, Estimator):
+        """They have numbers, of which some may be missing, and no categories."""
+        data, y = columns
+        X = rng.normal(size=(60, 3)) * (rng.random((60, 3)) < 0.5)
+        X[rng.random((60, 3)) < 0.1] = np.nan
+        dense, model = Estimator().fit(X, y), Estimator().fit(csr_array(X), y)
+        np.testing.assert_array_equal(model.attention_weights(csr_array(X)), dense.attention_weights(X))
+        with pytest.raises(TypeError, match=r"use X\.toarray\(\) to convert to a dense array"):
+            Estimator(categorical_features=[0]).fit(csr_array(X), y)
+        with pytest.raises(TypeError, match=r"use X\.toarray\(\) to convert to a dense array"):
+            Estimator(categorical_features=[2]).fit(to_objects(data), y).predict(csr_array(np.ones((2, 4))))
+
+    @each_estimator
+    def test_projections(self, columns, Estimator):
+        data, y = columns
+        X = to_pandas(data)
+        with pytest.raises(ValueError, match=r"^column 'city' of X holds text"):
+            AttentionProjection(Estimator()).fit(X, y)
+        with pytest.raises(ValueError, match="AttentionProjection requires features that are numbers"):
+            AttentionProjection(Estimator(categorical_features=[3])).fit(X, y)
+        with pytest.raises(ValueError, match="NaN"):
+            AttentionProjection(Estimator()).fit(X[["size", "age"]], y)
 
     def test_densities(self, columns):
         """Those of tables are not defined."""

@@ -224,6 +224,36 @@ def test_leverage_and_residuals_are_those_of_attention(fitted):
     assert found.dof == pytest.approx(units[active] @ leverage[active], rel=1e-9)
 
 
+@pytest.mark.parametrize("weights", ["none", "counts", "importances"])
+@pytest.mark.parametrize("empty", ["nan", "mean", "raise"])
+def test_queries_without_neighbors(weights, empty):
+    """They are found and counted whatever they miss; the mean is that of all others."""
+    sample = draw_table("all kinds", weights)
+    h = 0.5 * some_bandwidths(sample, "epanechnikov")
+    model = fit(NadarayaWatsonRegressor, sample, sample.y, h, kernel="epanechnikov", empty=empty)
+    for asked, _, t, own in sample.each_asked(h):
+        attention, is_empty = oracle.attention_at(t, "epanechnikov", sample.weights, own)
+        everyone, _ = oracle.attention_at(0 * t, "epanechnikov", sample.weights, own)
+        if empty == "raise" and is_empty.any():
+            with pytest.raises(ValueError, match=f"^{is_empty.sum()} of {len(t)} queries have no training point"):
+                model.predict(asked)
+            continue
+        expected = np.where(is_empty, np.nan if empty == "nan" else everyone @ sample.y, attention @ sample.y)
+        np.testing.assert_allclose(model.predict(asked), expected, rtol=0, atol=TOL * np.ptp(sample.y))
+    assert is_empty.any()
+    assert not is_empty.all()
+
+
+@every_table
+def test_feature_importances_are_scales_over_bandwidths(table):
+    sample = draw_table(table, "importances")
+    model = fit(NadarayaWatsonRegressor, sample, sample.y, some_bandwidths(sample, "gaussian"))
+    keys = table_oracle.as_seen(sample.codes, sample.codes, sample.weights, sample.is_category)
+    scales = table_oracle.scales(keys, sample.is_category, sample.weights)
+    shares = np.where(np.isfinite(scales), scales, 0) / model.bandwidth_
+    np.testing.assert_allclose(model.feature_importances_, shares / shares.sum(), rtol=1e-12)
+
+
 def differences(model, sample, queries, step):
     """Derivatives (m, n_features) of predictions by numbers, from differences; nan for others."""
     found = np.full(queries.shape, np.nan)
