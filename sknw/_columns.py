@@ -16,6 +16,7 @@ of no consequence.
 import numpy as np
 
 from ._learning.rules import RANGE_ROUNDING, robust_scales
+from ._problem import Problem
 from ._table import has_missing
 from ._weights import scale_values
 
@@ -116,6 +117,19 @@ class Columns:
         else:
             columns[np.arange(len(levels)), levels] = np.sqrt(0.5)
 
+    def miss_any(self, codes):
+        """Whether any of the codes is missing."""
+        return has_missing(codes)
+
+    def points(self, codes):
+        """What tells rows (n, k) apart: their codes."""
+        return codes
+
+    def make_problem(self, codes, values, weights, points=None):
+        """The `Problem` of the columns of codes (n, n_features), or of other `points` than these."""
+        is_first = np.isin(np.arange(self.n_columns), self.starts)
+        return Problem(self.of(codes if points is None else points), values, weights, is_first)
+
     def spread(self, of_features):
         """What features have, such as bandwidths (n_features,), for each of their columns, (n_columns,)."""
         return of_features if self.is_trivial else np.repeat(of_features, self.widths)
@@ -128,9 +142,9 @@ class Columns:
         """The scale of each feature (n_features,) in rules of thumb; inf for a feature without two different values.
 
         That of a category is sqrt(P / 2), where P is the probability that two rows differ; of two categories, it is
-        the standard deviation of 0 and 1.
+        that of the numbers 0 and 1, whose standard deviation is the same.
         """
-        scales, is_number = np.full(len(self.widths), np.inf), self.n_categories == 0
+        scales, is_number = np.full(len(self.widths), np.inf), self.n_categories <= 2
         complete = is_number & ~self.has_holes
         if complete.all():
             return robust_scales(codes, weights)

@@ -88,6 +88,8 @@ class Gradients:
         array([0.046])
         """
         queries = self._check_queries(X)
+        if self._table.holds_distances:
+            raise ValueError('gradients are derivatives by features, but metric="precomputed" has distances')
         if self._kernel.log_slope is None:
             raise ValueError(f"kernel={self.kernel!r} has no derivative (log_slope); use one of {DIFFERENTIABLE}")
         gradients, log_mass = in_dense_blocks(self._gradients_by_features, queries)

@@ -10,7 +10,6 @@ import numpy as np
 from ._engines.left_out import subset
 from ._engines.pooler import Pooled
 from ._engines.summation import put
-from ._table import has_missing
 
 
 def each_pattern(missing):
@@ -29,7 +28,7 @@ def by_pattern(function, pooler, columns, codes, rows=slice(None)):
 
     It is called for the rows of each pattern, with the pooler `without` what they miss, and the arrays are joined.
     """
-    if not has_missing(codes[rows]):
+    if not columns.miss_any(codes[rows]):
         return function(pooler, rows)
     rows, results = np.arange(len(codes))[rows], None
     for pattern, positions in each_pattern(np.isnan(codes[rows])):
