@@ -190,8 +190,9 @@ class CurveDisplay:
         TypeError
             If `estimator` is not one of the above.
         ValueError
-            If an input or a parameter is not valid; if all points miss the feature; if `interval` or `quantiles` is
-            passed with a classifier; also in the cases of `predict`, `predict_interval` and `predict_quantiles`.
+            If an input or a parameter is not valid; if the estimator has no features, as with `metric="precomputed"`;
+            if all points miss the feature; if `interval` or `quantiles` is passed with a classifier; also in the cases
+            of `predict`, `predict_interval` and `predict_quantiles`.
 
         Notes
         -----
@@ -207,6 +208,8 @@ class CurveDisplay:
         transformers, last = split_steps(estimator, cls.__name__, KernelEstimator)
         if not isinstance(grid_resolution, Integral) or grid_resolution < 2:
             raise ValueError(f"grid_resolution must be a whole number, 2 or more, got {grid_resolution!r}")
+        if last._table.holds_distances:
+            raise ValueError(f'{cls.__name__} requires features, but metric="precomputed" has distances')
         names = feature_names(transformers, last)
         position = find_feature(feature, names)
         points, values = points_and_values(transformers, last, X, y)
