@@ -46,18 +46,16 @@ class Table:
 
     def __init__(self, X, categorical_features):
         self.names, self.categories, self.is_ordered = None, None, []
-        chosen = None if categorical_features is None or issparse(X) else categorical_features
-        if isinstance(chosen, str) and not is_frame(X):  # arrays have no data types of columns
-            chosen = None
-        if issparse(X) and not (categorical_features is None or isinstance(categorical_features, str)):
+        is_given = not (categorical_features is None or isinstance(categorical_features, str))
+        if is_given and issparse(X):
             raise TypeError("categorical_features requires a dense X; use X.toarray() to convert to a dense array")
-        if chosen is None:
+        if not is_given and (categorical_features is None or not is_frame(X)):  # arrays have one data type
             return
         self.names, columns = names_and_columns(X)
-        if isinstance(chosen, str):
-            selected = [is_category(column) for column in columns]
+        if is_given:
+            selected = select(categorical_features, self.names, is_frame(X))
         else:
-            selected = select(chosen, self.names, is_frame(X))
+            selected = [is_category(column) for column in columns]
         if any(selected):
             self.is_ordered = [s and _is_ordered(column) for s, column in zip(selected, columns, strict=True)]
             self.categories = [_find_categories(c) if s else None for s, c in zip(selected, columns, strict=True)]
