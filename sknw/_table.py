@@ -31,6 +31,8 @@ class Table:
 
     Attributes
     ----------
+    names : list or None
+        The names or positions of the features; None if no categories were looked for.
     categories : list or None
         For each feature None for a number, or its categories; None if all are numbers.
     is_ordered : list of bool
@@ -43,7 +45,7 @@ class Table:
     holds_distances = False
 
     def __init__(self, X, categorical_features):
-        self.categories, self.is_ordered = None, []
+        self.names, self.categories, self.is_ordered = None, None, []
         chosen = None if categorical_features is None or issparse(X) else categorical_features
         if isinstance(chosen, str) and not is_frame(X):  # arrays have no data types of columns
             chosen = None
@@ -51,17 +53,14 @@ class Table:
             raise TypeError("categorical_features requires a dense X; use X.toarray() to convert to a dense array")
         if chosen is None:
             return
-        names, columns = names_and_columns(X)
+        self.names, columns = names_and_columns(X)
         if isinstance(chosen, str):
             selected = [is_category(column) for column in columns]
         else:
-            selected = select(chosen, names, is_frame(X))
+            selected = select(chosen, self.names, is_frame(X))
         if any(selected):
             self.is_ordered = [s and _is_ordered(column) for s, column in zip(selected, columns, strict=True)]
-            self.categories = [
-                _find_categories(name, column) if s else None
-                for name, column, s in zip(names, columns, selected, strict=True)
-            ]
+            self.categories = [_find_categories(c) if s else None for s, c in zip(selected, columns, strict=True)]
 
     @property
     def is_categorical(self):
@@ -99,8 +98,14 @@ class Table:
     check_training = check
 
     def forget_unseen(self, codes, weights):
-        """Forget categories of which no row has weight: in `codes` (n, n_features) they become missing."""
-        if self.categories is None or weights.all():
+        """Forget categories of which no row has weight, which become missing in `codes` (n, n_features).
+
+        Raises
+        ------
+        ValueError
+            If a feature has too many of the others.
+        """
+        if self.categories is None:
             return
         for f in np.flatnonzero(self.n_categories(codes.shape[1])):
             column, known = codes[:, f], ~np.isnan(codes[:, f])
@@ -108,6 +113,12 @@ class Table:
             seen[column[known & (weights > 0)].astype(int)] = True
             column[known] = np.where(seen, np.cumsum(seen) - 1.0, np.nan)[column[known].astype(int)]
             self.categories[f] = self.categories[f][seen]
+        for name, found in zip(self.names, self.categories, strict=True):
+            if found is not None and len(found) > MOST_CATEGORIES:
+                raise ValueError(
+                    f"feature {name!r} has {len(found)} categories; at most {MOST_CATEGORIES} are kept apart: leave it "
+                    "out, group rare ones, or encode it (TargetEncoder)"
+                )
 
 
 def has_missing(codes):
@@ -184,10 +195,16 @@ def select(chosen, names, has_names):
         return chosen
     if chosen.dtype.kind in "UO":
         if not has_names:
-            raise ValueError("categorical_features holds names of features, but X is not a data frame with names")
+            raise ValueError(
+                "categorical_features should be passed as an array of integers or as a boolean mask when the model is "
+                "fitted on data without feature names"
+            )
         unknown = [name for name in chosen.tolist() if name not in names]
         if unknown:
-            raise ValueError(f"categorical_features has an item {unknown[0]!r} that is no feature name of X: {names}")
+            raise ValueError(
+                f"categorical_features has a item value {unknown[0]!r} which is not a valid feature name of the "
+                f"training data. Observed feature names: {names}"
+            )
         return np.array([name in chosen for name in names])
     if not 0 <= chosen.min() <= chosen.max() < len(names):
         raise ValueError("categorical_features set as integer indices must be in [0, n_features - 1]")
@@ -203,24 +220,13 @@ def _is_ordered(column):
     return bool(getattr(getattr(column, "dtype", None), "ordered", False))
 
 
-def _find_categories(name, column):
-    """The categories of a column: the sorted values, or all that are declared if these are ordered.
-
-    Raises
-    ------
-    ValueError
-        If there are too many.
-    """
+def _find_categories(column):
+    """The categories of a column: the sorted values, or all that are declared if these are ordered."""
     if _is_ordered(column):
         found = list(column.dtype.categories)
     else:
         values = _objects(column)
         found = _sorted(set(values[~is_missing(values)].tolist()))
-    if len(found) > MOST_CATEGORIES:
-        raise ValueError(
-            f"feature {name!r} has {len(found)} categories; at most {MOST_CATEGORIES} are kept apart: leave it out, "
-            "group rare ones, or encode it (TargetEncoder)"
-        )
     are_numbers = all(isinstance(value, (bool, int, float)) for value in found) and found
     categories = np.empty(len(found), dtype=object)
     categories[:] = found
@@ -236,12 +242,13 @@ def _sorted(values):
 
 
 def _positions(column, categories):
-    """The position of each value (n,) among the categories; nan for others."""
+    """The position of each value (n,) among the categories; nan for others. Infinities stay, to be refused."""
     position = {value: k for k, value in enumerate(categories.tolist())}
     values = _objects(column)
     found = np.full(len(values), np.nan)
     known = np.flatnonzero(~is_missing(values))
-    found[known] = [position.get(value, np.nan) for value in values[known].tolist()]
+    is_infinite = (np.inf, -np.inf).__contains__
+    found[known] = [v if is_infinite(v) else position.get(v, np.nan) for v in values[known].tolist()]
     return found
 
 

@@ -1,9 +1,10 @@
-"""Tables that tests share: codes, and the data frames that hold the same."""
+"""Tables that tests share: codes and the data frames that hold the same, and columns that data frames can hold."""
 
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+import pytest
 from samples import WEIGHTS
 from table_oracle import as_seen, squared_distances
 
@@ -99,3 +100,50 @@ def to_ranks(codes):
 def to_text(codes):
     """Text in the order of the codes, and None where missing, (n,)."""
     return np.array([None if np.isnan(code) else f"level {code:02.0f}" for code in codes], dtype=object)
+
+
+def draw_columns(n=60):
+    """Lists of numbers, of which one has holes, of text with holes, and of booleans, by name; and classes (n,)."""
+    rng = np.random.default_rng(0)
+    size, ages = rng.normal(size=(2, n))
+    age = [None if u < 0.2 else float(x) for u, x in zip(rng.random(n), ages, strict=True)]
+    city = [None if k == 3 else ["Bonn", "Graz", "Oslo"][k] for k in rng.integers(0, 4, size=n)]
+    y = np.sin(2 * size) + np.array([c == "Graz" for c in city]) + 0.1 * rng.normal(size=n)
+    data = {"size": size.tolist(), "age": age, "city": city, "new": (rng.random(n) < 0.5).tolist()}
+    return data, np.where(y > 0.5, 1, 0)
+
+
+def to_pandas(data):
+    return pd.DataFrame(data).astype({"age": float})
+
+
+def to_polars(data):
+    return pytest.importorskip("polars").DataFrame(data)
+
+
+def to_polars_categorical(data):
+    polars = pytest.importorskip("polars")
+    return polars.DataFrame(data).with_columns(polars.col("city").cast(polars.Categorical))
+
+
+def to_polars_enum(data):
+    polars = pytest.importorskip("polars")
+    return polars.DataFrame(data).with_columns(polars.col("city").cast(polars.Enum(["Rome", "Oslo", "Graz", "Bonn"])))
+
+
+def to_pyarrow(data):
+    return pytest.importorskip("pyarrow").table(data)
+
+
+def to_pyarrow_dictionary(data):
+    pyarrow = pytest.importorskip("pyarrow")
+    table = pyarrow.table(data)
+    return table.set_column(2, "city", table["city"].dictionary_encode())
+
+
+def to_objects(data):
+    return np.array(list(zip(*data.values(), strict=True)), dtype=object)
+
+
+def to_rows(data):
+    return [list(row) for row in zip(*data.values(), strict=True)]

@@ -4,7 +4,7 @@ import numpy as np
 import oracle
 import pytest
 import table_oracle
-from table_samples import TABLES, draw_table
+from table_samples import NUMBERS, TABLES, draw_table
 
 from sknw import NadarayaWatsonClassifier, NadarayaWatsonRegressor
 from sknw._canonical import canonical_ratio
@@ -222,3 +222,68 @@ def test_leverage_and_residuals_are_those_of_attention(fitted):
     np.testing.assert_allclose(found.residuals[active], (sample.y - attention @ sample.y)[active], rtol=0, atol=1e-9)
     np.testing.assert_allclose(found.loo_residuals[active], (sample.y - model.predict(None))[active], atol=1e-11)
     assert found.dof == pytest.approx(units[active] @ leverage[active], rel=1e-9)
+
+
+@pytest.mark.parametrize("weights", ["none", "counts", "importances"])
+@pytest.mark.parametrize("empty", ["nan", "mean", "raise"])
+def test_queries_without_neighbors(weights, empty):
+    """They are found and counted whatever they miss; the mean is that of all others."""
+    sample = draw_table("all kinds", weights)
+    h = 0.5 * some_bandwidths(sample, "epanechnikov")
+    model = fit(NadarayaWatsonRegressor, sample, sample.y, h, kernel="epanechnikov", empty=empty)
+    for asked, _, t, own in sample.each_asked(h):
+        attention, is_empty = oracle.attention_at(t, "epanechnikov", sample.weights, own)
+        everyone, _ = oracle.attention_at(0 * t, "epanechnikov", sample.weights, own)
+        if empty == "raise" and is_empty.any():
+            with pytest.raises(ValueError, match=f"^{is_empty.sum()} of {len(t)} queries have no training point"):
+                model.predict(asked)
+            continue
+        expected = np.where(is_empty, np.nan if empty == "nan" else everyone @ sample.y, attention @ sample.y)
+        np.testing.assert_allclose(model.predict(asked), expected, rtol=0, atol=TOL * np.ptp(sample.y))
+    assert is_empty.any()
+    assert not is_empty.all()
+
+
+@every_table
+def test_feature_importances_are_scales_over_bandwidths(table):
+    sample = draw_table(table, "importances")
+    model = fit(NadarayaWatsonRegressor, sample, sample.y, some_bandwidths(sample, "gaussian"))
+    keys = table_oracle.as_seen(sample.codes, sample.codes, sample.weights, sample.is_category)
+    scales = table_oracle.scales(keys, sample.is_category, sample.weights)
+    shares = np.where(np.isfinite(scales), scales, 0) / model.bandwidth_
+    np.testing.assert_allclose(model.feature_importances_, shares / shares.sum(), rtol=1e-12)
+
+
+def differences(model, sample, queries, step):
+    """Derivatives (m, n_features) of predictions by numbers, from differences; nan for others."""
+    found = np.full(queries.shape, np.nan)
+    for f in np.flatnonzero(np.isin(sample.kinds, list(NUMBERS))):
+        h = step * model.bandwidth_[f]
+        one = h * (np.arange(queries.shape[1]) == f)
+        near, far = (
+            model.predict(sample.frame(queries + k * one)) - model.predict(sample.frame(queries - k * one))
+            for k in (1, 2)
+        )
+        found[:, f] = (8 * near - far) / (12 * h)
+    return np.where(np.isnan(queries), np.nan, found)
+
+
+@pytest.mark.parametrize("n_neighbors", [None, 9])
+@pytest.mark.parametrize("kernel", ["gaussian", "exponential", "cauchy", "epanechnikov", "tricube"])
+@pytest.mark.parametrize("table", ["all kinds", "numbers", "a number and two categories"])
+def test_gradients_are_differences(table, kernel, n_neighbors):
+    """By the numbers that are known; those of categories are nan, and so are those of what is missing.
+
+    Differences of two steps disagree where there is a kink between, at the edge of a support or between neighbours.
+    """
+    sample, bandwidth = draw_table(table, n=80, m=40), some_bandwidths(draw_table(table), kernel)
+    model = fit(NadarayaWatsonRegressor, sample, sample.y, bandwidth, kernel=kernel, n_neighbors=n_neighbors, tol=0)
+    is_number = np.isin(sample.kinds, list(NUMBERS))
+    queries, units = sample.queries + 0.013 * is_number, bandwidth / np.ptp(sample.y)
+    expected, again = (differences(model, sample, queries, step) for step in (1e-4, 3e-5))
+    found, is_known = model.gradients(sample.frame(queries)), ~np.isnan(expected)
+    np.testing.assert_array_equal(np.isnan(found), ~is_known)
+    is_smooth = np.abs(expected - again) * units < 1e-7
+    assert is_smooth[is_known].mean() > 0.85
+    assert (np.abs(found - expected) * units)[is_smooth].max() <= 1e-6
+    np.testing.assert_array_equal(np.isnan(model.gradients(None)), np.isnan(sample.codes) | ~is_number)
