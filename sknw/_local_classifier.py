@@ -25,7 +25,7 @@ class LocalLinearClassifier(LabelTargets, ClassifierMixin, LocalLinear):
     ----------
     bandwidth : float, array-like (n_features,) or {"silverman", "scott", "loo", "loo_ard"}, default="loo_ard"
         The bandwidth h of each feature, as in `NadarayaWatsonClassifier`. There are no local slopes along features of
-        infinite bandwidth. If widths follow a neighbour, only the ratios of bandwidths matter.
+        infinite bandwidth, and along categories. If widths follow a neighbour, only the ratios of bandwidths matter.
     n_neighbors : int, None or "loo", default="loo"
         An int k sets the width of each query to a multiple of the distance to its k-th nearest training point: half of
         it for the Gaussian kernel, and for other kernels the multiple of the same smoothness. None: the width is that

@@ -26,7 +26,8 @@ class LocalLinearRegressor(LineGradients, ErrorDistribution, NumericTargets, Reg
     ----------
     bandwidth : float, array-like (n_features,) or {"silverman", "scott", "loo", "loo_ard"}, default="loo_ard"
         The bandwidth h of each feature, as in `NadarayaWatsonRegressor`. There are no local slopes along features of
-        infinite bandwidth. If widths follow a neighbour, only the ratios of the bandwidths matter.
+        infinite bandwidth, and along categories. If widths follow a neighbour, only the ratios of the bandwidths
+        matter.
     n_neighbors : int, None or "loo", default="loo"
         An int k sets the width of each query to a multiple of the distance to its k-th nearest training point: half of
         it for the Gaussian kernel, and for other kernels the multiple of the same smoothness. None: the width is that
@@ -35,8 +36,9 @@ class LocalLinearRegressor(LineGradients, ErrorDistribution, NumericTargets, Reg
         The penalty of local slopes, in squared widths of the query. 0: no penalty. inf: no local slopes. "loo" selects
         a number from 0.001 to inf by the leave-one-out loss, together with `n_neighbors`.
     trend : bool, default=True
-        True: local lines are fitted to the residuals of a ridge regression on all features and all rows, so that
-        `ridge` shrinks slopes to those of this trend. False: the trend is the mean, and `ridge` shrinks slopes to zero.
+        True: local lines are fitted to the residuals of a ridge regression on all features, of which each category is
+        one, and all rows, so that `ridge` shrinks slopes to those of this trend. False: the trend is the mean, and
+        `ridge` shrinks slopes to zero.
     kernel : str or Kernel, default="gaussian"
         One of the kernels of `NadarayaWatsonRegressor`.
     categorical_features : "from_dtype", None, or array-like of bool, int or str, default="from_dtype"
