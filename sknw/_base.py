@@ -7,7 +7,6 @@ from numbers import Integral, Real
 from typing import ClassVar
 
 import numpy as np
-from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
@@ -20,9 +19,9 @@ from sklearn.utils._param_validation import (
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._columns import Columns
-from ._distribution import Masses
 from ._engines import ENGINES, Poolers, check_algorithm
-from ._inputs import check_queries, check_weights, in_dense_blocks
+from ._evaluation import Evaluation
+from ._inputs import check_queries, check_weights
 from ._kernels import KERNELS, Kernel, name_hint
 from ._learning.copies import make_sample
 from ._learning.loss import CrossValidation, make_losses
@@ -30,7 +29,7 @@ from ._learning.progress import CallbackSupportMixin, Task
 from ._learning.rules import RULES, check_bandwidth, rule_of_thumb
 from ._learning.search import N_DRAWS, Search
 from ._memo import Memo
-from ._patterns import TablePoolers, by_pattern
+from ._patterns import TablePoolers
 from ._table import Table
 from ._threads import single_threaded_blas
 from ._weights import has_one_unit
@@ -77,11 +76,11 @@ def _page_template():
     return ""
 
 
-class KernelEstimator(CallbackSupportMixin, BaseEstimator):
+class KernelEstimator(Evaluation, CallbackSupportMixin, BaseEstimator):
     """Base class of the estimators, which define their parameters, how y becomes values, and how they predict.
 
-    They have a parameter `n_neighbors`, and methods that tell whether more than a bandwidth is learned, and learn it;
-    the `Pooler` of their attention, `_attention_pooler`, and a function that takes queries to its units, `_to_pooler`.
+    They have a parameter `n_neighbors`, methods that tell whether more than a bandwidth is learned, and learn it, and
+    what `Evaluation` requires.
     """
 
     _parameter_constraints: ClassVar = {
@@ -305,92 +304,7 @@ class KernelEstimator(CallbackSupportMixin, BaseEstimator):
         check_is_fitted(self, "keys_")
         return self._table.is_categorical
 
-    @property
-    def _width_parameter(self):
-        """The name of the parameter that the width depends on."""
-        return "bandwidth" if self.n_neighbors_ is None else "n_neighbors"
-
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = tags.input_tags.allow_nan = tags.input_tags.categorical = True
         return tags
-
-    def _empty_rows(self, log_mass):
-        """The positions of queries without a training point inside the support, if `empty` says what to predict.
-
-        Raises
-        ------
-        ValueError
-            If there are any, and `empty="raise"`.
-        """
-        empty = np.flatnonzero(np.isneginf(log_mass)) if self.empty != "nearest" else np.empty(0, dtype=np.intp)
-        if len(empty) and self.empty == "raise":
-            raise ValueError(
-                f"{len(empty)} of {len(log_mass)} queries have no training point within the support of the kernel; "
-                f"increase {self._width_parameter}, use a kernel of unbounded support, or "
-                'set empty="nearest"'
-            )
-        return empty
-
-    def _evaluate(self, function, pooler, queries, rows=slice(None)):
-        """The first result of `function(pooler, queries, rows)`, with `empty` applied; the second is `log_mass`.
-
-        Queries are passed on as columns in the units of the pooler, those that miss the same features together, with
-        the pooler `without` these. It needs this method only, as `Pooler` has it.
-        """
-        if queries is not None and not isinstance(rows, slice):
-            queries, rows = (queries.tocsr() if issparse(queries) else queries)[rows], slice(None)
-
-        def evaluate(queries):
-            return self._each_pattern(function, pooler, queries, rows)
-
-        result, log_mass = in_dense_blocks(evaluate, queries)
-        empty = self._empty_rows(log_mass)
-        result[empty] = np.nan
-        if self.empty == "mean" and len(empty):
-            average = pooler.without(np.ones(self._columns.n_columns, dtype=bool))
-            if queries is None:
-                which = None, np.arange(len(self.keys_))[rows][empty]
-            else:  # any query will do
-                which = np.repeat(self._to_pooler(self.keys_[:1]), len(empty), axis=0), slice(None)
-            result[empty], _ = function(average, *which)
-        return result
-
-    def _each_pattern(self, function, pooler, queries, rows=slice(None)):
-        """The results of `function(pooler, queries, rows)`, as `_evaluate` calls it, for dense queries or None."""
-        points, codes = (None, self.keys_) if queries is None else (self._to_pooler(queries), queries)
-
-        def evaluate(pooler, rows):
-            return function(pooler, points, rows)
-
-        return by_pattern(evaluate, pooler, self._columns, codes, rows)
-
-    def _make_masses(self, values):
-        """The `Masses` of other values (n, n_values) under the same attention."""
-        pooler = self._attention_pooler
-        return Masses.of(pooler.derive(pooler.problem.with_values(values)), self._weights)
-
-    def _fitted_copy(self):
-        """The same fitted estimator, which stays the same if this one is fitted again."""
-        fitted = object.__new__(type(self))
-        vars(fitted).update(vars(self))
-        return fitted
-
-    def _without_gaps(self):
-        """The same fitted estimator, which predicts for all queries, as it does while it learns."""
-        fitted = self._fitted_copy()
-        fitted.empty = "mean" if self.empty == "mean" else "nearest"
-        return fitted
-
-    def _errors(self):
-        """Leave-one-out errors of the values, (n, n_values), also where `empty` does not allow a prediction."""
-        if has_one_unit(self._weights):
-            raise ValueError(
-                "errors are estimated by leave-one-out, which requires at least two samples of positive weight; the "
-                "estimator was fitted with n_samples=1"
-            )
-        return self._once("errors", lambda: self._values[:] - self._without_gaps()._predict_values(None))
-
-    def _once(self, name, compute):
-        """The result of `compute()` for a name, which is computed again if parameters that errors depend on change."""
-        return self._memo.get(name, (self.empty == "mean", self.tol), compute)

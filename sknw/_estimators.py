@@ -34,6 +34,10 @@ class NadarayaWatsonRegressor(MeanGradients, AttentionDistribution, NumericTarge
         The features that are categories, given as a mask (n_features,), positions or names. "from_dtype": columns of a
         data frame that hold categories by their data type, or text. Two different categories are at a distance of one;
         ordered categories of pandas are ranks 0, 1, 2, ... At most 255 categories a feature. See :doc:`/guide/tables`.
+    metric : {"euclidean", "precomputed"}, default="euclidean"
+        "precomputed": X is distances, in `fit` from each training point to all training points, (n, n), in `predict`
+        from each query to these, (n_queries, n). There are no features: the bandwidth is one number, which "loo"
+        learns, and the algorithm is "dense". See :doc:`/guide/metrics`.
     empty : {"nearest", "mean", "nan", "raise"}, default="nearest"
         What is predicted for a query without a training point inside the support of the kernel. "nearest": the mean
         target of its nearest training points. "mean": the mean of all targets. "nan": nan. "raise": a ValueError.
@@ -65,7 +69,7 @@ class NadarayaWatsonRegressor(MeanGradients, AttentionDistribution, NumericTarge
         view that computes its rows on demand. `attention_weights_ @ values_` are the predictions for the training
         points, and `np.asarray` converts the view to an ndarray.
     keys_ : (n, n_features) float ndarray
-        The training inputs: numbers, ranks, or positions in `categories_`; nan where a value is missing.
+        The training inputs: numbers, ranks, positions in `categories_` (nan where a value is missing), or distances.
     categories_ : list of ndarrays or None
         The categories of each feature; None for a number.
     is_categorical_ : (n_features,) bool ndarray or None
@@ -198,6 +202,10 @@ class NadarayaWatsonClassifier(LabelTargets, ClassifierMixin, NadarayaWatson):
         The features that are categories, given as a mask (n_features,), positions or names. "from_dtype": columns of a
         data frame that hold categories by their data type, or text. Two different categories are at a distance of one;
         ordered categories of pandas are ranks 0, 1, 2, ... At most 255 categories a feature. See :doc:`/guide/tables`.
+    metric : {"euclidean", "precomputed"}, default="euclidean"
+        "precomputed": X is distances, in `fit` from each training point to all training points, (n, n), in `predict`
+        from each query to these, (n_queries, n). There are no features: the bandwidth is one number, which "loo"
+        learns, and the algorithm is "dense". See :doc:`/guide/metrics`.
     empty : {"nearest", "mean", "nan", "raise"}, default="nearest"
         What is predicted for a query without a training point inside the support of the kernel. "nearest": the class
         frequencies among its nearest training points. "mean": those among all training points. "nan": nan. "raise": a
@@ -232,7 +240,7 @@ class NadarayaWatsonClassifier(LabelTargets, ClassifierMixin, NadarayaWatson):
         view that computes its rows on demand. `attention_weights_ @ values_` are the probabilities for the training
         points, and `np.asarray` converts the view to an ndarray.
     keys_ : (n, n_features) float ndarray
-        The training inputs: numbers, ranks, or positions in `categories_`; nan where a value is missing.
+        The training inputs: numbers, ranks, positions in `categories_` (nan where a value is missing), or distances.
     categories_ : list of ndarrays or None
         The categories of each feature; None for a number.
     is_categorical_ : (n_features,) bool ndarray or None

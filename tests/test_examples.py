@@ -291,6 +291,6 @@ def test_tables(run):
     assert table == sorted(table, reverse=True)
     assert table[0] == pytest.approx(imputed[0], abs=0.02)
     assert min(score - other for score, other in zip(table[1:], imputed[1:], strict=True)) > 0.02
-    assert table == pytest.approx(boosted, abs=0.05)
+    assert min(score - other for score, other in zip(table, boosted, strict=True)) > -0.03
     for known, (low, high) in {"all known": (0.99, 1), "firm missing": (0, 0.5)}.items():
         assert low <= printed(f"{known}: attention to Westinghouse")[0] <= high

@@ -124,10 +124,9 @@ class TestCurve:
 
     def test_features_without_any_value(self, table):
         X, y = table
-        X = X.assign(size=np.nan)
-        model = NadarayaWatsonRegressor(0.6).fit(X, y)
+        model = NadarayaWatsonRegressor(0.6).fit(X.assign(size=np.nan), y)
         display = CurveDisplay.from_estimator(model, feature="district")
-        queries = slice_along(X, "district", DISTRICTS)
+        queries = slice_along(X, "district", DISTRICTS).assign(size=np.nan)
         np.testing.assert_array_equal(display.prediction[:, 0], model.predict(queries))
         with pytest.raises(ValueError, match="feature 'size' cannot be drawn, since all of its values are missing"):
             CurveDisplay.from_estimator(model, feature="size")
@@ -207,5 +206,6 @@ def test_bandwidths_are_compared_with_the_rule_of_the_table(table):
     np.testing.assert_allclose(display.best_factor * rule, model.bandwidth_)
 
 
-def test_html_names_the_parameter(model):
+def test_html_shows_the_features(table):
+    model = NadarayaWatsonRegressor(0.6, categorical_features=["district", "condition"]).fit(*table)
     assert "categorical_features" in model._repr_html_()

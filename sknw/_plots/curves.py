@@ -154,8 +154,8 @@ class CurveDisplay:
             Position or name of the feature among those of the axes (see Notes). All other features are fixed over X:
             numbers at their medians, categories (ordered ones, too) at their most frequent value.
         X : array-like (n_points, n_features), default=None
-            Points to draw, in the form that `estimator.predict` accepts. The grid covers their range, or all
-            categories. If None, the training points are drawn. Points that miss the feature are left out.
+            Points to draw, as `estimator.predict` accepts them, but for those that miss the feature. The grid covers
+            their range, or all categories. If None, the training points are drawn.
         y : array-like (n_points,) or (n_points, n_outputs), default=None
             Targets of the points. Pass it if and only if X is passed.
         truth : callable, default=None
@@ -199,10 +199,9 @@ class CurveDisplay:
         The features of the axes are the columns of X in their original units, if every step of a pipeline before the
         last one is a scaler of single columns: `MaxAbsScaler`, `MinMaxScaler`, `PowerTransformer`,
         `QuantileTransformer`, `RobustScaler` or `StandardScaler`. The training points are then transformed back.
-        Otherwise, and if some of them are categories, the features are the inputs of the last step, with names from
-        `get_feature_names_out` if available.
+        Otherwise, or with categories, they are the inputs of the last step, named by `get_feature_names_out` if it can.
 
-        Along a category, predictions are drawn as a step for each category, with points at random places within it.
+        Along a category, predictions are steps, one for each category, with points at random places within them.
         """
         import_pyplot(f"{cls.__name__}.from_estimator")
         transformers, last = split_steps(estimator, cls.__name__, KernelEstimator)
@@ -213,10 +212,8 @@ class CurveDisplay:
         names = feature_names(transformers, last)
         position = find_feature(feature, names)
         points, values = points_and_values(transformers, last, X, y)
+        grid = make_grid(points, names, position, last.categories_, grid_resolution)
         is_known = ~np.isnan(points[:, position])
-        if not is_known.any():
-            raise ValueError(f"feature {names[position]!r} cannot be drawn, since all of its values are missing")
-        grid = make_grid(points, position, last.categories_, grid_resolution)
         others = [found is None for other, found in enumerate(last.categories_) if other != position]
         display = cls(
             grid[:, position],
@@ -262,8 +259,8 @@ class CurveDisplay:
         self.bands_ = [] if self.interval is None else self._plot_bands(drawn, colours, band_kw)
         self.quantile_lines_ = [] if self.quantiles is None else self._plot_quantiles(drawn, colours, quantile_kw)
         fixed = " or ".join(["medians"] * self.at_medians + ["modes"] * self.at_modes)
-        others = f"\n(other features at their {fixed})" if fixed else ""
-        ax.set(xlabel=f"{self.feature_name}{others}", ylabel="y" if self.classes is None else "probability")
+        label = self.feature_name + f"\n(other features at their {fixed})" * bool(fixed)
+        ax.set(xlabel=label, ylabel="y" if self.classes is None else "probability")
         if self.categories is not None:
             labels = [str(category) for category in self.categories]
             ax.set_xticks(self.grid, labels, rotation=90 if len("".join(labels)) > MOST_LETTERS else 0)

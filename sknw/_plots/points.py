@@ -52,7 +52,7 @@ def as_columns(values, shape, name):
     return values.reshape(shape)
 
 
-def make_grid(points, position, categories, resolution):
+def make_grid(points, names, position, categories, resolution):
     """Points (n_grid, n_features) along a feature: its categories, or values in the range of a number.
 
     The other features are fixed: numbers at their medians, categories at their most frequent value.
@@ -60,18 +60,27 @@ def make_grid(points, position, categories, resolution):
     Parameters
     ----------
     points : (n_points, n_features) float ndarray
+    names : list of str
+        The names of the features.
     position : int
         The position of the feature.
     categories : list
         The categories of each feature; None for a number.
     resolution : int
         How many values of a number.
+
+    Raises
+    ------
+    ValueError
+        If all points miss the feature.
     """
+    values = _known(points[:, position])
+    if not len(values):
+        raise ValueError(f"feature {names[position]!r} cannot be drawn, since all of its values are missing")
     fixed = [_typical(_known(column), found) for column, found in zip(points.T, categories, strict=True)]
     if categories[position] is not None:
         along = np.arange(len(categories[position]))
     else:
-        values = _known(points[:, position])
         along = np.linspace(values.min(), values.max(), resolution)
     grid = np.tile(fixed, (len(along), 1))
     grid[:, position] = along
