@@ -19,7 +19,6 @@ TOL = 1e-10
 
 KERNELS_AND_WEIGHTS = [
     ("gaussian", "none"),
-    ("gaussian", "counts"),
     ("gaussian", "importances"),
     ("exponential", "counts"),
     ("epanechnikov", "importances"),
