@@ -70,6 +70,11 @@ class Columns:
         return np.cumsum(self.widths) - self.widths
 
     @property
+    def is_first(self):
+        """Which columns are the first of a feature, (n_columns,) bool."""
+        return np.isin(np.arange(self.n_columns), self.starts)
+
+    @property
     def numbers(self):
         """The positions of the first columns of numbers and ranks, (n_numbers,)."""
         return self.starts[self.n_categories == 0]
@@ -127,8 +132,7 @@ class Columns:
 
     def make_problem(self, codes, values, weights, points=None):
         """The `Problem` of the columns of codes (n, n_features), or of other `points` than these."""
-        is_first = np.isin(np.arange(self.n_columns), self.starts)
-        return Problem(self.of(codes if points is None else points), values, weights, is_first)
+        return Problem(self.of(codes if points is None else points), values, weights, self.is_first)
 
     def spread(self, of_features):
         """What features have, such as bandwidths (n_features,), for each of their columns, (n_columns,)."""

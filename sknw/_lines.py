@@ -143,20 +143,21 @@ class LocalLines:
     values : (n, n_values) float ndarray
     weights : (n,) float ndarray
     bandwidth : (n_features,) float ndarray
-    sloped : (k,) int ndarray
-        The features along which there are slopes, unless their bandwidth is infinite.
+    columns : Columns
+        What the features of the keys are. There are slopes along numbers, unless their bandwidth is infinite.
     algorithm, kernel, tol
         As for `Poolers`.
     """
 
-    def __init__(self, keys, values, weights, bandwidth, sloped, algorithm, kernel, tol):
+    def __init__(self, keys, values, weights, bandwidth, columns, algorithm, kernel, tol):
         self.values, self.bandwidth, self.tol = values, bandwidth, tol
-        self.used, problem = sloped[np.isfinite(bandwidth[sloped])], Problem(keys, values, weights)
+        problem = Problem(keys, values, weights, columns.is_first)
+        self.used = columns.numbers[np.isfinite(bandwidth[columns.numbers])]
         self.unit = np.minimum(unit_bandwidth(problem, bandwidth), LARGEST)
         self.centre = 2 * problem.extent[2]
         self.coordinates = self.centred(keys)
         self.by_columns = self._have_columns()
-        self.poolers, self._last = Poolers(Problem(keys, self._columns(), weights), algorithm, kernel, tol), {}
+        self.poolers, self._last = Poolers(problem.with_values(self._columns()), algorithm, kernel, tol), {}
 
     def pooler(self, n_neighbors):
         """The `Pooler` of the columns; that of the last number is kept."""

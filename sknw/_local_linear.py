@@ -68,7 +68,7 @@ class LocalModel:
         if self.trend.is_linear and not self.is_local.all():
             # leave-one-out changes the trend, and so what is left of terms without a local slope
             residuals = np.column_stack([residuals, self.trend.standardised(terms)[:, ~self.is_local]])
-        self.lines = LocalLines(keys, residuals, weights, bandwidth, columns.numbers, **options)
+        self.lines = LocalLines(keys, residuals, weights, bandwidth, columns, **options)
 
     def predict(self, n_neighbors, ridges, queries=None, rows=slice(None), n_jobs=None):
         """Predictions (m, n_values) of some rows of the queries for each ridge, and log_mass (m,).

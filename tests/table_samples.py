@@ -65,7 +65,7 @@ class TableSample(NamedTuple):
             yield asked, points, t, asked is None
 
 
-def draw_table(name, weights="none", n=40, m=12):
+def draw_table(name, weights="none", n=32, m=12):
     """A `TableSample`; its queries miss more values, among them all of a row, and some of their categories are new."""
     rng, kinds = np.random.default_rng(0), [kind.rstrip("?") for kind in TABLES[name]]
     may_miss = np.array([kind.endswith("?") for kind in TABLES[name]])

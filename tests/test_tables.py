@@ -6,7 +6,7 @@ import pytest
 import table_oracle
 from table_samples import NUMBERS, TABLES, draw_table
 
-from sknw import NadarayaWatsonClassifier, NadarayaWatsonRegressor
+from sknw import LocalLinearRegressor, NadarayaWatsonClassifier, NadarayaWatsonRegressor
 from sknw._canonical import canonical_ratio
 from sknw._engines import ENGINES, Poolers
 from sknw._kernels import KERNELS
@@ -19,7 +19,6 @@ TOL = 1e-10
 
 KERNELS_AND_WEIGHTS = [
     ("gaussian", "none"),
-    ("gaussian", "counts"),
     ("gaussian", "importances"),
     ("exponential", "counts"),
     ("epanechnikov", "importances"),
@@ -161,6 +160,19 @@ def test_widths_that_follow_a_neighbor(table, kernel, weights):
             expected, _ = oracle.neighbor_attention_at(t, ratio, 7, kernel, sample.weights, own)
             np.testing.assert_allclose(attention[n_known == d], expected[n_known == d], rtol=0, atol=TOL)
         assert (np.abs(model.predict(asked) - attention @ sample.y) <= TOL * np.ptp(sample.y)).all()
+
+
+@every_table
+@pytest.mark.parametrize("kernel", ["gaussian", "tricube"])
+def test_lines_without_slopes_are_means(table, kernel):
+    """In neighbourhoods of the same width."""
+    sample = draw_table(table)
+    bandwidth, parameters = some_bandwidths(sample, kernel), {"kernel": kernel, "n_neighbors": 7}
+    means = fit(NadarayaWatsonRegressor, sample, sample.y, bandwidth, **parameters)
+    lines = fit(LocalLinearRegressor, sample, sample.y, bandwidth, ridge=np.inf, trend=False, **parameters)
+    for asked, *_ in sample.each_asked(means.bandwidth_):
+        found, expected = lines.predict(asked), means.predict(asked)
+        np.testing.assert_allclose(found, expected, rtol=0, atol=TOL * np.ptp(sample.y))
 
 
 @pytest.fixture(params=["none", "counts", "importances"])
