@@ -164,7 +164,7 @@ class KernelEstimator(Evaluation, CallbackSupportMixin, BaseEstimator):
         learned = initial | {"bandwidth_": bandwidth}
         if stages:
             points = columns.points(keys)
-            sample = make_sample(points, targets, values, weights)
+            sample = make_sample(points, targets, values, weights)._replace(unordered=columns.unordered)
             if sample.keys is not points:
                 problem = columns.make_problem(keys, sample.values, sample.weights, sample.keys)
                 poolers = Poolers(problem, self.algorithm, kernel, self.tol)

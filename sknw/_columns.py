@@ -65,6 +65,11 @@ class Columns:
         return int(self.widths.sum())
 
     @property
+    def unordered(self):
+        """The positions of the features that are categories, but not ranks."""
+        return np.flatnonzero(self.n_categories)
+
+    @property
     def starts(self):
         """The position of the first column of each feature, (n_features,)."""
         return np.cumsum(self.widths) - self.widths

@@ -47,7 +47,7 @@ class Distances:
     The methods are those of `Columns`, for distances in the place of codes.
     """
 
-    is_trivial, n_columns = True, 1
+    is_trivial, n_columns, unordered = True, 1, ()
 
     def __init__(self, distances, weights):
         self.is_known = np.ones(1, dtype=bool)

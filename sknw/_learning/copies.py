@@ -32,6 +32,8 @@ class Sample(NamedTuple):
         The index in the sample of each training row. If rows were merged, it is -1 for rows of weight zero.
     n_copies : float, default=1
         The number of training observations for each observation of the sample.
+    unordered : (k,) int ndarray, default=()
+        The positions of features that are categories, whose codes have an order that means nothing.
     """
 
     keys: np.ndarray
@@ -39,6 +41,7 @@ class Sample(NamedTuple):
     weights: np.ndarray
     rows: np.ndarray
     n_copies: float = 1.0
+    unordered: np.ndarray | tuple = ()
 
 
 def make_sample(keys, targets, values, weights):

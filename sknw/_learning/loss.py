@@ -210,7 +210,7 @@ class Comparison(NamedTuple):
 class CrossValidation:
     """Two-fold cross-validation: the bandwidths learned from one half of the rows are validated on the other half.
 
-    All rows remain keys. The halves do not depend on the order of the rows.
+    All rows remain keys. The halves depend neither on the order of the rows nor on the names of categories.
 
     Parameters
     ----------
@@ -231,7 +231,10 @@ class CrossValidation:
     def __init__(self, loss, final_loss, random_state, n_draws):
         self.rows, self.final_loss, self.n_draws, self.positions = loss.rows, final_loss, n_draws, []
         values = loss.values.labels if isinstance(loss.values, OneHot) else loss.values
-        order = np.lexsort([*values[loss.rows].reshape(len(loss.rows), -1).T, *loss.sample.keys[loss.rows].T])
+        keys, unordered = loss.sample.keys[loss.rows], list(loss.sample.unordered)
+        values = values[loss.rows].reshape(len(keys), -1)
+        categories = [_means_by_category(codes, values[:, 0]) for codes in keys[:, unordered].T]
+        order = np.lexsort([*categories, *values.T, *np.delete(keys, unordered, axis=1).T])
         for _ in range(n_draws):
             one, other = map(np.sort, np.array_split(random_state.permutation(order), 2))
             self.positions += [(one, other), (other, one)]
@@ -253,3 +256,9 @@ class CrossValidation:
         for (_, loss), bandwidth in zip(self.folds, learned, strict=True):
             squares[np.searchsorted(self.final_loss.rows, loss.rows)] += loss.squares(bandwidth) / self.n_draws
         return self.final_loss.compare(squares, self.final_loss.squares(common))
+
+
+def _means_by_category(codes, values):
+    """The mean of the values (n,) of the rows of the same category, for each row, (n,)."""
+    _, place = np.unique(codes, return_inverse=True)
+    return (np.bincount(place, values) / np.bincount(place))[place]
