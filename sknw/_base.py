@@ -19,6 +19,7 @@ from sklearn.utils._param_validation import (
 )
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from ._columns import Columns
 from ._distribution import Masses
 from ._engines import ENGINES, Poolers, check_algorithm
 from ._inputs import check_queries, check_weights, in_dense_blocks
@@ -26,10 +27,12 @@ from ._kernels import KERNELS, Kernel, name_hint
 from ._learning.copies import make_sample
 from ._learning.loss import CrossValidation, make_losses
 from ._learning.progress import CallbackSupportMixin, Task
-from ._learning.rules import RULES, choose_bandwidth, rule_of_thumb
+from ._learning.rules import RULES, check_bandwidth, rule_of_thumb
 from ._learning.search import N_DRAWS, Search
 from ._memo import Memo
+from ._patterns import TablePoolers, by_pattern
 from ._problem import Problem
+from ._table import has_missing
 from ._threads import single_threaded_blas
 from ._weights import has_one_unit
 
@@ -90,6 +93,7 @@ class KernelEstimator(CallbackSupportMixin, BaseEstimator):
         ],
         "n_neighbors": [None, Interval(Integral, 1, None, closed="left"), StrOptions({*STAGES["n_neighbors"]})],
         "kernel": [StrOptions(set(KERNELS)), Kernel],
+        "categorical_features": ["array-like", StrOptions({"from_dtype"}), None],
         "algorithm": [StrOptions({"auto", *ENGINES})],
         "random_state": ["random_state"],
         **PREDICTION_CONSTRAINTS,
@@ -112,8 +116,9 @@ class KernelEstimator(CallbackSupportMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like or sparse matrix (n, n_features)
-            Training inputs, the keys. A sparse matrix (csr, csc or coo) is converted to a dense array.
+        X : array-like, data frame or sparse matrix (n, n_features)
+            Training inputs, the keys. Values may be missing: nan, None or pd.NA. A sparse matrix (csr, csc or coo) is
+            converted to a dense array.
         y : array-like (n,), for the regressor also (n, n_outputs)
             Training targets, the values: numbers for the regressor, labels of any type for the classifier.
         sample_weight : array-like (n,), default=None
@@ -138,20 +143,22 @@ class KernelEstimator(CallbackSupportMixin, BaseEstimator):
         :ref:`their columns <line-cost>`. Learning a parameter costs more: see
         :ref:`details of the search <search-details>`.
         """
-        keys, targets = self._check_training(X, y)
+        keys, targets, table = self._check_training(X, y)
         weights = check_weights(sample_weight, len(keys))
+        table.forget_unseen(keys, weights)
+        columns = Columns(keys, weights, table.n_categories(keys.shape[1]))
         kernel = KERNELS[self.kernel] if isinstance(self.kernel, str) else self.kernel
         stages = self._stages()
-        bandwidth = None if "bandwidth" in stages else choose_bandwidth(self.bandwidth, keys, weights, kernel)
-        check_algorithm(self.algorithm, kernel, keys.shape[1], self.n_neighbors)
+        bandwidth = None if "bandwidth" in stages else self._given_bandwidth(columns, keys, weights, kernel)
+        check_algorithm(self.algorithm, kernel, columns.widths.sum(), self.n_neighbors)
         if stages and has_one_unit(weights):
             chosen = [f"{name}={getattr(self, name)!r}" for name in stages if hasattr(self, name)]
             name = (chosen or [type(self).__name__])[0]
             raise ValueError(f"{name} requires at least two samples of positive weight, got n_samples=1")
         validate_data(self, X, skip_check_array=True)  # sets the number and the names of the features
         values = self._encode_y(targets)
-        poolers = Poolers(Problem(keys, values, weights), self.algorithm, kernel, self.tol)
-        initial = self._initial_attributes(keys, values, weights)
+        poolers = Poolers(Problem(columns.of(keys), values, weights), self.algorithm, kernel, self.tol)
+        initial = {"_table": table, "_columns": columns} | self._initial_attributes(keys, values, weights)
         fitted_with = self._make_attributes(keys, values, weights, poolers, initial)
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
         data = {"estimator": self, "X": X, "y": y, "metadata": metadata}
@@ -160,7 +167,7 @@ class KernelEstimator(CallbackSupportMixin, BaseEstimator):
         if stages:
             sample = make_sample(keys, targets, values, weights)
             if sample.keys is not keys:
-                problem = Problem(sample.keys, sample.values, sample.weights)
+                problem = Problem(columns.of(sample.keys), sample.values, sample.weights)
                 poolers = Poolers(problem, self.algorithm, kernel, self.tol)
             learned |= self._learn(sample, poolers, learned, task)
         for name in LEARNED_ATTRIBUTES:
@@ -168,6 +175,12 @@ class KernelEstimator(CallbackSupportMixin, BaseEstimator):
         vars(self).update(fitted_with(**learned))
         task.end(self.bandwidth_, n_neighbors_=self.n_neighbors_)
         return self
+
+    def _given_bandwidth(self, columns, keys, weights, kernel):
+        """The bandwidth (n_features,), as given or by a rule of thumb."""
+        if isinstance(self.bandwidth, str):
+            return rule_of_thumb(self.bandwidth, columns.scales(keys, weights), weights, kernel)
+        return np.where(columns.is_known, check_bandwidth(self.bandwidth, keys.shape[1]), np.inf)
 
     def _stages(self):
         """The largest number of stages of the search for each parameter that is to be learned."""
@@ -197,9 +210,12 @@ class KernelEstimator(CallbackSupportMixin, BaseEstimator):
 
         `initial` are attributes as they are before; the bandwidth is None if it is to be learned.
         """
-        start = initial["bandwidth_"]
+        start, columns = initial["bandwidth_"], initial["_columns"]
         if start is None:
-            start = rule_of_thumb("silverman", sample.keys, sample.weights, poolers.kernel)
+            scales = columns.scales(sample.keys, sample.weights)
+            start = rule_of_thumb("silverman", scales, sample.weights, poolers.kernel)
+        if not columns.is_trivial:
+            poolers = TablePoolers(columns, np.isnan(sample.keys), poolers)
         random_state, is_linear = check_random_state(self.random_state), poolers(start).cost == "linear"
         losses = self._make_losses(sample, poolers, is_linear, random_state)
         learned, stopped = initial | {"n_iter_": 0}, False
@@ -245,7 +261,7 @@ class KernelEstimator(CallbackSupportMixin, BaseEstimator):
     def __setstate__(self, state):
         super().__setstate__(state)
         if "keys_" in state:
-            problem = Problem(self.keys_, self._values, self._weights)
+            problem = Problem(self._columns.of(self.keys_), self._values, self._weights)
             poolers = Poolers(problem, self.algorithm_, self._kernel, self.tol)
             vars(self).update(self._prepare(vars(self), poolers) | {"_memo": Memo()})
 
@@ -261,7 +277,7 @@ class KernelEstimator(CallbackSupportMixin, BaseEstimator):
         parameters = {name: getattr(self, name) for name in PREDICTION_CONSTRAINTS}
         validate_parameter_constraints(PREDICTION_CONSTRAINTS, parameters, type(self).__name__)
         if X is not None:
-            return check_queries(X, self)
+            return check_queries(X, self, self._table)
         if has_one_unit(self._weights):
             raise ValueError(
                 "X=None predicts each training point from the others, which requires at least two samples of positive "
@@ -270,13 +286,25 @@ class KernelEstimator(CallbackSupportMixin, BaseEstimator):
         return None
 
     @property
+    def categories_(self):
+        """The categories of each feature, a list (n_features,) of ndarrays; None for a number."""
+        check_is_fitted(self, "keys_")
+        return self._table.categories or [None] * self.n_features_in_
+
+    @property
+    def is_categorical_(self):
+        """Which features have categories, (n_features,) bool; None if none has."""
+        check_is_fitted(self, "keys_")
+        return self._table.is_categorical
+
+    @property
     def _width_parameter(self):
         """The name of the parameter that the width depends on."""
         return "bandwidth" if self.n_neighbors_ is None else "n_neighbors"
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
+        tags.input_tags.sparse = tags.input_tags.allow_nan = tags.input_tags.categorical = True
         return tags
 
     def _empty_rows(self, log_mass):
@@ -299,25 +327,41 @@ class KernelEstimator(CallbackSupportMixin, BaseEstimator):
     def _evaluate(self, function, pooler, queries, rows=slice(None)):
         """The first result of `function(pooler, queries, rows)`, with `empty` applied; the second is `log_mass`.
 
-        Queries are passed on in the units of the pooler. It needs a method `at` only, as `Pooler` has it.
+        Queries are passed on as columns in the units of the pooler, those that miss the same features together, with
+        the pooler `without` these. It needs this method only, as `Pooler` has it.
         """
         if issparse(queries):
             queries, rows = queries.tocsr()[rows], slice(None)
 
         def evaluate(queries):
-            return function(pooler, None if queries is None else self._to_pooler(queries), rows)
+            return self._each_pattern(function, pooler, queries, rows)
 
         result, log_mass = in_dense_blocks(evaluate, queries)
         empty = self._empty_rows(log_mass)
         result[empty] = np.nan
         if self.empty == "mean" and len(empty):
-            average = pooler.at(np.full(len(self.bandwidth_), np.inf))
+            average = pooler.without(np.ones(self._columns.widths.sum(), dtype=bool))
             if queries is None:
                 which = None, np.arange(len(self.keys_))[rows][empty]
-            else:
-                which = np.broadcast_to(self.keys_[0], (len(empty), self.keys_.shape[1])), slice(None)  # any will do
+            else:  # any query will do
+                which = np.repeat(self._to_pooler(self.keys_[:1]), len(empty), axis=0), slice(None)
             result[empty], _ = function(average, *which)
         return result
+
+    def _each_pattern(self, function, pooler, queries, rows=slice(None)):
+        """The results of `function(pooler, queries, rows)`, as `_evaluate` calls it, for dense queries or None."""
+        codes = self.keys_ if queries is None else queries
+        if not has_missing(codes[rows]):
+            return function(pooler, None if queries is None else self._to_pooler(queries), rows)
+        rows = np.arange(len(codes))[rows]
+
+        def evaluate(pattern, positions):
+            which = None, rows[positions]
+            if queries is not None:
+                which = self._to_pooler(queries[rows[positions]]), slice(None)
+            return function(pooler.without(self._columns.spread(pattern)), *which)
+
+        return by_pattern(evaluate, np.isnan(codes[rows]))
 
     def _make_masses(self, values):
         """The `Masses` of other values (n, n_values) under the same attention."""

@@ -8,6 +8,7 @@ from sklearn.utils.metaestimators import available_if
 from ._canonical import log_integral
 from ._inputs import in_dense_blocks
 from ._kernels import KERNELS
+from ._table import has_missing
 from ._weights import are_counts, retained_share
 
 
@@ -25,6 +26,8 @@ def _has_density(estimator):
                 f"score_samples requires n_neighbors=None, got {estimator.n_neighbors_}: a density whose width varies "
                 "with the query does not integrate to one"
             )
+        if not estimator._columns.is_trivial:
+            raise ValueError("score_samples requires features that are numbers without missing values")
         d = np.count_nonzero(np.isfinite(estimator.bandwidth_))
         if np.isinf(log_integral(estimator._kernel, d)):
             able = [name for name, kernel in KERNELS.items() if np.isfinite(log_integral(kernel, d))]
@@ -94,10 +97,11 @@ class Diagnostics:
         Raises
         ------
         ValueError
-            If X is not valid, or None where there is only one training point.
+            If X is not valid or has missing values, or None where there is only one training point.
         AttributeError
-            If no density is defined: if the integral of the kernel is not finite, or if `n_neighbors` is in use, since
-            a density whose width varies with the query does not integrate to one.
+            If no density is defined: if the integral of the kernel is not finite; if `n_neighbors` is in use, since a
+            density whose width varies with the query does not integrate to one; if the training inputs have categories
+            or missing values.
 
         Notes
         -----
@@ -120,7 +124,9 @@ class Diagnostics:
         log_volume = log_integral(self._kernel, len(bandwidth)) + np.log(bandwidth).sum()
 
         def log_mass(queries):
-            return (self._without_values().pool(queries, n_jobs=self.n_jobs, tol=self.tol).log_mass,)
+            if queries is not None and has_missing(queries):
+                raise ValueError("score_samples requires queries without missing values, but X contains NaN")
+            return self._log_mass(self._without_values(), queries)
 
         (log_masses,) = in_dense_blocks(log_mass, queries)
         total = self._weights.sum()
@@ -204,13 +210,17 @@ class Diagnostics:
         """The attention weight (n,) of one unit of each training point on itself; 0 for rows of weight zero."""
         own = self._weights * (1 - retained_share(self._weights))
         pooler = self._without_values()
+        queries = None if self.n_neighbors_ is None else self.keys_
+        (log_mass,) = self._each_pattern(self._log_mass, pooler, queries)
         with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-            if self.n_neighbors_ is None:
-                others = pooler.pool(None, n_jobs=self.n_jobs, tol=self.tol).log_mass
-                shares = 1 / (1 + np.exp(others - np.log(own)))
+            if self.n_neighbors_ is None:  # log_mass is that of the others
+                shares = 1 / (1 + np.exp(log_mass - np.log(own)))
             else:
-                shares = np.exp(np.log(own) - pooler.pool(self.keys_, n_jobs=self.n_jobs, tol=self.tol).log_mass)
+                shares = np.exp(np.log(own) - log_mass)
         return np.where(own > 0, shares, 0.0)
+
+    def _log_mass(self, pooler, queries, rows=slice(None)):
+        return (pooler.pool(queries, rows, self.n_jobs, self.tol).log_mass,)
 
     def _without_values(self):
         """The pooler of masses."""

@@ -61,10 +61,13 @@ class Masses(NamedTuple):
         problem = pooler.problem.with_values(np.empty((len(weights), 0)), square)
         return cls(pooler, pooler.derive(problem, kernel, factor), weights)
 
-    def at(self, bandwidth):
-        """The same with another bandwidth (n_features,)."""
-        squares = None if self.squares is None else self.squares.at(bandwidth)
-        return self._replace(pooler=self.pooler.at(bandwidth), squares=squares)
+    def without(self, ignored):
+        """The same without some features, given as a mask (n_features,)."""
+        pooler, squares = self.pooler.without(ignored), self.squares
+        if squares is not None:
+            _, factor = squared(self.pooler.kernel)
+            squares = squares.at.with_widths(factor * pooler.bandwidth, pooler.widths)
+        return self._replace(pooler=pooler, squares=squares)
 
     def pool(self, queries, rows, n_jobs, tol):
         """`Pooled` values of some rows of the queries, None for leave-one-out, effective numbers (m,), and one over

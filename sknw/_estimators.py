@@ -30,6 +30,10 @@ class NadarayaWatsonRegressor(MeanGradients, AttentionDistribution, NumericTarge
         "gaussian", "exponential", "logistic", "cauchy", "constant" (average pooling), or a kernel of bounded support:
         "boxcar", "triangular", "epanechnikov", "biweight", "triweight", "tricube", "cosine". Some textbooks on
         attention pooling use the name "Epanechnikov" for max(0, 1 - u), which is "triangular".
+    categorical_features : "from_dtype", None, or array-like of bool, int or str, default="from_dtype"
+        The features that are categories, given as a mask (n_features,), positions or names. "from_dtype": columns of a
+        data frame that hold categories by their data type, or text. Two different categories are at a distance of one;
+        ordered categories of pandas are ranks 0, 1, 2, ... At most 255 categories a feature. See :doc:`/guide/tables`.
     empty : {"nearest", "mean", "nan", "raise"}, default="nearest"
         What is predicted for a query without a training point inside the support of the kernel. "nearest": the mean
         target of its nearest training points. "mean": the mean of all targets. "nan": nan. "raise": a ValueError.
@@ -61,7 +65,11 @@ class NadarayaWatsonRegressor(MeanGradients, AttentionDistribution, NumericTarge
         view that computes its rows on demand. `attention_weights_ @ values_` are the predictions for the training
         points, and `np.asarray` converts the view to an ndarray.
     keys_ : (n, n_features) float ndarray
-        The training inputs.
+        The training inputs: numbers, ranks, or positions in `categories_`; nan where a value is missing.
+    categories_ : list of ndarrays or None
+        The categories of each feature; None for a number.
+    is_categorical_ : (n_features,) bool ndarray or None
+        Which features have categories; None if none has.
     values_ : (n, n_outputs) float ndarray
         The training targets.
     algorithm_ : str
@@ -186,6 +194,10 @@ class NadarayaWatsonClassifier(LabelTargets, ClassifierMixin, NadarayaWatson):
         "gaussian", "exponential", "logistic", "cauchy", "constant" (average pooling), or a kernel of bounded support:
         "boxcar", "triangular", "epanechnikov", "biweight", "triweight", "tricube", "cosine". Some textbooks on
         attention pooling use the name "Epanechnikov" for max(0, 1 - u), which is "triangular".
+    categorical_features : "from_dtype", None, or array-like of bool, int or str, default="from_dtype"
+        The features that are categories, given as a mask (n_features,), positions or names. "from_dtype": columns of a
+        data frame that hold categories by their data type, or text. Two different categories are at a distance of one;
+        ordered categories of pandas are ranks 0, 1, 2, ... At most 255 categories a feature. See :doc:`/guide/tables`.
     empty : {"nearest", "mean", "nan", "raise"}, default="nearest"
         What is predicted for a query without a training point inside the support of the kernel. "nearest": the class
         frequencies among its nearest training points. "mean": those among all training points. "nan": nan. "raise": a
@@ -220,7 +232,11 @@ class NadarayaWatsonClassifier(LabelTargets, ClassifierMixin, NadarayaWatson):
         view that computes its rows on demand. `attention_weights_ @ values_` are the probabilities for the training
         points, and `np.asarray` converts the view to an ndarray.
     keys_ : (n, n_features) float ndarray
-        The training inputs.
+        The training inputs: numbers, ranks, or positions in `categories_`; nan where a value is missing.
+    categories_ : list of ndarrays or None
+        The categories of each feature; None for a number.
+    is_categorical_ : (n_features,) bool ndarray or None
+        Which features have categories; None if none has.
     values_ : (n, n_classes) float ndarray
         The training labels, one-hot encoded. The array is computed at each access; only the labels are stored.
     algorithm_ : str

@@ -1,6 +1,7 @@
 """Validation of X, y and sample weights.
 
-Arrays, data frames and sparse matrices are converted to float64 arrays. Errors name columns that do not hold numbers.
+Arrays, data frames and sparse matrices are converted to float64 arrays of codes, see `_table`. Errors name columns that
+hold neither numbers nor categories.
 """
 
 import os
@@ -12,9 +13,11 @@ import numpy as np
 from scipy.sparse import issparse
 from sklearn.utils.validation import check_array, check_X_y, validate_data
 
+from ._table import Table, is_frame, is_text, names_and_columns
 from ._weights import are_counts, scale_importances
 
-SPARSE_FORMATS = ("csr", "csc", "coo")
+VALID_INPUTS = {"accept_sparse": ("csr", "csc", "coo"), "ensure_all_finite": "allow-nan"}
+"""Options of scikit-learn's validation of X."""
 
 DENSE_NUMBERS = 2**22
 """Numbers in a block of sparse queries that is converted to a dense array: 32 MiB."""
@@ -27,34 +30,41 @@ TIME_TYPES = ("date", "time", "duration", "period")
 
 
 def check_training(X, y, estimator, **options):
-    """Validated copies of X (n, n_features) and y as dense arrays.
+    """Validated copies of X (n, n_features) and y as dense arrays, and the `Table` of X.
 
     Parameters
     ----------
-    X : array-like or sparse matrix
+    X : array-like, data frame or sparse matrix
     y : array-like
     estimator : estimator object
-        The estimator that error messages name.
+        The estimator that error messages name, with its parameter `categorical_features`.
     **options : dict
         Options of `sklearn.utils.check_X_y`.
 
     Raises
     ------
     ValueError, TypeError
-        If `check_X_y` raises them; if a column holds dates or text; if X is sparse and would not fit into memory as a
-        dense array.
+        If `check_X_y` raises them, but for missing values; if a column holds dates, or text that is no category; if X
+        is sparse and would not fit into memory as a dense array; in the cases of `Table`.
     """
-    with _explain_errors(X):
+    _raise_for_times(_time_columns(X))
+    table = Table(X, estimator.categorical_features)
+    with _explain_errors(X, table):
         X, y = check_X_y(
-            X, y, accept_sparse=SPARSE_FORMATS, dtype=np.float64, copy=True, estimator=estimator, **options
+            table.encode(X), y, dtype=np.float64, copy=True, estimator=estimator, **VALID_INPUTS, **options
         )
-    return to_dense(X), y
+    return to_dense(X), y, table
 
 
-def check_queries(X, estimator):
+def check_queries(X, estimator, table):
     """Validated queries (m, n_features) as a dense or sparse array; the errors are those of `check_training`."""
-    with _explain_errors(X):
-        return validate_data(estimator, X, accept_sparse=SPARSE_FORMATS, dtype=np.float64, reset=False)
+    _raise_for_times(_time_columns(X))
+    with _explain_errors(X, table):
+        if table.categories is None and not is_frame(X):
+            X = table.encode(X)
+            return validate_data(estimator, X, dtype=np.float64, reset=False, **VALID_INPUTS)
+        validate_data(estimator, X, skip_check_array=True, reset=False)
+        return check_array(table.encode(X), dtype=np.float64, estimator=estimator, input_name="X", **VALID_INPUTS)
 
 
 def check_weights(sample_weight, n):
@@ -81,15 +91,14 @@ def check_weights(sample_weight, n):
 
 
 @contextmanager
-def _explain_errors(X):
-    """Validate X by scikit-learn inside; if a column of dates or text causes an error, raise one that names it."""
-    _raise_for_times(_time_columns(X))
+def _explain_errors(X, table):
+    """Validate X inside; if a column that has no categories holds dates or text, raise an error that names it."""
     try:
         with np.errstate(invalid="ignore"):  # the check for finite numbers sums them, and 1e308 - 1e308 may give nan
             yield
     except (TypeError, ValueError):
-        _raise_for_times(_columns_with(X, _is_time))
-        _raise_for_columns(_columns_with(X, _is_text), "text", "with OneHotEncoder or TargetEncoder")
+        _raise_for_times(_columns_with(X, _is_time, table))
+        _raise_for_columns(_columns_with(X, is_text, table), "text", "by OneHotEncoder", "select it as a category, ")
         raise
 
 
@@ -97,11 +106,11 @@ def _raise_for_times(names):
     _raise_for_columns(names, "dates or times", "as days since the first of them")
 
 
-def _raise_for_columns(names, content, conversion):
+def _raise_for_columns(names, content, conversion, first=""):
     if names:
         raise ValueError(
-            f"column {names[0]!r} of X holds {content}, but distances require numbers; convert it to numbers, for "
-            f"example {conversion}, or remove it"
+            f"column {names[0]!r} of X holds {content}, but distances require numbers or categories "
+            f"(categorical_features); {first}convert it to numbers, for example {conversion}, or remove it"
         )
 
 
@@ -113,16 +122,22 @@ def _time_columns(X):
     return [name for name, kind in zip(X.columns, types, strict=False) if str(kind).lower().startswith(TIME_TYPES)]
 
 
-def _columns_with(X, is_kind):
-    """The names or positions of columns that are not numeric by type and hold a value for which `is_kind` is true."""
+def _columns_with(X, is_kind, table):
+    """The names or positions of columns without categories that hold a value for which `is_kind` is true.
+
+    Columns that are numeric by type are not looked through.
+    """
     if issparse(X) or _are_numbers(X):
         return []
-    if hasattr(X, "columns"):
-        columns = {name: np.asarray(X[name]) for name in getattr(X, "column_names", X.columns)}
-    else:
-        X = np.asarray(X, dtype=object)
-        columns = dict(enumerate(X.T)) if X.ndim == 2 else {}
-    return [name for name, values in columns.items() if not _are_numbers(values) and any(map(is_kind, values))]
+    if not is_frame(X) and np.asarray(X, dtype=object).ndim != 2:
+        return []
+    names, columns = names_and_columns(X) if is_frame(X) else (None, list(np.asarray(X, dtype=object).T))
+    names, categories = names or range(len(columns)), table.categories or [None] * len(columns)
+    return [
+        name
+        for name, column, found in zip(names, columns, categories, strict=False)
+        if found is None and not _are_numbers(column) and any(map(is_kind, np.asarray(column)))
+    ]
 
 
 def _are_numbers(values):
@@ -131,17 +146,6 @@ def _are_numbers(values):
 
 def _is_time(value):
     return isinstance(value, (date, time, timedelta, np.datetime64, np.timedelta64))
-
-
-def _is_text(value):
-    """Whether a value is a string that cannot be read as a number."""
-    if not isinstance(value, str):
-        return False
-    try:
-        float(value)
-    except ValueError:
-        return True
-    return False
 
 
 def to_dense(X):

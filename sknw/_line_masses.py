@@ -49,9 +49,9 @@ class LineMasses(NamedTuple):
             squares = squares.derive(squares.problem.with_values(lines.squares()))
         return cls(masses, lines, pooler, squares, ridge)
 
-    def at(self, bandwidth):
-        """The `Masses` of another bandwidth (n_features,), where there are no lines."""
-        return self.masses.at(bandwidth)
+    def without(self, ignored):
+        """The `Masses` without some features, given as a mask (n_features,), where there are no lines."""
+        return self.masses.without(ignored)
 
     def pool(self, queries, rows, n_jobs, tol):
         """As `Masses.pool`, the last being the sums of squares of the weights of lines."""

@@ -40,6 +40,10 @@ class LocalLinearClassifier(LabelTargets, ClassifierMixin, LocalLinear):
         0.8 times as high.
     kernel : str or Kernel, default="gaussian"
         One of the kernels of `NadarayaWatsonClassifier`.
+    categorical_features : "from_dtype", None, or array-like of bool, int or str, default="from_dtype"
+        The features that are categories, given as a mask (n_features,), positions or names. "from_dtype": columns of a
+        data frame that hold categories by their data type, or text. Two different categories are at a distance of one;
+        ordered categories of pandas are ranks 0, 1, 2, ... At most 255 categories a feature. See :doc:`/guide/tables`.
     empty : {"nearest", "mean", "nan", "raise"}, default="nearest"
         What is predicted for a query without a training point inside the support of the kernel. "nearest": the local
         line of its nearest training points. "mean": the class frequencies. "nan": nan. "raise": a ValueError.
@@ -69,7 +73,11 @@ class LocalLinearClassifier(LabelTargets, ClassifierMixin, LocalLinear):
     prior_share_ : float
         The share of the class frequencies in the probabilities.
     keys_ : (n, n_features) float ndarray
-        The training inputs.
+        The training inputs: numbers, ranks, or positions in `categories_`; nan where a value is missing.
+    categories_ : list of ndarrays or None
+        The categories of each feature; None for a number.
+    is_categorical_ : (n_features,) bool ndarray or None
+        Which features have categories; None if none has.
     values_ : (n, n_classes) float ndarray
         The training labels, one-hot encoded at each access.
     algorithm_ : str
@@ -122,6 +130,7 @@ class LocalLinearClassifier(LabelTargets, ClassifierMixin, LocalLinear):
         ridge="loo",
         trend="loo",
         kernel="gaussian",
+        categorical_features="from_dtype",
         empty="nearest",
         algorithm="auto",
         tol=1e-10,
@@ -133,6 +142,7 @@ class LocalLinearClassifier(LabelTargets, ClassifierMixin, LocalLinear):
         self.ridge = ridge
         self.trend = trend
         self.kernel = kernel
+        self.categorical_features = categorical_features
         self.empty = empty
         self.algorithm = algorithm
         self.tol = tol

@@ -39,6 +39,10 @@ class LocalLinearRegressor(LineGradients, ErrorDistribution, NumericTargets, Reg
         `ridge` shrinks slopes to those of this trend. False: the trend is the mean, and `ridge` shrinks slopes to zero.
     kernel : str or Kernel, default="gaussian"
         One of the kernels of `NadarayaWatsonRegressor`.
+    categorical_features : "from_dtype", None, or array-like of bool, int or str, default="from_dtype"
+        The features that are categories, given as a mask (n_features,), positions or names. "from_dtype": columns of a
+        data frame that hold categories by their data type, or text. Two different categories are at a distance of one;
+        ordered categories of pandas are ranks 0, 1, 2, ... At most 255 categories a feature. See :doc:`/guide/tables`.
     empty : {"nearest", "mean", "nan", "raise"}, default="nearest"
         What is predicted for a query without a training point inside the support of the kernel. "nearest": the local
         line of its nearest training points. "mean": the mean of all targets. "nan": nan. "raise": a ValueError.
@@ -62,7 +66,11 @@ class LocalLinearRegressor(LineGradients, ErrorDistribution, NumericTargets, Reg
     ridge_ : float
         The penalty of local slopes, in squared widths of the query.
     keys_ : (n, n_features) float ndarray
-        The training inputs.
+        The training inputs: numbers, ranks, or positions in `categories_`; nan where a value is missing.
+    categories_ : list of ndarrays or None
+        The categories of each feature; None for a number.
+    is_categorical_ : (n_features,) bool ndarray or None
+        Which features have categories; None if none has.
     values_ : (n, n_outputs) float ndarray
         The training targets.
     algorithm_ : str
@@ -120,6 +128,7 @@ class LocalLinearRegressor(LineGradients, ErrorDistribution, NumericTargets, Reg
         ridge="loo",
         trend=True,
         kernel="gaussian",
+        categorical_features="from_dtype",
         empty="nearest",
         algorithm="auto",
         tol=1e-10,
@@ -131,6 +140,7 @@ class LocalLinearRegressor(LineGradients, ErrorDistribution, NumericTargets, Reg
         self.ridge = ridge
         self.trend = trend
         self.kernel = kernel
+        self.categorical_features = categorical_features
         self.empty = empty
         self.algorithm = algorithm
         self.tol = tol

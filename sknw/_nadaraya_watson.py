@@ -11,7 +11,6 @@ from ._base import KernelEstimator
 from ._diagnostics import Diagnostics
 from ._learning.loss import CrossValidation
 from ._learning.neighbors import can_choose, choose_neighbors
-from ._learning.rules import robust_scales
 from ._learning.search import N_DRAWS
 from ._one_hot import value_ranges
 
@@ -25,6 +24,7 @@ class NadarayaWatson(Diagnostics, KernelEstimator):
         *,
         n_neighbors=None,
         kernel="gaussian",
+        categorical_features="from_dtype",
         empty="nearest",
         algorithm="auto",
         tol=1e-10,
@@ -34,6 +34,7 @@ class NadarayaWatson(Diagnostics, KernelEstimator):
         self.bandwidth = bandwidth
         self.n_neighbors = n_neighbors
         self.kernel = kernel
+        self.categorical_features = categorical_features
         self.empty = empty
         self.algorithm = algorithm
         self.tol = tol
@@ -45,7 +46,7 @@ class NadarayaWatson(Diagnostics, KernelEstimator):
 
     def _prepare(self, fitted, poolers):
         """The attributes that follow from what is fitted."""
-        pooler = poolers(fitted["bandwidth_"], fitted["n_neighbors_"])
+        pooler = poolers(fitted["_columns"].spread(fitted["bandwidth_"]), fitted["n_neighbors_"])
         return {"algorithm_": pooler.algorithm, "_pooler": pooler}
 
     def _learns_more(self):
@@ -82,7 +83,7 @@ class NadarayaWatson(Diagnostics, KernelEstimator):
     def feature_importances_(self):
         """The scale of each feature divided by its bandwidth, (n_features,), normalised to sum to one."""
         check_is_fitted(self, "keys_")
-        scales, importances = robust_scales(self.keys_, self._weights), np.zeros(len(self.bandwidth_))
+        scales, importances = self._columns.scales(self.keys_, self._weights), np.zeros(len(self.bandwidth_))
         used = np.isfinite(scales) & np.isfinite(self.bandwidth_)
         if used.any():
             importances[used] = softmax(np.log(scales[used]) - np.log(self.bandwidth_[used]))
@@ -148,4 +149,4 @@ class NadarayaWatson(Diagnostics, KernelEstimator):
         return self._pooler
 
     def _to_pooler(self, queries):
-        return queries
+        return self._columns.of(queries)

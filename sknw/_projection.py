@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, MetaEstimatorMixin, TransformerMixin, clone
-from sklearn.utils import check_random_state, get_tags
+from sklearn.utils import assert_all_finite, check_random_state, get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -142,14 +142,15 @@ class AttentionProjection(
         TypeError
             If `estimator` is not a Nadaraya-Watson estimator.
         ValueError
-            If an input or a parameter is not valid; if the kernel has no derivative; if `n_components` is larger than
+            If an input or a parameter is not valid; if a feature has categories or missing values; if the kernel has
+            no derivative; if `n_components` is larger than
             the number of features; if there are less than two samples of positive weight.
         """
-        start = (
-            clone(self.estimator)
-            .set_params(bandwidth="loo", n_neighbors=None, algorithm="auto")
-            .fit(X, y, sample_weight)
-        )
+        if not (self.estimator.categorical_features is None or isinstance(self.estimator.categorical_features, str)):
+            raise ValueError("AttentionProjection requires features that are numbers, without categorical_features")
+        first = {"bandwidth": "loo", "n_neighbors": None, "algorithm": "auto", "categorical_features": None}
+        start = clone(self.estimator).set_params(**first).fit(X, y, sample_weight)
+        assert_all_finite(start.keys_, estimator_name=type(self).__name__, input_name="X")
         bandwidth, common = _initial_bandwidth(start)
         ranks = self._check_ranks(start._kernel, len(common), len(bandwidth))
         validate_data(self, X, skip_check_array=True)  # sets the number and the names of the features
@@ -240,7 +241,9 @@ class AttentionProjection(
             If X is not valid.
         """
         check_is_fitted(self, "components_")
-        return check_queries(X, self) @ self.components_.T
+        queries = check_queries(X, self, self.estimator_._table)
+        assert_all_finite(queries, estimator_name=type(self).__name__, input_name="X")
+        return queries @ self.components_.T
 
     def predict(self, X):
         """Predict the target of each query by the estimator.

@@ -242,7 +242,7 @@ class ErrorDistribution(AttentionDistribution):
         shares, log_mass = self._error_shares(pooler, points, slice(None), errors, thresholds, centres)
         empty = self._empty_rows(log_mass)
         if self.empty == "mean" and len(empty):
-            average = pooler.at(np.full(len(self.bandwidth_), np.inf))
+            average = pooler.without(np.ones(len(pooler.bandwidth), dtype=bool))
             shares[empty], _ = self._error_shares(average, points, empty, errors, thresholds, centres[empty])
         shares[np.isnan(centres)] = np.nan
         return shares

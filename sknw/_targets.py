@@ -32,9 +32,9 @@ class LabelTargets(PredictionSets):
     """Methods of classifiers."""
 
     def _check_training(self, X, y):
-        keys, labels = check_training(X, y, self)
+        keys, labels, table = check_training(X, y, self)
         check_classification_targets(labels)
-        return keys, labels
+        return keys, labels, table
 
     def _encode_y(self, y):
         self.classes_, positions = np.unique(y, return_inverse=True)

@@ -4,10 +4,15 @@ import pytest
 from sknw import Kernel
 from sknw._canonical import canonical_ratio
 from sknw._kernels import KERNELS
-from sknw._learning.rules import choose_bandwidth, quantiles, rule_of_thumb
+from sknw._learning import rules
+from sknw._learning.rules import check_bandwidth, quantiles, robust_scales
 
 GAUSSIAN = KERNELS["gaussian"]
 every_rule = pytest.mark.parametrize("rule", ["silverman", "scott"])
+
+
+def rule_of_thumb(rule, keys, weights, kernel):
+    return rules.rule_of_thumb(rule, robust_scales(keys, weights), weights, kernel)
 
 
 def student(log_scale, power):
@@ -152,10 +157,9 @@ def test_quantiles_repeat(seed):
     np.testing.assert_array_equal(quantiles(values.repeat(counts), None, (0.25, 0.5, 0.75)), expected)
 
 
-def test_given_bandwidths(keys):
-    ones = np.ones(300)
-    np.testing.assert_array_equal(choose_bandwidth(2, keys, ones, GAUSSIAN), [2.0, 2.0, 2.0])
-    np.testing.assert_array_equal(choose_bandwidth([1, np.inf, 3], keys, ones, GAUSSIAN), [1, np.inf, 3])
+def test_given_bandwidths():
+    np.testing.assert_array_equal(check_bandwidth(2, 3), [2.0, 2.0, 2.0])
+    np.testing.assert_array_equal(check_bandwidth([1, np.inf, 3], 3), [1, np.inf, 3])
 
 
 @pytest.mark.parametrize(
@@ -169,6 +173,6 @@ def test_given_bandwidths(keys):
         ([1, "a", 3], r"bandwidth must hold positive numbers, got \[1, 'a', 3\]"),
     ],
 )
-def test_bad_bandwidths(keys, bandwidth, message):
+def test_bad_bandwidths(bandwidth, message):
     with pytest.raises(ValueError, match=message):
-        choose_bandwidth(bandwidth, keys, np.ones(300), GAUSSIAN)
+        check_bandwidth(bandwidth, 3)

@@ -83,13 +83,20 @@ def frames():
     yield mixed[["when"]], "'when'", "dates or times"
     yield mixed[["when"]].to_numpy(), "0", "dates or times"
     yield pd.DataFrame({"size": [1.0, 2, 3, 4], "lasts": days - days[0]}), "'lasts'", "dates or times"
-    yield pd.DataFrame({"size": [1.0, 2, 3, 4], "city": list("abca")}), "'city'", "text"
-    yield pd.DataFrame({"size": [1.0, 2, 3, 4], "city": pd.Categorical(list("abca"))}), "'city'", "text"
     yield [[1, "a"], [2, "b"], [3, "c"], [4, "a"]], "1", "text"
     yield [[1, day] for day in days], "1", "dates or times"
     yield [[1, day.date()] for day in days], "1", "dates or times"
     yield [[day - days[0], 1] for day in days], "0", "dates or times"
     yield np.array([[1, "a"], [2, "b"], [3, "c"], [4, "a"]], dtype=object), "1", "text"
+
+
+@pytest.mark.parametrize("Estimator", ALL)
+@pytest.mark.parametrize("cities", [list("abca"), pd.Categorical(list("abca"))])
+def test_text_that_is_no_category_is_named(Estimator, cities):
+    X = pd.DataFrame({"size": [1.0, 2, 3, 4], "city": cities})
+    for chosen in (None, ["size"]):
+        with pytest.raises(ValueError, match=r"^column 'city' of X holds text, .*select it as a category"):
+            Estimator(categorical_features=chosen).fit(X, [0, 1, 1, 0])
 
 
 @pytest.mark.parametrize("Estimator", ALL)
@@ -101,10 +108,10 @@ def test_columns_that_hold_no_numbers_are_named(Estimator, X, column, what):
 
 def test_numbers_are_not_looked_through(monkeypatch):
     """An error in a large array, or about y, costs no array of objects."""
-    monkeypatch.setattr(_inputs, "_is_text", None)
-    X = np.array([[1.0, np.nan], [2.0, 3.0]])
+    monkeypatch.setattr(_inputs, "is_text", None)
+    X = np.array([[1.0, np.inf], [2.0, 3.0]])
     for inputs in (X, pd.DataFrame(X)):
-        with pytest.raises(ValueError, match="contains NaN"):
+        with pytest.raises(ValueError, match="contains infinity"):
             NadarayaWatsonRegressor().fit(inputs, [0, 1])
 
 
@@ -115,15 +122,17 @@ def test_queries_that_hold_no_numbers_are_named():
         model.predict(X.assign(floor=["low", "high", "high"]))
 
 
-def test_numbers_as_text_and_as_categories_are_numbers():
+def test_numbers_as_text_and_as_objects_are_numbers():
     y, plain = [0.0, 1.0, 4.0], np.array([[1.0, 3], [2, 3], [3, 5]])
     expected = NadarayaWatsonRegressor(1.0).fit(plain, y).predict(plain)
     for X in (
         pd.DataFrame(plain.astype(str), columns=["a", "b"]),
-        pd.DataFrame({"a": pd.Categorical([1, 2, 3]), "b": [3, 3, 5]}),
         plain.astype(object),
     ):
         np.testing.assert_array_equal(NadarayaWatsonRegressor(1.0).fit(X, y).predict(X), expected)
+    X = pd.DataFrame({"a": pd.Categorical([1, 2, 3]), "b": [3, 3, 5]})
+    model = NadarayaWatsonRegressor(1.0, categorical_features=None).fit(X, y)
+    np.testing.assert_array_equal(model.predict(X), expected)
 
 
 @pytest.mark.parametrize("name", ["empty", "tol", "n_jobs"])
@@ -179,7 +188,6 @@ GOOD_X, GOOD_Y = np.array([[0.0, 1.0], [1.0, 2.0], [2.0, 0.5]]), np.array([0, 1,
 @pytest.mark.parametrize(
     ("parameters", "X", "y", "sample_weight", "message"),
     [
-        ({}, [[0, np.nan], [1, 1], [2, 2]], GOOD_Y, None, "Input X contains NaN"),
         ({}, [[0, np.inf], [1, 1], [2, 2]], GOOD_Y, None, "Input X contains infinity"),
         ({}, GOOD_X, [0, np.nan, 1], None, "Input y contains NaN"),
         ({}, np.empty((0, 2)), [], None, r"0 sample\(s\)"),
@@ -217,7 +225,7 @@ def test_bad_input_is_refused_and_changes_nothing(Estimator, parameters, X, y, s
         model.fit(X, y, sample_weight)
     model.set_params(bandwidth=1.0, kernel="gaussian", empty="nearest", algorithm="auto", tol=1e-10, n_jobs=None)
     for name, value in before.items():
-        if name not in ("_pooler", "_range", "_values", "_memo"):
+        if name not in ("_pooler", "_range", "_values", "_memo", "_table", "_columns"):
             np.testing.assert_array_equal(vars(model)[name], value)
     np.testing.assert_array_equal(model.values_, values)
     assert vars(model).keys() == before.keys()
@@ -225,10 +233,10 @@ def test_bad_input_is_refused_and_changes_nothing(Estimator, parameters, X, y, s
 
 
 @pytest.mark.parametrize("Estimator", ALL)
-@pytest.mark.parametrize("queries", [[[np.nan, 0]], [[1.0]], [[1.0, 2.0, 3.0]], np.empty((0, 2)), [1.0, 2.0]])
+@pytest.mark.parametrize("queries", [[[np.inf, 0]], [[1.0]], [[1.0, 2.0, 3.0]], np.empty((0, 2)), [1.0, 2.0]])
 def test_bad_queries_are_refused(Estimator, queries):
     model = Estimator().fit(GOOD_X, GOOD_Y)
-    with pytest.raises(ValueError, match=r"NaN|expecting 2 features|0 sample|Expected 2D"):
+    with pytest.raises(ValueError, match=r"infinity|expecting 2 features|0 sample|Expected 2D"):
         model.predict(queries)
 
 

@@ -15,6 +15,9 @@ from .summation import put
 ATTENTION_PAIRS = 2**20
 """Attention weights that a thread computes together."""
 
+MOST_KEPT, KEPT_NUMBERS = 64, 2**24
+"""The most poolers without some features that are kept, and coordinates of keys in all of them."""
+
 
 class Pooled(NamedTuple):
     """Means of the values for m queries.
@@ -72,7 +75,7 @@ class Pooler:
     def __init__(self, problem, chain, first, algorithm, kernel, bandwidth, tol, at, widths=None):
         self.problem, self.chain, self.algorithm, self.kernel = problem, chain, algorithm, kernel
         self.bandwidth, self.tol, self.at, self.widths = bandwidth, tol, at, widths
-        self._summations = {0: first}
+        self._summations, self._without = {0: first}, {}
 
     @property
     def cost(self):
@@ -87,6 +90,18 @@ class Pooler:
         """
         poolers = self.at.derive(problem, kernel, algorithm or self.algorithm)
         return poolers.with_widths(factor * self.bandwidth, self.widths)
+
+    def without(self, ignored):
+        """The pooler that ignores some features, given as a mask (n_features,); the last ones are kept."""
+        key = ignored.tobytes()
+        pooler = self._without.get(key)
+        if pooler is None:
+            n_neighbors = None if self.widths is None else self.widths.n_neighbors
+            pooler = self.at(np.where(ignored, np.inf, self.bandwidth), n_neighbors)
+            if len(self._without) >= min(MOST_KEPT, KEPT_NUMBERS // self.problem.keys.size):
+                self._without.pop(next(iter(self._without), None), None)
+            self._without[key] = pooler
+        return pooler
 
     def scales(self, queries=None, rows=slice(None), n_jobs=None):
         """The factors (m,) of t of some rows of the queries; None if all have the same width."""

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .._table import has_missing
 from .._weights import are_counts, sample_size
 
 IDENTIFYING = 0.95
@@ -23,6 +24,7 @@ class Sample(NamedTuple):
     Parameters
     ----------
     keys : (n, n_features) float ndarray
+        nan where a value is missing.
     values : (n, n_values) float ndarray or OneHot
     weights : (n,) float ndarray
         Counts or importances, as for sample weights; a row of an importance is left out as a whole.
@@ -47,8 +49,8 @@ def make_sample(keys, targets, values, weights):
     sample. The summed weights of copies are importances. The cost is a sort of one feature, and a sort of all rows if
     that feature has ties.
     """
-    unchanged = Sample(keys, values, weights, np.arange(len(keys)))
-    has_counts, active = are_counts(weights), np.flatnonzero(weights)
+    unchanged, given = Sample(keys, values, weights, np.arange(len(keys))), keys
+    has_counts, active, keys = are_counts(weights), np.flatnonzero(weights), _with_equal_holes(keys)
     is_repeated = has_counts and weights.max() > 1
     if not is_repeated and not _has_ties(keys[active, 0]):
         return unchanged
@@ -66,7 +68,12 @@ def make_sample(keys, targets, values, weights):
     rows[order] = np.cumsum(is_new) - 1
     first, sums = order[is_new], np.bincount(rows[order], weights[order])
     sums = sums / sums.sum() if has_copies else sums
-    return Sample(keys[first], values.take(first, axis=0), sums, rows, sample_size(weights) / sample_size(sums))
+    return Sample(given[first], values.take(first, axis=0), sums, rows, sample_size(weights) / sample_size(sums))
+
+
+def _with_equal_holes(keys):
+    """Keys (n, n_features), in which missing values are inf, as nan differs from nan."""
+    return np.where(np.isnan(keys), np.inf, keys) if has_missing(keys) else keys
 
 
 def _has_ties(column):

@@ -25,24 +25,14 @@ BLOCK_NUMBERS = 2**17
 """Numbers in a block of features: 1 MiB."""
 
 
-def choose_bandwidth(bandwidth, keys, weights, kernel):
-    """The bandwidth (n_features,), as given or by a rule of thumb.
-
-    Parameters
-    ----------
-    bandwidth : float, array-like (n_features,) or {"silverman", "scott"}
-    keys : (n, n_features) float ndarray
-    weights : (n,) float ndarray
-    kernel : Kernel
+def check_bandwidth(bandwidth, n_features):
+    """A given bandwidth, a number or array-like (n_features,), as an array (n_features,).
 
     Raises
     ------
     ValueError
-        If a given bandwidth has the wrong shape, or an element that is not positive.
+        If it has the wrong shape, or an element that is not positive.
     """
-    if isinstance(bandwidth, str):
-        return rule_of_thumb(bandwidth, keys, weights, kernel)
-    n_features = keys.shape[1]
     try:
         vector = np.asarray(bandwidth)
         if vector.dtype == bool:
@@ -60,15 +50,22 @@ def choose_bandwidth(bandwidth, keys, weights, kernel):
     return np.full(n_features, vector) if vector.ndim == 0 else vector
 
 
-def rule_of_thumb(rule, keys, weights, kernel):
-    """The bandwidth (n_features,) by Silverman's or Scott's rule; inf for a constant feature, which is then ignored.
+def rule_of_thumb(rule, scales, weights, kernel):
+    """The bandwidth (n_features,) by Silverman's or Scott's rule; inf where the scale is.
 
     h_f = c(K, d) s_f (4 / ((d + 2) n))^(1 / (d + 4)) for "silverman" (Silverman 1986, sections 3.4.2 and 4.3.2),
-    h_f = c(K, d) s_f n^(-1 / (d + 4)) for "scott" (Scott 1992, section 6.3), where s_f is the scale of the feature (see
-    `robust_scales`), d the number of features that are not constant, n the number of observations (see `sample_size`),
-    and c the ratio of bandwidths of the kernel and the Gaussian kernel (see `canonical_ratio`).
+    h_f = c(K, d) s_f n^(-1 / (d + 4)) for "scott" (Scott 1992, section 6.3), where s_f is the scale of the feature, d
+    the number of features with a finite scale, n the number of observations (see `sample_size`), and c the ratio of
+    bandwidths of the kernel and the Gaussian kernel (see `canonical_ratio`).
+
+    Parameters
+    ----------
+    rule : {"silverman", "scott"}
+    scales : (n_features,) float ndarray
+        Those of `robust_scales`; inf for a constant feature, which is then ignored.
+    weights : (n,) float ndarray
+    kernel : Kernel
     """
-    scales = robust_scales(keys, weights)
     d = np.count_nonzero(np.isfinite(scales))
     n = sample_size(weights[weights > 0])
     factor = n ** (-1 / (d + 4))
