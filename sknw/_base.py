@@ -150,7 +150,7 @@ class KernelEstimator(CallbackSupportMixin, BaseEstimator):
         kernel = KERNELS[self.kernel] if isinstance(self.kernel, str) else self.kernel
         stages = self._stages()
         bandwidth = None if "bandwidth" in stages else self._given_bandwidth(columns, keys, weights, kernel)
-        check_algorithm(self.algorithm, kernel, columns.widths.sum(), self.n_neighbors)
+        check_algorithm(self.algorithm, kernel, columns.n_columns, self.n_neighbors)
         if stages and has_one_unit(weights):
             chosen = [f"{name}={getattr(self, name)!r}" for name in stages if hasattr(self, name)]
             name = (chosen or [type(self).__name__])[0]
@@ -340,7 +340,7 @@ class KernelEstimator(CallbackSupportMixin, BaseEstimator):
         empty = self._empty_rows(log_mass)
         result[empty] = np.nan
         if self.empty == "mean" and len(empty):
-            average = pooler.without(np.ones(self._columns.widths.sum(), dtype=bool))
+            average = pooler.without(np.ones(self._columns.n_columns, dtype=bool))
             if queries is None:
                 which = None, np.arange(len(self.keys_))[rows][empty]
             else:  # any query will do

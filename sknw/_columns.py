@@ -59,6 +59,11 @@ class Columns:
         self.widths = np.where(n_categories > 0, np.where(levels > 2, levels, 1), 1 + self.has_holes)
 
     @property
+    def n_columns(self):
+        """The number of columns of all features."""
+        return int(self.widths.sum())
+
+    @property
     def starts(self):
         """The position of the first column of each feature, (n_features,)."""
         return np.cumsum(self.widths) - self.widths
@@ -67,7 +72,7 @@ class Columns:
         """The columns (n, n_columns) of codes (n, n_features)."""
         if self.is_trivial:
             return np.where(np.isnan(codes), 0.0, codes) if has_missing(codes) else codes
-        columns = np.zeros((len(codes), self.widths.sum()))
+        columns = np.zeros((len(codes), self.n_columns))
         for f, (start, width) in enumerate(zip(self.starts, self.widths, strict=True)):
             self._write(f, codes[:, f], columns[:, start : start + width])
         return columns

@@ -59,12 +59,14 @@ def check_training(X, y, estimator, **options):
 def check_queries(X, estimator, table):
     """Validated queries (m, n_features) as a dense or sparse array; the errors are those of `check_training`."""
     _raise_for_times(_time_columns(X))
-    with _explain_errors(X, table):
-        if table.categories is None and not is_frame(X):
-            X = table.encode(X)
-            return validate_data(estimator, X, dtype=np.float64, reset=False, **VALID_INPUTS)
+    has_names = is_frame(X) or table.categories is not None
+    if has_names:  # before names are lost
         validate_data(estimator, X, skip_check_array=True, reset=False)
-        return check_array(table.encode(X), dtype=np.float64, estimator=estimator, input_name="X", **VALID_INPUTS)
+    with _explain_errors(X, table):
+        codes = table.encode(X)
+        if has_names:
+            return check_array(codes, dtype=np.float64, estimator=estimator, input_name="X", **VALID_INPUTS)
+        return validate_data(estimator, codes, dtype=np.float64, reset=False, **VALID_INPUTS)
 
 
 def check_weights(sample_weight, n):

@@ -173,7 +173,7 @@ def select(chosen, names, has_names):
     if chosen.dtype.kind in "UO":
         if not has_names:
             raise ValueError("categorical_features holds names of features, but X is not a data frame with names")
-        unknown = [name for name in chosen if name not in names]
+        unknown = [name for name in chosen.tolist() if name not in names]
         if unknown:
             raise ValueError(f"categorical_features has an item {unknown[0]!r} that is no feature name of X: {names}")
         return np.array([name in chosen for name in names])

@@ -47,7 +47,7 @@ def test_more_features():
 
 def test_an_engine_that_cannot_is_refused():
     with pytest.raises(
-        ValueError, match=r"does not support this kernel with 2 features; .*\['grid', 'blocks', 'dense'\]"
+        ValueError, match=r"does not support this kernel in 2 dimensions; .*\['grid', 'blocks', 'dense'\]"
     ):
         NadarayaWatsonRegressor(algorithm="sorted").fit(np.eye(2), [0, 1])
     with pytest.raises(ValueError, match=r"algorithm='blocks' does not support this kernel .*\['dense'\]"):

@@ -30,7 +30,7 @@ def check_algorithm(algorithm, kernel, n_features, n_neighbors=None):
         Naming those that can.
     """
     able = [name for name, engine in ENGINES.items() if engine.supports(kernel, n_features)]
-    job = f"this kernel with {n_features} features"
+    job = f"this kernel in {n_features} dimension{'s' if n_features > 1 else ''}"
     if n_neighbors is not None:
         able = [name for name in able if ENGINES[name].takes_scales]
         job += f" and n_neighbors={n_neighbors!r}"
