@@ -29,20 +29,18 @@ class Case(NamedTuple):
         return self._replace(queries=self.queries[:m])
 
 
-def make_table(n, n_numbers, n_features=0, n_categories=2):
-    """A table of normal numbers, and of features with equally frequent categories."""
+def make_table(n, n_numbers, n_categories=0):
+    """A table of normal numbers, and a feature of equally frequent categories if there are any."""
     rng = np.random.default_rng(n_numbers)
-    numbers = {f"number {k}": rng.normal(size=n) for k in range(n_numbers)}
-    labels = np.array([f"category {k}" for k in range(n_categories)])
-    return pd.DataFrame(
-        numbers | {f"feature {k}": pd.Categorical(rng.choice(labels, n), labels) for k in range(n_features)}
-    )
+    table = pd.DataFrame({f"number {k}": rng.normal(size=n) for k in range(n_numbers)})
+    labels = [f"category {k}" for k in range(n_categories)]
+    return table.assign(feature=pd.Categorical(rng.choice(labels, n), labels)) if labels else table
 
 
 def split_case(table, m, algorithm="dense", timed=None):
-    """The last m rows as queries, and targets that the first number makes."""
-    targets = np.sin(2 * table["number 0"].to_numpy()[:-m])
-    return Case(table[:-m], targets, table[-m:].reset_index(drop=True), algorithm, timed)
+    """The last m rows as queries, and random targets."""
+    n = len(table) - m
+    return Case(table[:n], np.random.default_rng(0).normal(size=n), table[n:], algorithm, timed)
 
 
 def remove_patterns(table, n_patterns):
@@ -53,10 +51,10 @@ def remove_patterns(table, n_patterns):
     return table.mask(np.array(list(patterns))[rng.integers(n_patterns, size=len(table))])
 
 
-def compare_categories(n=20_000, m=2000):
-    """A feature of ten categories beside two numbers, and the numbers alone, with the dense engine."""
-    table = make_table(n + m, 2, 1, 10)
-    return split_case(table, m), split_case(table[["number 0", "number 1"]], m)
+def compare_categories(n=20_000, m=20_000):
+    """Two numbers and a feature of ten categories, and the numbers alone, with the dense engine."""
+    table = make_table(n + m, 2, 10)
+    return split_case(table, m), split_case(table.drop(columns="feature"), m)
 
 
 def compare_patterns(n=4000, m=4000):
@@ -66,7 +64,7 @@ def compare_patterns(n=4000, m=4000):
 
 
 def compare_engines(n=60_000, m=60_000, timed=2000):
-    """Two numbers and six features of two categories: the dense engine, and "blocks"."""
+    """Two numbers and a feature of six categories: the dense engine, and "blocks"."""
     table = make_table(n + m, 2, 6)
     return split_case(table, m, "dense", timed), split_case(table, m, "blocks")
 

@@ -215,6 +215,7 @@ def test_pairs_of_cases_differ_in_what_is_compared():
     dense, blocks = mixed_times.compare_engines(400, 40)
     assert (dense.algorithm, blocks.algorithm) == ("dense", "blocks")
     pd.testing.assert_frame_equal(dense.keys, blocks.keys)
+    assert list(dense.keys.nunique()) == [400, 400, 6]
     for case in (with_categories, without, holes, complete, dense, blocks):
         assert (len(case.keys), len(case.targets), len(case.queries)) == (400, 400, 40)
 
