@@ -31,8 +31,7 @@ from ._learning.rules import RULES, check_bandwidth, rule_of_thumb
 from ._learning.search import N_DRAWS, Search
 from ._memo import Memo
 from ._patterns import TablePoolers, by_pattern
-from ._problem import Problem
-from ._table import has_missing
+from ._table import Table
 from ._threads import single_threaded_blas
 from ._weights import has_one_unit
 
@@ -146,7 +145,7 @@ class KernelEstimator(CallbackSupportMixin, BaseEstimator):
         keys, targets, table = self._check_training(X, y)
         weights = check_weights(sample_weight, len(keys))
         table.forget_unseen(keys, weights)
-        columns = Columns(keys, weights, table.n_categories(keys.shape[1]))
+        columns = self._make_columns(keys, weights, table)
         kernel = KERNELS[self.kernel] if isinstance(self.kernel, str) else self.kernel
         stages = self._stages()
         bandwidth = None if "bandwidth" in stages else self._given_bandwidth(columns, keys, weights, kernel)
@@ -157,17 +156,18 @@ class KernelEstimator(CallbackSupportMixin, BaseEstimator):
             raise ValueError(f"{name} requires at least two samples of positive weight, got n_samples=1")
         validate_data(self, X, skip_check_array=True)  # sets the number and the names of the features
         values = self._encode_y(targets)
-        poolers = Poolers(Problem(columns.of(keys), values, weights), self.algorithm, kernel, self.tol)
-        initial = {"_table": table, "_columns": columns} | self._initial_attributes(keys, values, weights)
+        poolers = Poolers(columns.make_problem(keys, values, weights), self.algorithm, kernel, self.tol)
+        initial = {"_table": table, "_columns": columns} | self._initial_attributes(columns, keys, values, weights)
         fitted_with = self._make_attributes(keys, values, weights, poolers, initial)
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
         data = {"estimator": self, "X": X, "y": y, "metadata": metadata}
         task = Task(self._init_callback_context(max_subtasks=sum(stages.values())), data, fitted_with)
         learned = initial | {"bandwidth_": bandwidth}
         if stages:
-            sample = make_sample(keys, targets, values, weights)
-            if sample.keys is not keys:
-                problem = Problem(columns.of(sample.keys), sample.values, sample.weights)
+            points = columns.points(keys)
+            sample = make_sample(points, targets, values, weights)
+            if sample.keys is not points:
+                problem = columns.make_problem(keys, sample.values, sample.weights, sample.keys)
                 poolers = Poolers(problem, self.algorithm, kernel, self.tol)
             learned |= self._learn(sample, poolers, learned, task)
         for name in LEARNED_ATTRIBUTES:
@@ -176,11 +176,19 @@ class KernelEstimator(CallbackSupportMixin, BaseEstimator):
         task.end(self.bandwidth_, n_neighbors_=self.n_neighbors_)
         return self
 
+    def _make_table(self, X):
+        """The `Table` of training inputs."""
+        return Table(X, self.categorical_features)
+
+    def _make_columns(self, keys, weights, table):
+        """The `Columns` of training codes."""
+        return Columns(keys, weights, table.n_categories(keys.shape[1]))
+
     def _given_bandwidth(self, columns, keys, weights, kernel):
         """The bandwidth (n_features,), as given or by a rule of thumb."""
         if isinstance(self.bandwidth, str):
             return rule_of_thumb(self.bandwidth, columns.scales(keys, weights), weights, kernel)
-        return np.where(columns.is_known, check_bandwidth(self.bandwidth, keys.shape[1]), np.inf)
+        return np.where(columns.is_known, check_bandwidth(self.bandwidth, len(columns.is_known)), np.inf)
 
     def _stages(self):
         """The largest number of stages of the search for each parameter that is to be learned."""
@@ -191,7 +199,7 @@ class KernelEstimator(CallbackSupportMixin, BaseEstimator):
             if isinstance(value, str) and value in STAGES[name]
         }
 
-    def _initial_attributes(self, keys, values, weights):
+    def _initial_attributes(self, columns, keys, values, weights):
         """The fitted attributes, other than the bandwidth, as they are before anything is learned."""
         return {"n_neighbors_": None if self.n_neighbors == "loo" else self.n_neighbors}
 
@@ -261,7 +269,7 @@ class KernelEstimator(CallbackSupportMixin, BaseEstimator):
     def __setstate__(self, state):
         super().__setstate__(state)
         if "keys_" in state:
-            problem = Problem(self._columns.of(self.keys_), self._values, self._weights)
+            problem = self._columns.make_problem(self.keys_, self._values, self._weights)
             poolers = Poolers(problem, self.algorithm_, self._kernel, self.tol)
             vars(self).update(self._prepare(vars(self), poolers) | {"_memo": Memo()})
 
@@ -330,8 +338,8 @@ class KernelEstimator(CallbackSupportMixin, BaseEstimator):
         Queries are passed on as columns in the units of the pooler, those that miss the same features together, with
         the pooler `without` these. It needs this method only, as `Pooler` has it.
         """
-        if issparse(queries):
-            queries, rows = queries.tocsr()[rows], slice(None)
+        if queries is not None and not isinstance(rows, slice):
+            queries, rows = (queries.tocsr() if issparse(queries) else queries)[rows], slice(None)
 
         def evaluate(queries):
             return self._each_pattern(function, pooler, queries, rows)
@@ -350,18 +358,12 @@ class KernelEstimator(CallbackSupportMixin, BaseEstimator):
 
     def _each_pattern(self, function, pooler, queries, rows=slice(None)):
         """The results of `function(pooler, queries, rows)`, as `_evaluate` calls it, for dense queries or None."""
-        codes = self.keys_ if queries is None else queries
-        if not has_missing(codes[rows]):
-            return function(pooler, None if queries is None else self._to_pooler(queries), rows)
-        rows = np.arange(len(codes))[rows]
+        points, codes = (None, self.keys_) if queries is None else (self._to_pooler(queries), queries)
 
-        def evaluate(pattern, positions):
-            which = None, rows[positions]
-            if queries is not None:
-                which = self._to_pooler(queries[rows[positions]]), slice(None)
-            return function(pooler.without(self._columns.spread(pattern)), *which)
+        def evaluate(pooler, rows):
+            return function(pooler, points, rows)
 
-        return by_pattern(evaluate, np.isnan(codes[rows]))
+        return by_pattern(evaluate, pooler, self._columns, codes, rows)
 
     def _make_masses(self, values):
         """The `Masses` of other values (n, n_values) under the same attention."""

@@ -16,6 +16,7 @@ of no consequence.
 import numpy as np
 
 from ._learning.rules import RANGE_ROUNDING, robust_scales
+from ._problem import Problem
 from ._table import has_missing
 from ._weights import scale_values
 
@@ -68,6 +69,31 @@ class Columns:
         """The position of the first column of each feature, (n_features,)."""
         return np.cumsum(self.widths) - self.widths
 
+    @property
+    def numbers(self):
+        """The positions of the first columns of numbers and ranks, (n_numbers,)."""
+        return self.starts[self.n_categories == 0]
+
+    @property
+    def n_terms(self):
+        """The number of terms of each feature in a linear model, (n_features,)."""
+        return np.where(self.n_categories > 2, self.n_categories, self.n_categories != 1)
+
+    def terms(self, codes):
+        """The terms (n, n_terms) of codes (n, n_features) in a linear model; nan where a value is missing.
+
+        A number or a rank is a term. So is a category of two levels; one of more levels is a term of 0 and 1 for each.
+        """
+        if self.is_trivial:
+            return codes
+        terms = []
+        for column, n_categories, n_terms in zip(codes.T[:, :, None], self.n_categories, self.n_terms, strict=True):
+            if n_categories:
+                is_level = column == np.arange(n_categories - n_terms, n_categories)
+                column = np.where(np.isnan(column), np.nan, is_level)
+            terms.append(column)
+        return np.hstack(terms)
+
     def of(self, codes):
         """The columns (n, n_columns) of codes (n, n_features)."""
         if self.is_trivial:
@@ -91,6 +117,19 @@ class Columns:
         else:
             columns[np.arange(len(levels)), levels] = np.sqrt(0.5)
 
+    def miss_any(self, codes):
+        """Whether any of the codes is missing."""
+        return has_missing(codes)
+
+    def points(self, codes):
+        """What tells rows (n, k) apart: their codes."""
+        return codes
+
+    def make_problem(self, codes, values, weights, points=None):
+        """The `Problem` of the columns of codes (n, n_features), or of other `points` than these."""
+        is_first = np.isin(np.arange(self.n_columns), self.starts)
+        return Problem(self.of(codes if points is None else points), values, weights, is_first)
+
     def spread(self, of_features):
         """What features have, such as bandwidths (n_features,), for each of their columns, (n_columns,)."""
         return of_features if self.is_trivial else np.repeat(of_features, self.widths)
@@ -103,9 +142,9 @@ class Columns:
         """The scale of each feature (n_features,) in rules of thumb; inf for a feature without two different values.
 
         That of a category is sqrt(P / 2), where P is the probability that two rows differ; of two categories, it is
-        the standard deviation of 0 and 1.
+        that of the numbers 0 and 1, whose standard deviation is the same.
         """
-        scales, is_number = np.full(len(self.widths), np.inf), self.n_categories == 0
+        scales, is_number = np.full(len(self.widths), np.inf), self.n_categories <= 2
         complete = is_number & ~self.has_holes
         if complete.all():
             return robust_scales(codes, weights)

@@ -26,6 +26,8 @@ def _has_density(estimator):
                 f"score_samples requires n_neighbors=None, got {estimator.n_neighbors_}: a density whose width varies "
                 "with the query does not integrate to one"
             )
+        if estimator._table.holds_distances:
+            raise ValueError('score_samples requires features, but metric="precomputed" has distances')
         if not estimator._columns.is_trivial:
             raise ValueError("score_samples requires features that are numbers without missing values")
         d = np.count_nonzero(np.isfinite(estimator.bandwidth_))

@@ -23,9 +23,9 @@ BLOCK_NUMBERS = 2**18
 
 
 class Gradients:
-    """The gradients of regressors, which define `_gradients_at(queries)`.
+    """The gradients of regressors, which define `_gradients_of(queries)`.
 
-    It returns gradients (m, n_values, n_features) and log_mass (m,) for dense queries (m, n_features), or None.
+    It returns gradients by columns (m, n_values, n_columns), and log_mass (m,), for codes (m, n_features), or None.
     """
 
     def gradients(self, X):
@@ -41,7 +41,9 @@ class Gradients:
         -------
         gradients : (n_queries, n_features) or (n_queries, n_outputs, n_features) float ndarray
             Derivatives of `predict(X)`, in units of y for each unit of X. With 2-D y they have an axis for the outputs.
-            They are zero for features of infinite bandwidth that no trend depends on, and nan where the prediction is.
+            They are zero for features of infinite bandwidth that no trend depends on. They are nan where the prediction
+            is, for features with categories (`is_categorical_`), also if these are ordered, and for a number that is
+            missing at the query.
 
         Raises
         ------
@@ -86,11 +88,26 @@ class Gradients:
         array([0.046])
         """
         queries = self._check_queries(X)
+        if self._table.holds_distances:
+            raise ValueError('gradients are derivatives by features, but metric="precomputed" has distances')
         if self._kernel.log_slope is None:
             raise ValueError(f"kernel={self.kernel!r} has no derivative (log_slope); use one of {DIFFERENTIABLE}")
-        gradients, log_mass = in_dense_blocks(self._gradients_at, queries)
-        gradients[self._empty_rows(log_mass)] = 0.0 if self.empty == "mean" else np.nan
+        gradients, log_mass = in_dense_blocks(self._gradients_by_features, queries)
+        empty = self._empty_rows(log_mass)
+        gradients[empty] = np.where(np.isnan(gradients[empty]) | (self.empty != "mean"), np.nan, 0.0)
         return self._in_shape_of_y(gradients)
+
+    def _gradients_by_features(self, queries):
+        """Gradients (m, n_values, n_features), nan for what is no number, and log_mass (m,)."""
+        gradients, log_mass = self._gradients_of(queries)
+        if not self._columns.is_trivial:
+            gradients = gradients[:, :, self._columns.starts]
+        if self.is_categorical_ is not None:
+            gradients[:, :, self.is_categorical_] = np.nan
+        missing = np.isnan(self.keys_ if queries is None else queries)
+        if missing.any():
+            gradients[np.broadcast_to(missing[:, None], gradients.shape)] = np.nan
+        return gradients, log_mass
 
 
 class Surroundings(NamedTuple):

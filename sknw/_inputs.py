@@ -13,11 +13,8 @@ import numpy as np
 from scipy.sparse import issparse
 from sklearn.utils.validation import check_array, check_X_y, validate_data
 
-from ._table import Table, is_frame, is_text, names_and_columns
+from ._table import is_frame, is_text, names_and_columns
 from ._weights import are_counts, scale_importances
-
-VALID_INPUTS = {"accept_sparse": ("csr", "csc", "coo"), "ensure_all_finite": "allow-nan"}
-"""Options of scikit-learn's validation of X."""
 
 DENSE_NUMBERS = 2**22
 """Numbers in a block of sparse queries that is converted to a dense array: 32 MiB."""
@@ -48,11 +45,12 @@ def check_training(X, y, estimator, **options):
         is sparse and would not fit into memory as a dense array; in the cases of `Table`.
     """
     _raise_for_times(_time_columns(X))
-    table = Table(X, estimator.categorical_features)
+    table = estimator._make_table(X)
     with _explain_errors(X, table):
         X, y = check_X_y(
-            table.encode(X), y, dtype=np.float64, copy=True, estimator=estimator, **VALID_INPUTS, **options
+            table.encode(X), y, dtype=np.float64, copy=True, estimator=estimator, **table.valid_inputs, **options
         )
+    table.check_training(X)
     return to_dense(X), y, table
 
 
@@ -65,8 +63,11 @@ def check_queries(X, estimator, table):
     with _explain_errors(X, table):
         codes = table.encode(X)
         if has_names:
-            return check_array(codes, dtype=np.float64, estimator=estimator, input_name="X", **VALID_INPUTS)
-        return validate_data(estimator, codes, dtype=np.float64, reset=False, **VALID_INPUTS)
+            codes = check_array(codes, dtype=np.float64, estimator=estimator, input_name="X", **table.valid_inputs)
+        else:
+            codes = validate_data(estimator, codes, dtype=np.float64, reset=False, **table.valid_inputs)
+    table.check(codes)
+    return codes
 
 
 def check_weights(sample_weight, n):

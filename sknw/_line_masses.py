@@ -50,8 +50,11 @@ class LineMasses(NamedTuple):
         return cls(masses, lines, pooler, squares, ridge)
 
     def without(self, ignored):
-        """The `Masses` without some features, given as a mask (n_features,), where there are no lines."""
-        return self.masses.without(ignored)
+        """The same without some features, given as a mask (n_features,)."""
+        masses, pooler, squares = self.masses.without(ignored), self.pooler.without(ignored), self.squares
+        if squares is not None:
+            squares = squares.at.with_widths(masses.squares.bandwidth, pooler.widths)
+        return self._replace(masses=masses, pooler=pooler, squares=squares)
 
     def pool(self, queries, rows, n_jobs, tol):
         """As `Masses.pool`, the last being the sums of squares of the weights of lines."""

@@ -64,6 +64,8 @@ class Moments(NamedTuple):
         -inf where no key has weight. The moments are then those of the nearest keys.
     by_attention : (m,) bool ndarray
         Whether they come from attention weights.
+    axes : (d,) bool ndarray
+        Along which there are slopes.
     """
 
     means: np.ndarray
@@ -73,6 +75,7 @@ class Moments(NamedTuple):
     squares: np.ndarray
     log_mass: np.ndarray
     by_attention: np.ndarray
+    axes: np.ndarray
 
     @np.errstate(all="ignore")
     def lines(self, ridge):
@@ -87,9 +90,17 @@ class Moments(NamedTuple):
         return self.solve(ridge, self.steps[:, :, None])[:, :, 0]
 
     def solve(self, ridge, vectors):
-        """(C + ridge s² I)^-1 times vectors (m, d, k), the first of which is q - m; 0 where that is not finite."""
-        if np.isinf(ridge) or self.steps.shape[1] == 0:
+        """(C + ridge s² I)^-1 times vectors (m, d, k), the first of which is q - m; 0 where that is not finite.
+
+        Without the axes along which there are no slopes, where it is 0.
+        """
+        if np.isinf(ridge) or not self.axes.any():
             return np.zeros(vectors.shape)
+        if not self.axes.all():
+            solutions, axes = np.zeros(vectors.shape), np.flatnonzero(self.axes)
+            some = self._replace(steps=self.steps[:, axes], spread=self.spread[:, axes[:, None], axes], axes=axes >= 0)
+            solutions[:, axes] = some.solve(ridge, vectors[:, axes])
+            return solutions
         if ridge > 0:
             least = DEAD * np.trace(self.spread, axis1=1, axis2=2) + 1 / LARGEST
             penalties = np.maximum(ridge * self.squares, least)[:, None, None] * np.eye(self.steps.shape[1])
@@ -132,14 +143,15 @@ class LocalLines:
     values : (n, n_values) float ndarray
     weights : (n,) float ndarray
     bandwidth : (n_features,) float ndarray
-        There is no slope along features of infinite bandwidth.
+    sloped : (k,) int ndarray
+        The features along which there are slopes, unless their bandwidth is infinite.
     algorithm, kernel, tol
         As for `Poolers`.
     """
 
-    def __init__(self, keys, values, weights, bandwidth, algorithm, kernel, tol):
+    def __init__(self, keys, values, weights, bandwidth, sloped, algorithm, kernel, tol):
         self.values, self.bandwidth, self.tol = values, bandwidth, tol
-        self.used, problem = np.flatnonzero(np.isfinite(bandwidth)), Problem(keys, values, weights)
+        self.used, problem = sloped[np.isfinite(bandwidth[sloped])], Problem(keys, values, weights)
         self.unit = np.minimum(unit_bandwidth(problem, bandwidth), LARGEST)
         self.centre = 2 * problem.extent[2]
         self.coordinates = self.centred(keys)
@@ -157,13 +169,14 @@ class LocalLines:
     def moments(self, pooler, queries=None, rows=slice(None), least_ridge=0.0, n_jobs=None):
         """`Moments` for some rows of the queries (m, n_features), which are right for ridges from `least_ridge` on.
 
-        None is leave-one-out: the training rows are the queries.
+        None is leave-one-out: the training rows are the queries. There are no slopes along features that the pooler
+        ignores.
         """
         pooled = pooler.pool(queries, rows, n_jobs, self.tol)
         centred = self.coordinates[rows] if queries is None else self.centred(queries[rows])
         squares = self._squares(pooler, pooled)
         rows = np.arange(len(self.values) if queries is None else len(queries))[rows]
-        moments = self._split(pooled, centred, squares)
+        moments = self._split(pooled, centred, squares, np.isfinite(pooler.bandwidth[self.used]))
         if least_ridge < np.inf:
             moments.by_attention[:] = not self.by_columns or moments.are_rough(centred, least_ridge, *self.largest)
         for some in self.blocks(np.flatnonzero(moments.by_attention)):
@@ -209,11 +222,11 @@ class LocalLines:
         scales = np.ones(len(pooled.log_mass)) if pooled.scales is None else pooled.scales
         if len(self.used) == 0:
             return scales
-        f = self.unit.argmin()
+        f = np.where(np.isfinite(pooler.bandwidth), self.unit, np.inf).argmin()
         with np.errstate(all="ignore"):
             return np.square(pooler.bandwidth[f] / self.unit[f]) / scales
 
-    def _split(self, pooled, centred, squares):
+    def _split(self, pooled, centred, squares, axes):
         """`Moments` of pooled columns; covariances are zero if they are no columns."""
         (m, d), n_values = centred.shape, self.values.shape[1]
         means, mean_key, products = np.split(pooled.values, [n_values, n_values + d], axis=1)
@@ -223,7 +236,7 @@ class LocalLines:
             spread = covariances(mean_key, products)
             cross = crossed.reshape(m, d, n_values) - mean_key[:, :, None] * means[:, None]
         by_attention = np.zeros(m, dtype=bool)
-        return Moments(means.copy(), centred - mean_key, spread, cross, squares, pooled.log_mass, by_attention)
+        return Moments(means.copy(), centred - mean_key, spread, cross, squares, pooled.log_mass, by_attention, axes)
 
     def _moments_of(self, attention, centred):
         """The first four fields of `Moments`, from attention weights (b, n)."""

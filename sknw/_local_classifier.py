@@ -152,21 +152,22 @@ class LocalLinearClassifier(LabelTargets, ClassifierMixin, LocalLinear):
     def _stages(self):
         return super()._stages() | {"prior_share": 0}  # which is learned in any case, without a stage of its own
 
-    def _initial_attributes(self, keys, values, weights):
-        return super()._initial_attributes(keys, values, weights) | {"trend_": False, "_logistic": None}
+    def _initial_attributes(self, columns, keys, values, weights):
+        return super()._initial_attributes(columns, keys, values, weights) | {"trend_": False, "_logistic": None}
 
     def _make_trend(self, fitted):
         fit = fitted["_logistic"]
 
-        def make_trend(keys, values, shares, removed, exponents):
+        def make_trend(terms, values, shares, removed, exponents):
             return MeanTrend(values, shares) if fit is None else LogisticTrend(fit.scaled(exponents), values)
 
         return make_trend
 
-    def _trends(self, sample):
+    def _trends(self, columns, sample):
         trends, fit = [{"trend_": False, "_logistic": None}], None
         if self.trend:
-            fit = fit_logistic(sample.keys, sample.values.labels, sample.values.shape[1], sample.weights)
+            terms = columns.terms(sample.keys)
+            fit = fit_logistic(terms, sample.values.labels, sample.values.shape[1], sample.weights)
         if fit is None:
             return trends
         with_slopes = [{"trend_": True, "_logistic": fit}]

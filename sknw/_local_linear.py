@@ -12,6 +12,7 @@ from ._inputs import in_dense_blocks
 from ._learning.lines import RIDGES, Choice, candidate_neighbors, choose_line, choose_trend
 from ._line_masses import LineMasses
 from ._lines import LARGEST, LocalLines
+from ._patterns import by_pattern
 from ._threads import single_threaded_blas
 from ._weights import retained_share, scale_values
 
@@ -28,78 +29,92 @@ BLOCK_NUMBERS = 2**24
 class LocalModel:
     """A trend and local lines of what it leaves, for one bandwidth vector (n_features,).
 
-    Features and values are divided by powers of two 2^exponent where their products could overflow or underflow.
+    Columns and values are divided by powers of two 2^exponent where their products could overflow or underflow. Lines
+    have slopes along numbers and ranks, but not along those that a query misses. The trend is one of the terms of all
+    features. A missing number of a key is at the mean of the known ones.
 
     Parameters
     ----------
-    keys : (n, n_features) float ndarray
+    columns : Columns
+    codes : (n, n_features) float ndarray
+        nan where a value is missing.
     values : (n, n_values) float ndarray
     weights : (n,) float ndarray
     bandwidth : (n_features,) float ndarray
     make_trend : callable
-        Function of the keys, the values, the weights over their sum, what leave-one-out takes of these, and the
-        exponents of features, to a trend.
+        Function of the terms (n, n_terms), the values, the weights over their sum, what leave-one-out takes of these,
+        and the exponents of terms, to a trend.
     **options : dict
         `algorithm`, `kernel` and `tol`, as for `Poolers`.
     """
 
-    def __init__(self, keys, values, weights, bandwidth, make_trend, **options):
-        active = weights > 0
+    def __init__(self, columns, codes, values, weights, bandwidth, make_trend, **options):
+        active, keys, bandwidth = weights > 0, columns.of(codes), columns.spread(bandwidth)
+        self.columns, self.codes = columns, codes
         self.exponents, self.value_exponents = _extreme_exponents(keys[active]), _extreme_exponents(values[active])
         keys = _divided(keys, self.exponents, LARGEST)
         values = _divided(values, self.value_exponents, 2.0**LARGEST_EXPONENT)  # those of weight zero may be larger
         bandwidth = np.maximum(_divided(bandwidth, self.exponents, np.inf), np.finfo(float).tiny)
-        self.keys, self.values, self.n_values = keys, values, values.shape[1]
+        self.is_number = np.repeat(columns.n_categories == 0, columns.n_terms)
+        self.is_local, self.term_exponents = self.is_number.copy(), np.zeros(len(self.is_number), dtype=int)
+        self.is_local[self.is_number] = np.isfinite(bandwidth[columns.numbers])
+        self.term_exponents[self.is_number] = self.exponents[columns.numbers]
+        terms, self.values, self.n_values = self.terms(codes), values, values.shape[1]
         shares, retained = weights / weights.sum(), retained_share(weights)
         self.mean, self.removed = shares @ values, (1 - retained) * shares
         self.is_left_out = (weights > 0) & (retained == 0)
-        self.trend = make_trend(keys, values, shares, self.removed, self.exponents)
-        self.ignored = np.flatnonzero(np.isinf(bandwidth)) if self.trend.is_linear else np.empty(0, dtype=int)
-        columns = self.trend.residuals
-        if len(self.ignored):  # leave-one-out changes the trend, and so what is left of features without a local slope
-            columns = np.column_stack([columns, self.trend.standardised(keys)[:, self.ignored]])
-        self.lines = LocalLines(keys, columns, weights, bandwidth, **options)
+        self.trend = make_trend(terms, values, shares, self.removed, self.term_exponents)
+        residuals = self.trend.residuals
+        if self.trend.is_linear and not self.is_local.all():
+            # leave-one-out changes the trend, and so what is left of terms without a local slope
+            residuals = np.column_stack([residuals, self.trend.standardised(terms)[:, ~self.is_local]])
+        self.lines = LocalLines(keys, residuals, weights, bandwidth, columns.numbers, **options)
 
     def predict(self, n_neighbors, ridges, queries=None, rows=slice(None), n_jobs=None):
         """Predictions (m, n_values) of some rows of the queries for each ridge, and log_mass (m,).
 
         None is leave-one-out: the training rows are the queries, each predicted as if one unit of it were missing.
         """
-        if queries is not None:
-            queries = self.in_units(queries)
-        pooler, parts = self.lines.pooler(n_neighbors), []
-        rows = np.arange(len(self.keys if queries is None else queries))[rows]
-        step = max(1, BLOCK_NUMBERS // pooler.problem.n_values)
-        for start in range(0, max(1, len(rows)), step):
-            some = rows[start : start + step]
-            moments = self.lines.moments(pooler, queries, some, min(ridges), n_jobs)
-            parts.append([*(self._predict(moments, ridge, queries, some) for ridge in ridges), moments.log_mass])
-        *predictions, log_mass = map(np.concatenate, zip(*parts, strict=True))
+        codes, points = (self.codes, None) if queries is None else (queries, self.in_units(queries))
+
+        def predict(pooler, rows):
+            rows, parts = np.arange(len(codes))[rows], []
+            step = max(1, BLOCK_NUMBERS // pooler.problem.n_values)
+            for start in range(0, max(1, len(rows)), step):
+                some = rows[start : start + step]
+                moments = self.lines.moments(pooler, points, some, min(ridges), n_jobs)
+                where = self.terms(codes[some]), some if queries is None else None
+                parts.append([*(self._predict(moments, ridge, *where) for ridge in ridges), moments.log_mass])
+            return list(map(np.concatenate, zip(*parts, strict=True)))
+
+        *predictions, log_mass = by_pattern(predict, self.lines.pooler(n_neighbors), self.columns, codes, rows)
         return predictions, log_mass
 
-    def in_units(self, queries):
-        """Queries (m, n_features) in the units of the keys."""
-        return _divided(queries, self.exponents, LARGEST)
+    def in_units(self, codes):
+        """The columns (m, n_columns) of codes (m, n_features), in the units of the keys."""
+        return _divided(self.columns.of(codes), self.exponents, LARGEST)
 
-    def _predict(self, moments, ridge, queries, rows):
-        """Predictions (m, n_values) for one ridge."""
+    def terms(self, codes):
+        """The terms (m, n_terms) of codes (m, n_features), in the units of the keys."""
+        return _divided(self.columns.terms(codes), self.term_exponents, LARGEST)
+
+    def _predict(self, moments, ridge, terms, rows):
+        """Predictions (m, n_values) for one ridge at points with some terms; training `rows` are left out if given."""
         values, shifts = moments.lines(ridge)
-        points = (self.keys if queries is None else queries)[rows]
         lines, trend = values[:, : self.n_values], self.trend
-        if queries is not None:
-            predictions = lines + trend(points)
+        if rows is None:
+            predictions = lines + trend(terms)
         else:
-            missed = self._missed(points, shifts, values) if trend.is_linear else None
-            predictions = lines + trend.left_out(points, rows, missed)
+            missed = self._missed(terms, shifts, values) if trend.is_linear else None
+            predictions = lines + trend.left_out(terms, rows, missed)
         with np.errstate(over="ignore"):
             return np.ldexp(predictions, self.value_exponents)
 
-    def _missed(self, points, shifts, values):
-        """Standardised points (m, n_features) without the local lines of the features themselves."""
-        standardised, used = self.trend.standardised(points), self.lines.used
-        missed = np.zeros(points.shape)
-        missed[:, used] = -shifts * (self.lines.unit[used] / self.trend.scales[used])
-        missed[:, self.ignored] = standardised[:, self.ignored] - values[:, self.n_values :]
+    def _missed(self, terms, shifts, values):
+        """Standardised terms (m, n_terms) without the local lines of the terms themselves."""
+        missed, is_local = self.trend.standardised(terms), self.is_local
+        missed[:, is_local] = -shifts * (self.lines.unit[self.lines.used] / self.trend.scales[is_local])
+        missed[:, ~is_local] -= values[:, self.n_values :]
         return missed
 
     def means(self, queries, rows):
@@ -146,8 +161,8 @@ class LocalLinear(KernelEstimator):
     Subclasses define
 
     * `_make_trend(fitted)`: the `make_trend` of `LocalModel`, from fitted attributes;
-    * `_trends(sample)`: fitted attributes of the trends of a sample of which one is to be chosen, as dicts, and
-      `_spread(trend, rows)`: the same for all training rows;
+    * `_trends(columns, sample)`: fitted attributes of the trends of a sample of which one is to be chosen, as dicts,
+      and `_spread(trend, rows)`: the same for all training rows;
     * `_finish(model, values, queries, rows, **last)`: predictions (m, n_values) from values of lines at some rows of
       the queries;
     * `_learn_last(model, predictions, loss)`: fitted attributes that the last step of `_finish` takes, as a dict, from
@@ -167,9 +182,9 @@ class LocalLinear(KernelEstimator):
         if isinstance(self.ridge, bool):
             raise InvalidParameterError(f"ridge must be a float or 'loo', got {self.ridge!r}")
 
-    def _initial_attributes(self, keys, values, weights):
+    def _initial_attributes(self, columns, keys, values, weights):
         ridge = FIRST_RIDGE if isinstance(self.ridge, str) else float(self.ridge)
-        return super()._initial_attributes(keys, values, weights) | {"ridge_": ridge}
+        return super()._initial_attributes(columns, keys, values, weights) | {"ridge_": ridge}
 
     def _prepare(self, fitted, poolers):
         """The attributes that follow from what is fitted."""
@@ -179,6 +194,7 @@ class LocalLinear(KernelEstimator):
     def _make_model(self, fitted, poolers):
         """The `LocalModel` of what is fitted."""
         return LocalModel(
+            fitted["_columns"],
             fitted["keys_"],
             fitted["_values"][:],
             fitted["_weights"],
@@ -199,7 +215,7 @@ class LocalLinear(KernelEstimator):
         data = learned | {"keys_": sample.keys, "_values": sample.values, "_weights": sample.weights}
         numbers, ridges = self._candidates(sample, learned)
         models, choices = [], []
-        trends = self._trends(sample)
+        trends = self._trends(learned["_columns"], sample)
         for trend in trends:
             models.append(self._make_model(data | trend, poolers))
             choices.append(Choice(np.inf, numbers[0], ridges[0], stopped=stopped))

@@ -147,24 +147,24 @@ class LocalLinearRegressor(LineGradients, ErrorDistribution, NumericTargets, Reg
         self.n_jobs = n_jobs
         self.random_state = random_state
 
-    def _initial_attributes(self, keys, values, weights):
+    def _initial_attributes(self, columns, keys, values, weights):
         penalties = None
         if self.trend:
             sample = make_sample(keys, values, values, weights)
-            penalties = choose_penalties(sample.keys, sample.values, sample.weights)
-        return super()._initial_attributes(keys, values, weights) | {"_penalties": penalties}
+            penalties = choose_penalties(columns.terms(sample.keys), sample.values, sample.weights)
+        return super()._initial_attributes(columns, keys, values, weights) | {"_penalties": penalties}
 
     def _make_trend(self, fitted):
         penalties = fitted["_penalties"]
 
-        def make_trend(keys, values, shares, removed, exponents):
+        def make_trend(terms, values, shares, removed, exponents):
             if penalties is None:
                 return MeanTrend(values, shares)
-            return RidgeTrend(keys, values, shares, penalties, removed)
+            return RidgeTrend(terms, values, shares, penalties, removed)
 
         return make_trend
 
-    def _trends(self, sample):
+    def _trends(self, columns, sample):
         return [{}]
 
     def _spread(self, trend, rows):

@@ -68,41 +68,45 @@ def slope_kernel(kernel):
 class MeanGradients(Gradients):
     """The gradients of means of the values."""
 
-    def _gradients_at(self, queries):
-        """Gradients (m, n_values, n_features), and log_mass (m,)."""
-        pooler, m = self._pooler, len(self.keys_ if queries is None else queries)
+    def _gradients_of(self, queries):
+        return self._each_pattern(self._gradients_at, self._pooler, queries)
+
+    def _gradients_at(self, pooler, queries, rows):
+        """Gradients (m, n_values, n_columns), and log_mass (m,), at some rows of the queries."""
+        rows = np.arange(len(self.keys_ if queries is None else queries))[rows]
+        m, places = len(rows), np.arange(len(rows))
         gradients, log_mass = np.zeros((m, self._values.shape[1], len(pooler.bandwidth))), np.zeros(m)
         if is_flat(pooler.kernel, pooler.bandwidth):
             return gradients, log_mass
         values, exponents = scale_values(self._values[pooler.problem.key_rows])
         centre = values.mean(axis=0)
         values -= centre
-        rows = np.arange(m)
         if m > FEW_QUERIES and pooler.widths is None and slope_kernel(pooler.kernel) is not None:
-            columns = Columns(pooler, values, centre, exponents, self.tol, self.n_jobs)
-            rows = columns.write(queries, gradients, log_mass)
-        _write_from_attention(pooler, values, queries, rows, gradients, log_mass, self.n_jobs)
+            columns = ColumnGradients(pooler, values, centre, exponents, self.tol, self.n_jobs)
+            places = columns.write(queries, rows, gradients, log_mass)
+        _write_from_attention(pooler, values, queries, rows, places, gradients, log_mass, self.n_jobs)
         with np.errstate(all="ignore"):
             return np.ldexp(gradients, exponents[:, None], out=gradients), log_mass
 
 
-def _write_from_attention(pooler, values, queries, rows, gradients, log_mass, n_jobs):
-    """Write the gradients, and log_mass, for some rows of the queries."""
+def _write_from_attention(pooler, values, queries, rows, places, gradients, log_mass, n_jobs):
+    """Write the gradients, and log_mass, in some places for rows[places] of the queries."""
     used = np.flatnonzero(np.isfinite(pooler.bandwidth))
     unit = unit_bandwidth(pooler.problem, pooler.bandwidth)[used]
 
     def write(block):
-        around = Surroundings.find(pooler, queries, rows[block])
+        some = places[block]
+        around = Surroundings.find(pooler, queries, rows[some])
         differences = values.T - values[around.origins][:, :, None]
         found = around.covariances(differences) / unit
-        gradients[rows[block][:, None], :, used] = np.swapaxes(found, 1, 2)
-        log_mass[rows[block]] = around.log_mass
+        gradients[some[:, None], :, used] = np.swapaxes(found, 1, 2)
+        log_mass[some] = around.log_mass
 
-    each_block(write, len(rows), len(values), max(values.shape[1], len(used)), n_jobs)
+    each_block(write, len(places), len(values), max(values.shape[1], len(used)), n_jobs)
 
 
-class Columns:
-    """Columns of coordinates and values of the keys, from which gradients are pooled.
+class ColumnGradients:
+    """Gradients from pooled columns: the coordinates of the keys, their values, and the products of these.
 
     Parameters
     ----------
@@ -125,32 +129,35 @@ class Columns:
         self.tol = max(tol / (11 * self.c * max(2 * self.reach, 1)), min(tol, LEAST_TOL))
 
     @np.errstate(all="ignore")
-    def write(self, queries, gradients, log_mass):
-        """Write gradients (m, n_values, n_features) and log_mass (m,), and return the rows that are not resolved."""
+    def write(self, queries, rows, gradients, log_mass):
+        """Write gradients (m, n_values, n_features) and log_mass (m,) of some rows (m,) of the queries.
+
+        Returns the places in which they are not resolved.
+        """
         means, ratios = None, np.ones(len(gradients))
         if self.kernel is not self.pooler.kernel:
-            means, log_mass[:], *_ = self._pool(self.pooler, queries, slice(0, len(gradients)))
+            means, log_mass[:], *_ = self._pool(self.pooler, queries, rows)
             means = np.ldexp(means, -self.exponents, out=means)
             means -= self.centre
-        points = self.pooler.problem.rows if queries is None else queries
+        points = (self.pooler.problem.rows if queries is None else queries)[rows]
         for group in self._groups():
-            for rows, pooled, mass in self._pool_group(group, queries, len(gradients)):
+            for places, pooled, mass in self._pool_group(group, queries, rows):
                 if means is None:
-                    log_mass[rows] = mass
-                ratios[rows] = np.exp(mass - log_mass[rows])
-                self._write_group(group, rows, points[rows], pooled, means, ratios[rows], gradients)
+                    log_mass[places] = mass
+                ratios[places] = np.exp(mass - log_mass[places])
+                self._write_group(group, places, points[places], pooled, means, ratios[places], gradients)
         empty = np.isneginf(log_mass)
         gradients[empty] = 0
         return np.flatnonzero(~(self._are_resolved(points, log_mass, ratios) | empty))
 
-    def _write_group(self, group, rows, points, pooled, means, ratios, gradients):
+    def _write_group(self, group, places, points, pooled, means, ratios, gradients):
         """Write the gradients of a group of outputs and features for a slice of the queries, from pooled columns."""
         outputs, features = group
-        means = None if means is None else means[rows, outputs]
+        means = None if means is None else means[places, outputs]
         found = _covariances(pooled, self._coordinates(points)[:, features], means)
         found *= 2 * self.c * ratios[:, None, None]
         used = self.used[features]
-        gradients[rows, outputs, used] = found / self.pooler.bandwidth[used]
+        gradients[places, outputs, used] = found / self.pooler.bandwidth[used]
 
     def _are_resolved(self, points, log_mass, ratios):
         """Which points (m, n_features) have gradients that are right, (m,)."""
@@ -177,12 +184,12 @@ class Columns:
         n_features = min(max((most - n_outputs) // (1 + n_outputs), 1), d)
         return product(slices(n_values, n_outputs), slices(d, n_features))
 
-    def _pool_group(self, group, queries, n_queries):
-        """Yield slices of the queries, with the pooled columns of a group, and log_mass."""
+    def _pool_group(self, group, queries, rows):
+        """Yield slices of the rows of the queries, with the pooled columns of a group, and log_mass."""
         pooler = self._pooler_of(*group)
         step = max(1, MOST_NUMBERS // pooler.problem.n_values)
-        for rows in slices(n_queries, step):
-            yield rows, *self._pool(pooler, queries, rows)[:2]
+        for places in slices(len(rows), step):
+            yield places, *self._pool(pooler, queries, rows[places])[:2]
 
     def _pooler_of(self, outputs, features):
         """A pooler of values, coordinates, and their products, in this order."""

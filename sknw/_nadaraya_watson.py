@@ -1,14 +1,17 @@
 """The base class of the Nadaraya-Watson estimators: pooled values, and attention weights."""
 
 from functools import partial
+from typing import ClassVar
 
 import numpy as np
 from scipy.special import softmax
+from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from ._attention import BLOCK_WEIGHTS, AttentionView, sparse_attention
 from ._base import KernelEstimator
 from ._diagnostics import Diagnostics
+from ._distances import Distances, DistanceTable, check_precomputed
 from ._learning.loss import CrossValidation
 from ._learning.neighbors import can_choose, choose_neighbors
 from ._learning.search import N_DRAWS
@@ -18,6 +21,10 @@ from ._one_hot import value_ranges
 class NadarayaWatson(Diagnostics, KernelEstimator):
     """Base class of the estimators whose predictions are means of the values, weighted by attention."""
 
+    _parameter_constraints: ClassVar = KernelEstimator._parameter_constraints | {
+        "metric": [StrOptions({"euclidean", "precomputed"})]
+    }
+
     def __init__(
         self,
         bandwidth="silverman",
@@ -25,6 +32,7 @@ class NadarayaWatson(Diagnostics, KernelEstimator):
         n_neighbors=None,
         kernel="gaussian",
         categorical_features="from_dtype",
+        metric="euclidean",
         empty="nearest",
         algorithm="auto",
         tol=1e-10,
@@ -35,14 +43,27 @@ class NadarayaWatson(Diagnostics, KernelEstimator):
         self.n_neighbors = n_neighbors
         self.kernel = kernel
         self.categorical_features = categorical_features
+        self.metric = metric
         self.empty = empty
         self.algorithm = algorithm
         self.tol = tol
         self.n_jobs = n_jobs
         self.random_state = random_state
 
-    def _initial_attributes(self, keys, values, weights):
-        return super()._initial_attributes(keys, values, weights) | {"_range": value_ranges(values, weights > 0)}
+    def _make_table(self, X):
+        if self.metric == "euclidean":
+            return super()._make_table(X)
+        check_precomputed(self)
+        return DistanceTable()
+
+    def _make_columns(self, keys, weights, table):
+        if table.holds_distances:
+            return Distances(keys, weights)
+        return super()._make_columns(keys, weights, table)
+
+    def _initial_attributes(self, columns, keys, values, weights):
+        initial = super()._initial_attributes(columns, keys, values, weights)
+        return initial | {"_range": value_ranges(values, weights > 0)}
 
     def _prepare(self, fitted, poolers):
         """The attributes that follow from what is fitted."""
@@ -150,3 +171,10 @@ class NadarayaWatson(Diagnostics, KernelEstimator):
 
     def _to_pooler(self, queries):
         return self._columns.of(queries)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        if self.metric == "precomputed":
+            tags.input_tags.pairwise = tags.input_tags.positive_only = True
+            tags.input_tags.sparse = tags.input_tags.allow_nan = tags.input_tags.categorical = False
+        return tags

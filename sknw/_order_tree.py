@@ -170,7 +170,7 @@ class _Node:
             if is_inside[some[0]]:
                 bins, log_mass[some] = self._pool(None, own[some] - self.first, scales)
             else:
-                bins, log_mass[some] = self._pool(self.search.points[queries[some]], slice(None), scales)
+                bins, log_mass[some] = self._pool(self.search.points, queries[some], scales)
             shares[some, 1:] = bins
         np.cumsum(shares, axis=1, out=shares)
         shares[:, -1] = 1.0

@@ -23,13 +23,18 @@ def each_pattern(missing):
         yield missing[position], positions
 
 
-def by_pattern(function, missing):
-    """The arrays (m, ...) that `function(pattern, positions)` returns for each pattern, joined."""
-    results = None
-    for pattern, positions in each_pattern(missing):
-        found = function(pattern, positions)
+def by_pattern(function, pooler, columns, codes, rows=slice(None)):
+    """The arrays (m, ...) that `function(pooler, rows)` returns for some rows of the codes (n, n_features).
+
+    It is called for the rows of each pattern, with the pooler `without` what they miss, and the arrays are joined.
+    """
+    if not columns.miss_any(codes[rows]):
+        return function(pooler, rows)
+    rows, results = np.arange(len(codes))[rows], None
+    for pattern, positions in each_pattern(np.isnan(codes[rows])):
+        found = function(pooler.without(columns.spread(pattern)), rows[positions])
         if results is None:
-            results = tuple(np.empty((len(missing), *array.shape[1:])) for array in found)
+            results = tuple(np.empty((len(rows), *array.shape[1:])) for array in found)
         put(found, results, positions)
     return results
 

@@ -14,6 +14,9 @@ FEW_CLASSES = 16
 CENTRE_KEYS = 1000
 """The centre is the median of so many keys, or up to twice as many: it need not be exact."""
 
+SAMPLE_ROWS = 32
+"""Rows of distances of which the median is taken, or up to twice as many."""
+
 
 class Problem:
     """Training points as keys and columns of weighted values.
@@ -27,6 +30,8 @@ class Problem:
     values : (n, n_values) float ndarray or OneHot
     weights : (n,) float ndarray
         Counts or importances.
+    is_first : (n_features,) bool ndarray or True, default=True
+        Which columns of the rows are the first of a feature, if some features are several columns.
 
     Attributes
     ----------
@@ -44,8 +49,8 @@ class Problem:
         What engines have found out about the keys alone, by name. Problems of the same keys share it.
     """
 
-    def __init__(self, rows, values, weights):
-        self.rows, self.retained, self.memo = rows, retained_share(weights), {}
+    def __init__(self, rows, values, weights, is_first=True):
+        self.rows, self.retained, self.is_first, self.memo = rows, retained_share(weights), is_first, {}
         self.key_rows = np.flatnonzero(weights)
         self.keys = rows
         if len(self.key_rows) < len(rows):
@@ -70,7 +75,11 @@ class Problem:
 
     def of_keys(self, positions, values):
         """A problem of some of the keys, which are its rows, with values (k, n_values) of their own."""
-        return Problem(self.keys[positions], values, self._weights[positions])
+        return Problem(self.keys[positions], values, self._weights[positions], self.is_first)
+
+    def count_features(self, bandwidth):
+        """The number of features whose columns have a finite bandwidth; `bandwidth` is (n_features,)."""
+        return np.count_nonzero(np.isfinite(bandwidth) & self.is_first)
 
     @property
     def n_values(self):
@@ -111,6 +120,35 @@ class Problem:
     def scale_cotangents(self, cotangents):
         """Cotangents (b, n_values) of means of the values as those of means of the columns."""
         return np.ldexp(cotangents, self._exponents)
+
+
+class DistanceProblem(Problem):
+    """Training points of which distances are known, and no coordinates.
+
+    Parameters
+    ----------
+    distances : (n_points, n_points) float ndarray
+        From each point, as a query, to all others as keys.
+    rows : (n, 1) int ndarray
+        The position of each training row among the points, which is its only coordinate.
+    values, weights
+        As for `Problem`.
+    """
+
+    def __init__(self, distances, rows, values, weights):
+        self.distances = distances
+        super().__init__(rows, values, weights)
+
+    def of_keys(self, positions, values):
+        """A problem of some of the keys, which are its rows, with values (k, n_values) of their own."""
+        return DistanceProblem(self.distances, self.keys[positions], values, self._weights[positions])
+
+    @cached_property
+    def extent(self):
+        """Zero, the median of the positive distances of a sample of the points to all others, and zero, (3, 1)."""
+        sample = self.distances[:: max(1, len(self.distances) // SAMPLE_ROWS)]
+        positive = sample[sample > 0]
+        return np.array([[0.0], [np.median(positive) if len(positive) else 0.0], [0.0]])
 
 
 def _make_columns(values, weights):

@@ -142,10 +142,12 @@ class AttentionProjection(
         TypeError
             If `estimator` is not a Nadaraya-Watson estimator.
         ValueError
-            If an input or a parameter is not valid; if a feature has categories or missing values; if the kernel has
-            no derivative; if `n_components` is larger than
-            the number of features; if there are less than two samples of positive weight.
+            If an input or a parameter is not valid; if a feature has categories or missing values, or if there are no
+            features; if the kernel has no derivative; if `n_components` is larger than the number of features; if there
+            are less than two samples of positive weight.
         """
+        if self.estimator.metric == "precomputed":
+            raise ValueError('AttentionProjection requires features, but metric="precomputed" has distances')
         if not (self.estimator.categorical_features is None or isinstance(self.estimator.categorical_features, str)):
             raise ValueError("AttentionProjection requires features that are numbers, without categorical_features")
         first = {"bandwidth": "loo", "n_neighbors": None, "algorithm": "auto", "categorical_features": None}

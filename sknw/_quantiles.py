@@ -238,12 +238,17 @@ class ErrorDistribution(AttentionDistribution):
     def _shares_below(self, queries, thresholds):
         queries = queries.toarray() if issparse(queries) else queries
         errors, centres = self._outcomes(queries)
-        points, pooler = None if queries is None else self._to_pooler(queries), self._attention_pooler
-        shares, log_mass = self._error_shares(pooler, points, slice(None), errors, thresholds, centres)
+        pooler = self._attention_pooler
+
+        def find(pooler, points, rows):
+            return self._error_shares(pooler, points, rows, errors, thresholds, centres[rows])
+
+        shares, log_mass = self._each_pattern(find, pooler, queries)
         empty = self._empty_rows(log_mass)
         if self.empty == "mean" and len(empty):
             average = pooler.without(np.ones(len(pooler.bandwidth), dtype=bool))
-            shares[empty], _ = self._error_shares(average, points, empty, errors, thresholds, centres[empty])
+            points = None if queries is None else self._to_pooler(queries)
+            shares[empty], _ = find(average, points, empty)
         shares[np.isnan(centres)] = np.nan
         return shares
 

@@ -4,6 +4,8 @@
 positions of categories, and nan where a value is missing or is a category that is not known.
 """
 
+from typing import ClassVar
+
 import numpy as np
 from scipy.sparse import issparse
 from sklearn.utils import check_array
@@ -34,6 +36,11 @@ class Table:
     is_ordered : list of bool
         Which features are ranks of ordered categories.
     """
+
+    valid_inputs: ClassVar = {"accept_sparse": ("csr", "csc", "coo"), "ensure_all_finite": "allow-nan"}
+    """Options of scikit-learn's validation of X."""
+
+    holds_distances = False
 
     def __init__(self, X, categorical_features):
         self.categories, self.is_ordered = None, []
@@ -85,6 +92,11 @@ class Table:
                 for column, found in zip(columns, self.categories, strict=True)
             ]
         )
+
+    def check(self, codes):
+        """Refuse codes that scikit-learn's validation accepts; there are none."""
+
+    check_training = check
 
     def forget_unseen(self, codes, weights):
         """Forget categories of which no row has weight: in `codes` (n, n_features) they become missing."""

@@ -1,7 +1,7 @@
 """Trends, of which local lines follow what is left: the mean, a ridge regression, or a logistic regression.
 
 A trend is a function of points (m, n_features) with `residuals` (n, n_values) of the training rows, and `left_out`,
-the trend at training rows as if these were missing.
+the trend at training rows as if these were missing. A value that is nan counts as the mean of its feature.
 """
 
 import warnings
@@ -13,6 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, RidgeCV
 
 from ._learning.rules import RANGE_ROUNDING
+from ._table import has_missing
 from ._weights import sample_size, scale_values
 
 PENALTIES = np.logspace(-6, 3, 19)
@@ -77,7 +78,7 @@ class RidgeTrend:
     is_linear = True
 
     def __init__(self, rows, values, shares, penalties, removed):
-        self.removed, self.mean = removed, shares @ values
+        self.removed, self.mean, rows = removed, shares @ values, _with_means(rows, shares)
         self.centre, self.scales = _standardise(rows, shares)
         z, self.residuals = self.standardised(rows), values - self.mean
         spectrum, self._axes = np.linalg.eigh(z.T @ (shares[:, None] * z))
@@ -90,8 +91,8 @@ class RidgeTrend:
         return self.mean + self.standardised(points) @ self.slopes
 
     def standardised(self, points):
-        """Points (m, n_features) in standard deviations from the mean; constant features become 0."""
-        return (points - self.centre) / self.scales
+        """Points (m, n_features) in standard deviations from the mean; constant features and nan become 0."""
+        return _standardised(points, self.centre, self.scales)
 
     def left_out(self, points, rows, missed):
         """The trend (m, n_values) at some rows, `points`, with the lines of what its change leaves.
@@ -142,7 +143,7 @@ class LogisticFit(NamedTuple):
 
     def __call__(self, points):
         """Probabilities (m, n_classes)."""
-        return softmax((points - self.centre) / self.scales @ self.slopes + self.intercepts, axis=1)
+        return softmax(_standardised(points, self.centre, self.scales) @ self.slopes + self.intercepts, axis=1)
 
 
 class LogisticTrend:
@@ -165,7 +166,7 @@ class LogisticTrend:
 def choose_penalties(rows, values, weights):
     """The penalty (n_values,) of least leave-one-out error for each column of values (n, n_values)."""
     shares = weights / weights.sum()
-    active = np.flatnonzero(shares)
+    active, rows = np.flatnonzero(shares), _with_means(rows, shares)
     some = active[:: -(-len(active) // RIDGE_ROWS)]
     shares, (rows, _), (values, _) = (
         shares[some] / shares[some].sum(),
@@ -186,8 +187,8 @@ def fit_logistic(rows, labels, n_classes, weights):
 
     None if there are no two classes with two rows each, or no feature that varies.
     """
-    active, (rows, exponents) = np.flatnonzero(weights), scale_values(rows)
     shares = weights / weights.sum()
+    active, (rows, exponents) = np.flatnonzero(weights), scale_values(_with_means(rows, shares))
     centre, scales = _standardise(rows, shares)
     counts = np.sort(np.bincount(labels[active], minlength=n_classes))
     if n_classes < 2 or counts[-2] < 2 or np.isinf(scales).all():
@@ -236,6 +237,23 @@ def _fit_softmax(z, labels, weights, inverse_penalty, n_classes):
     intercepts[model.classes_] = 0.0
     slopes[:, classes], intercepts[classes] = model.coef_.T, model.intercept_
     return slopes, intercepts
+
+
+def _standardised(points, centre, scales):
+    """Points (m, n_features) from the centre, in units of the scales (n_features,); nan becomes 0."""
+    standardised = (points - centre) / scales
+    standardised[np.isnan(standardised)] = 0.0
+    return standardised
+
+
+def _with_means(rows, shares):
+    """Rows (n, n_features) in which a missing value is the mean of the known ones, or 0 if none is known."""
+    if not has_missing(rows):
+        return rows
+    is_known = ~np.isnan(rows)
+    totals = shares @ is_known
+    means = np.divide(shares @ np.where(is_known, rows, 0.0), totals, out=np.zeros_like(totals), where=totals > 0)
+    return np.where(is_known, rows, means)
 
 
 def _standardise(rows, shares):

@@ -12,6 +12,11 @@ from sknw._problem import Problem
 
 SMALL_BLOCKS = {
     "dense": [("_engines.dense.keys", "BLOCK_PAIRS", 112), ("_engines.dense.keys", "MIN_KEY_ROWS", 7)],
+    "distances": [
+        ("_engines.dense.distances", "BLOCK_QUERIES", 7),
+        ("_engines.dense.distances", "BLOCK_KEYS", 16),
+        ("_distances", "BLOCK_NUMBERS", 500),
+    ],
     "gradient": [
         ("_engines.dense.gradient", "DERIVATIVE_PAIRS", 256),
         ("_engines.dense.gradient", "DERIVATIVE_NUMBERS", 700),

@@ -29,44 +29,60 @@ KERNELS = {
 
 
 @np.errstate(all="ignore")
+def squared_distances(queries, keys, bandwidth):
+    """t (m, n)."""
+    bandwidth = np.broadcast_to(bandwidth, keys.shape[1])
+    return (((queries[:, None] - keys[None]) / bandwidth) ** 2).sum(axis=-1)
+
+
 def attention(queries, keys, bandwidth, kernel="gaussian", weights=None, leave_one_out=False):
     """Attention weights (m, n), and which queries (m,) are empty and attend to their nearest keys instead."""
-    t, w, logits = _logits(queries, keys, bandwidth, kernel, weights, leave_one_out)
+    return attention_at(squared_distances(queries, keys, bandwidth), kernel, weights, leave_one_out)
+
+
+@np.errstate(all="ignore")
+def attention_at(t, kernel="gaussian", weights=None, leave_one_out=False):
+    """The same as `attention`, from squared distances t (m, n) in bandwidths."""
+    w, logits = _logits(t, kernel, weights, leave_one_out)
     empty = np.isneginf(logits).all(axis=1)
+    return _softmax(t, w, logits, empty), empty
+
+
+def _softmax(t, w, logits, empty):
+    """Attention weights (m, n); empty queries attend to their nearest keys."""
     nearest = np.where(w > 0, t, np.inf).min(axis=1, keepdims=True) * (1 + EDGE)
-    logits[empty] = np.where(t <= nearest, np.log(w), -np.inf)[empty]
+    logits = np.where(empty[:, None], np.where(t <= nearest, np.log(w), -np.inf), logits)
     a = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return a / a.sum(axis=1, keepdims=True), empty
+    return a / a.sum(axis=1, keepdims=True)
 
 
 @np.errstate(all="ignore")
 def log_mass(queries, keys, bandwidth, kernel="gaussian", weights=None, leave_one_out=False):
     """The logarithm (m,) of the sum of kernel times weight."""
-    return np.logaddexp.reduce(_logits(queries, keys, bandwidth, kernel, weights, leave_one_out)[2], axis=1)
+    t = squared_distances(queries, keys, bandwidth)
+    return np.logaddexp.reduce(_logits(t, kernel, weights, leave_one_out)[1], axis=1)
 
 
-def _logits(queries, keys, bandwidth, kernel, weights, leave_one_out):
-    """t, weights in leave-one-out, and log K + log w, all (m, n)."""
-    bandwidth = np.broadcast_to(bandwidth, keys.shape[1])
-    t = (((queries[:, None] - keys[None]) / bandwidth) ** 2).sum(axis=-1)
-    w = np.tile(np.ones(len(keys)) if weights is None else weights, (len(queries), 1))
+def _logits(t, kernel, weights, leave_one_out):
+    """Weights in leave-one-out, and log K + log w, both (m, n)."""
+    w = np.tile(np.ones(t.shape[1]) if weights is None else weights, (len(t), 1))
     if leave_one_out:
         counts = np.all(w == np.rint(w))
         np.fill_diagonal(w, np.maximum(w.diagonal() - 1, 0) if counts else 0)
-    return t, w, (KERNELS[kernel] if isinstance(kernel, str) else kernel)(t) + np.log(w)
+    return w, (KERNELS[kernel] if isinstance(kernel, str) else kernel)(t) + np.log(w)
 
 
 @np.errstate(all="ignore")
 def nearest_t(queries, keys, bandwidth, weights, leave_one_out=False):
     """The least t (m,) of the keys that have weight."""
-    t, w, _ = _logits(queries, keys, bandwidth, "constant", weights, leave_one_out)
+    t = squared_distances(queries, keys, bandwidth)
+    w, _ = _logits(t, "constant", weights, leave_one_out)
     return np.where(w > 0, t, np.inf).min(axis=1)
 
 
 def rounding_decides(queries, keys, bandwidth):
     """For which queries (m,) it is rounding that says whether a key is tied for the nearest; t = 0 is never rounded."""
-    bandwidth = np.broadcast_to(bandwidth, keys.shape[1])
-    t = (((queries[:, None] - keys[None]) / bandwidth) ** 2).sum(axis=-1)
+    t = squared_distances(queries, keys, bandwidth)
     t[t == 0] = np.inf
     edge = np.minimum(t.min(axis=1, keepdims=True), 1e300) * (1 + EDGE)
     return (np.abs(t - edge) <= 5e-15 * edge).any(axis=1)
@@ -100,27 +116,31 @@ def query_gradients(queries, keys, values, bandwidth, kernel="gaussian", weights
     return np.einsum("qi,qif,qiv->qvf", a, growth, values - (a @ values)[:, None]) / bandwidth
 
 
-@np.errstate(all="ignore")
 def neighbor_attention(queries, keys, bandwidth, ratio, n_neighbors, kernel="gaussian", weights=None, own=False):
     """Attention weights (m, n) where the width of a query follows the distance to its k-th neighbour, log_mass (m,).
 
     `ratio` is the canonical one of the kernel. With `own`, queries are the keys, and one unit of each is left out.
     """
-    t, w, _ = _logits(queries, keys, bandwidth, "constant", weights, own)
-    scale = 1 / np.square(ratio / 2) / kth_t(queries, keys, bandwidth, n_neighbors, weights, own)[:, None]
-    logits = (KERNELS[kernel] if isinstance(kernel, str) else kernel)(t * scale) + np.log(w)
-    empty = np.isneginf(logits).all(axis=1)
-    nearest = np.where(w > 0, t, np.inf).min(axis=1, keepdims=True) * (1 + EDGE)
-    mass = np.logaddexp.reduce(logits, axis=1)
-    logits[empty] = np.where(t <= nearest, np.log(w), -np.inf)[empty]
-    a = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return a / a.sum(axis=1, keepdims=True), mass
+    return neighbor_attention_at(squared_distances(queries, keys, bandwidth), ratio, n_neighbors, kernel, weights, own)
 
 
 @np.errstate(all="ignore")
+def neighbor_attention_at(t, ratio, n_neighbors, kernel="gaussian", weights=None, own=False):
+    """The same as `neighbor_attention`, from squared distances t (m, n) in bandwidths."""
+    scale = 1 / np.square(ratio / 2) / _kth_t(t, n_neighbors, weights, own)[:, None]
+    w, logits = _logits(t * scale, kernel, weights, own)
+    mass = np.logaddexp.reduce(logits, axis=1)
+    return _softmax(t, w, logits, np.isneginf(mass)), mass
+
+
 def kth_t(queries, keys, bandwidth, k, weights=None, own=False):
     """The least t (m,) within which there are k units of weight, the greatest if there are not; not 0 but the next."""
-    t, w, _ = _logits(queries, keys, bandwidth, "constant", weights, own)
+    return _kth_t(squared_distances(queries, keys, bandwidth), k, weights, own)
+
+
+@np.errstate(all="ignore")
+def _kth_t(t, k, weights, own):
+    w, _ = _logits(t, "constant", weights, own)
     weights = np.ones(t.shape[1]) if weights is None else weights
     return np.array([_kth(*pair, weights, k) for pair in zip(t, w, strict=True)])
 

@@ -23,6 +23,7 @@ PAGES = {
     "12_projection": 2,
     "13_intervals": 3,
     "14_marginal_effects": 1,
+    "15_tables": 3,
 }
 """How many figures each page has."""
 NUMBER = r"(?<![\w.])-?(?:\d+(?:\.\d+)?(?:e[+-]\d+)?|inf)(?!\w)"
@@ -281,3 +282,15 @@ def test_marginal_effects(run):
     if "statsmodels is not installed" not in printed.lines:
         assert max(printed("statsmodels: largest difference of predictions")) < 1e-12
         assert max(abs(effect) for effect in printed("statsmodels: average effects")) < 0.02
+
+
+def test_tables(run):
+    pytest.importorskip("statsmodels.datasets")
+    printed = run("15_tables")
+    table, imputed, boosted = (printed(f"{name}: R²") for name in ("table", "imputed, one-hot", "gradient boosting"))
+    assert table == sorted(table, reverse=True)
+    assert table[0] == pytest.approx(imputed[0], abs=0.02)
+    assert min(score - other for score, other in zip(table[1:], imputed[1:], strict=True)) > 0.02
+    assert table == pytest.approx(boosted, abs=0.05)
+    for known, (low, high) in {"all known": (0.99, 1), "firm missing": (0, 0.5)}.items():
+        assert low <= printed(f"{known}: attention to Westinghouse")[0] <= high

@@ -61,3 +61,15 @@ def test_statsmodels_local_constant(d):
     y, bandwidth = rng.normal(size=80), rng.uniform(0.5, 1, size=d)
     reference = kernel_regression.KernelReg(y, X, "c" * d, reg_type="lc", bw=bandwidth).fit(queries)[0]
     np.testing.assert_allclose(NadarayaWatsonRegressor(bandwidth).fit(X, y).predict(queries), reference, rtol=1e-10)
+
+
+@pytest.mark.filterwarnings("ignore:After 0.17:FutureWarning")
+def test_statsmodels_local_constant_with_a_category():
+    kernel_regression = pytest.importorskip("statsmodels.nonparametric.kernel_regression")
+    rng = np.random.default_rng(0)
+    X, queries = (np.column_stack([rng.normal(size=n), rng.integers(4, size=n)]) for n in (80, 20))
+    y, h, lam = rng.normal(size=80), 0.5, 0.3
+    reference = kernel_regression.KernelReg(y, X, "cu", reg_type="lc", bw=[h, lam]).fit(queries)[0]
+    of_category = 1 / np.sqrt(-2 * np.log(lam / (3 * (1 - lam))))  # Aitchison and Aitken's kernel for four categories
+    model = NadarayaWatsonRegressor([h, of_category], categorical_features=[1]).fit(X, y)
+    np.testing.assert_allclose(model.predict(queries), reference, rtol=1e-10)

@@ -3,6 +3,7 @@
 `summation` has the contract that every engine keeps, `pooler` all that is common to them, and `ENGINES` their list.
 """
 
+from .._problem import DistanceProblem
 from .average import AverageEngine, is_flat
 from .blocks.engine import BlocksEngine
 from .dense.engine import DenseEngine
@@ -65,7 +66,7 @@ class Poolers:
         Where all keys weigh the same that is average pooling, which counts as "dense". Else it is the engine that was
         asked for, or one of its fallback. "auto" takes the first of these that applies:
 
-        1. "dense", if there are up to 800 training points, or if `tol` is 0;
+        1. "dense", if there are up to 800 training points, if `tol` is 0, or if only distances are known;
         2. "sorted", for one feature, if the kernel has a short cut (all named ones but cauchy and constant);
         3. "grid", from 2501 keys on, for the Gaussian of two features, if its cells hold keys enough;
         4. "blocks", from 4001 keys on, if far less than all pairs of a query and a key matter at `tol`, judged by some
@@ -115,7 +116,7 @@ class Poolers:
 
     def _fastest_first(self):
         """The names of the engines that may be faster than the dense one, and of that."""
-        if self.tol == 0 or len(self.problem.rows) <= FEW_ROWS:
+        if self.tol == 0 or len(self.problem.rows) <= FEW_ROWS or isinstance(self.problem, DistanceProblem):
             return ["dense"]
         n_keys = len(self.problem.keys)
         return [name for name in ENGINES if self._supports(name) and n_keys >= ENGINES[name].fewest_keys]

@@ -11,7 +11,7 @@ and importances sum to their effective number. t_(k) is the least t within which
 there are fewer in all, and the least positive t where it is 0. It comes from differences of coordinates, which makes it
 right to a few units in the last place. Candidates come from a k-d tree of few features, or from matrix products. t_(k)
 is accepted if no other key can be nearer, with the rounding of either included. Where it is not, more neighbours are
-asked for, and all keys in the end.
+asked for, and all keys in the end. Where only distances are known, all keys are asked for.
 """
 
 from functools import cached_property
@@ -21,9 +21,8 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from .._canonical import canonical_ratio
-from .._problem import Problem
 from .._threads import run_blocks
-from .dense.keys import Keys
+from .dense.distances import make_keys
 from .dense.pairs import slices
 
 MOST_FEATURES = 6
@@ -87,8 +86,8 @@ class Neighbors:
         first, self.place = distinct_rows(problem.keys[:, used])
         units = np.bincount(self.place, problem.units)
         self.problem, self.units = problem, None if (units == 1).all() else units
-        self.keys = Keys(Problem(problem.keys[first], np.zeros((len(first), 1)), units), kernel, bandwidth)
-        self.square = (canonical_ratio(kernel, np.count_nonzero(used)) / 2) ** 2
+        self.keys = make_keys(problem.of_keys(first, np.zeros((len(first), 1))), kernel, bandwidth)
+        self.square = (canonical_ratio(kernel, problem.count_features(bandwidth)) / 2) ** 2
 
     @cached_property
     def tree(self):
@@ -124,9 +123,12 @@ class Neighbors:
 
     def _block_rows(self, n_found):
         """The number of queries that are asked for so many neighbours together."""
-        n_keys, d = self.keys.raw.shape
-        is_in_tree = d <= MOST_FEATURES and n_found * GROUPS < n_keys
-        return max(1, BLOCK_PAIRS // (n_found if is_in_tree else n_keys))
+        is_in_tree = not self._takes_all(n_found) and self.keys.raw.shape[1] <= MOST_FEATURES
+        return max(1, BLOCK_PAIRS // (n_found if is_in_tree else len(self.keys.weights)))
+
+    def _takes_all(self, n_found):
+        """Whether so many neighbours are searched for among all keys."""
+        return not self.keys.has_coordinates or n_found * GROUPS >= len(self.keys.weights)
 
     def _find(self, pairs, ks):
         """t_(k) (b, n_k) of some queries, from as many neighbours as it takes."""
@@ -159,10 +161,9 @@ class Neighbors:
 
     def _neighbors(self, pairs, n_found):
         """As `NeighborTree.find`, with own keys out of reach if nothing of them is retained."""
-        n_keys, d = self.keys.raw.shape
-        if n_found * GROUPS >= n_keys:
+        if self._takes_all(n_found):
             return self._all(pairs)
-        if d > MOST_FEATURES:
+        if self.keys.raw.shape[1] > MOST_FEATURES:
             return self._nearest_by_products(pairs, n_found)
         keys, t, others = self.tree.find(pairs, n_found)
         if pairs.self_index is not None:

@@ -6,6 +6,7 @@ Weights are computed in blocks of rows, and each block is averaged into pixels, 
 import numpy as np
 from scipy.linalg import eigh
 
+from .._inputs import in_dense_blocks, to_dense
 from .drawing import import_pyplot, make_axes
 from .pipelines import feature_names, split_steps, transform
 
@@ -77,10 +78,12 @@ class AttentionDisplay:
             which attends to all others but not to itself. Pass the training inputs to draw `attention_weights_`, in
             which they also attend to themselves.
         order : {"sorted", "given"}, default="sorted"
-            "sorted" sorts queries and keys by the feature. If there are several features, it sorts by the leading
-            principal component of the keys in units of the bandwidth, the direction along which attention varies most,
-            with the sign that makes the largest coefficient positive. In a pipeline, the features are those of the last
-            step. "given" keeps the original order.
+            "sorted" sorts queries and keys by the feature, with missing values at the end. If there are several
+            features, it sorts by the leading principal component of the keys in units of the bandwidth, the direction
+            along which attention varies most, with the sign that makes the largest coefficient positive; a category is
+            a column of zeros and ones for each of its values, and a missing value is at the mean. In a pipeline, the
+            features are those of the last step. With `metric="precomputed"`, it sorts by the distance to the training
+            row that is the farthest from the first one. "given" keeps the original order.
         ax : matplotlib Axes, default=None
             Axes to draw on. If None, a figure is created.
         colorbar : bool, default=True
@@ -122,9 +125,8 @@ class AttentionDisplay:
         if order == "given":
             orders, sorted_by = [np.arange(points.shape[0]) for points in sides], None
         else:
-            direction = _leading_direction(keys, last.bandwidth_)
-            orders = [np.argsort(points @ direction, kind="stable") for points in sides]
-            sorted_by = feature_names(transformers, last)[0] if len(direction) == 1 else "leading component"
+            coordinates, sorted_by = _coordinates(transformers, last, sides)
+            orders = [np.argsort(coordinate, kind="stable") for coordinate in coordinates]
         block = tuple(-(-len(side) // MOST_PIXELS) for side in orders)
         attention = _block_means(last._attention_blocks(queries, orders[0]), *orders, *block)
         display = cls(attention, query_order=orders[0], key_order=orders[1], block=block, sorted_by=sorted_by)
@@ -181,10 +183,27 @@ class AttentionDisplay:
         return min(largest.max(), 2 * np.median(largest)) if len(largest) else 1.0
 
 
+def _coordinates(transformers, last, sides):
+    """What queries and keys are sorted by, and what that is called."""
+    if last._table.holds_distances:
+        farthest = last.keys_[0].argmax()
+        return [distances[:, farthest] for distances in sides], f"distance to training row {farthest}"
+    if last.n_features_in_ == 1:
+        return [to_dense(codes)[:, 0] for codes in sides], feature_names(transformers, last)[0]
+    columns = last._columns
+    mean = columns.of(last.keys_).mean(axis=0)
+
+    def fill(codes):
+        missing = np.repeat(np.isnan(codes), columns.widths, axis=1)
+        return np.where(missing, mean, columns.of(codes))
+
+    direction = _leading_direction(fill(last.keys_), columns.spread(last.bandwidth_))
+    along = [in_dense_blocks(lambda block: (fill(block) @ direction,), codes)[0] for codes in sides]
+    return along, "leading component"
+
+
 def _leading_direction(keys, bandwidth):
-    """The direction (n_features,) to sort along, with a largest coefficient of 1; zero if all features are ignored."""
-    if len(bandwidth) == 1:
-        return np.ones(1)
+    """The direction (n_columns,) to sort along, with a largest coefficient of 1; zero if all columns are ignored."""
     scaled = keys / bandwidth
     scaled -= scaled.mean(axis=0)
     scaled /= np.abs(scaled).max() or 1.0

@@ -3,18 +3,23 @@
 from numbers import Integral
 
 import numpy as np
-from sklearn.base import is_regressor
 
 from .._base import KernelEstimator
 from .drawing import add_legend, import_pyplot, line_colours, make_axes, plot_band, plot_line
-from .pipelines import feature_names, find_scalers, split_steps, transform, unnamed_columns
-from .points import as_columns, find_feature, points_and_values
+from .pipelines import feature_names, find_scalers, split_steps
+from .points import as_columns, evaluate, find_feature, make_grid, points_and_values
 
 MOST_CLASSES = 10
 """The largest number of classes that are drawn."""
 
 RUG_STEP, RUG_HEIGHT = 0.05, 0.25
 """The largest height of the row of marks of a class below the probabilities, and of all rows of marks."""
+
+STEP_WIDTH, POINTS_WIDTH = 0.8, 0.4
+"""The widths of the line, and of the points, of a category; categories are at a distance of one."""
+
+MOST_LETTERS = 60
+"""The largest number of letters in the names of all categories that are written from left to right."""
 
 
 class CurveDisplay:
@@ -25,7 +30,7 @@ class CurveDisplay:
     Parameters
     ----------
     grid : (n_grid,) float ndarray
-        Values of the feature.
+        Values of the feature, or positions of its categories.
     prediction : (n_grid, n_lines) float ndarray
         Predictions, with a column for each output; for a classifier probabilities, with a column for each class.
     x : (n_points,) float ndarray, default=None
@@ -48,7 +53,11 @@ class CurveDisplay:
     feature_name : str, default="x"
         The name of the feature.
     at_medians : bool, default=False
-        Whether there are other features, which are fixed at their medians.
+        Whether there are other features that are numbers, which are fixed at their medians.
+    at_modes : bool, default=False
+        Whether there are other features that are categories, which are fixed at their most frequent value.
+    categories : (n_grid,) ndarray, default=None
+        The categories of the feature. None for a number.
 
     Attributes
     ----------
@@ -97,6 +106,8 @@ class CurveDisplay:
         classes=None,
         feature_name="x",
         at_medians=False,
+        at_modes=False,
+        categories=None,
     ):
         self.grid = grid
         self.prediction = prediction
@@ -110,6 +121,8 @@ class CurveDisplay:
         self.classes = classes
         self.feature_name = feature_name
         self.at_medians = at_medians
+        self.at_modes = at_modes
+        self.categories = categories
 
     @classmethod
     def from_estimator(
@@ -138,22 +151,23 @@ class CurveDisplay:
             A fitted NadarayaWatsonRegressor or NadarayaWatsonClassifier, a Pipeline that ends with one, or a search
             over one of these, such as GridSearchCV, with `refit=True`.
         feature : int or str, default=0
-            Position or name of the feature among those of the axes (see Notes). All other features are fixed at their
-            medians over X.
+            Position or name of the feature among those of the axes (see Notes). All other features are fixed over X:
+            numbers at their medians, categories (ordered ones, too) at their most frequent value.
         X : array-like (n_points, n_features), default=None
-            Points to draw, in the form that `estimator.predict` accepts. The grid covers their range. If None, the
-            training points are drawn.
+            Points to draw, in the form that `estimator.predict` accepts. The grid covers their range, or all
+            categories. If None, the training points are drawn. Points that miss the feature are left out.
         y : array-like (n_points,) or (n_points, n_outputs), default=None
             Targets of the points. Pass it if and only if X is passed.
         truth : callable, default=None
             Function that maps points (n_grid, n_features) to their true values (n_grid,), or (n_grid, n_lines) for
-            several outputs or classes. The points are an ndarray of the features of the axes (see Notes).
+            several outputs or classes. The points are an ndarray of the features of the axes (see Notes), in which
+            categories are positions in `categories_`.
         interval : float, default=None
             The coverage of intervals for new targets, by `predict_interval`, which are drawn as a band; for regressors.
         quantiles : float or sequence of float, default=None
             The levels of quantiles, by `predict_quantiles`, which are drawn as lines; for regressors.
         grid_resolution : int, default=500
-            Number of values of the feature at which predictions are computed, at least 2.
+            Number of values of a number at which predictions are computed, at least 2.
         ax : matplotlib Axes, default=None
             Axes to draw on. If None, a figure is created.
         line_kw, point_kw, truth_kw : dict, default=None
@@ -176,35 +190,45 @@ class CurveDisplay:
         TypeError
             If `estimator` is not one of the above.
         ValueError
-            If an input or a parameter is not valid; if `interval` or `quantiles` is passed with a classifier; also in
-            the cases of `predict`, `predict_interval` and `predict_quantiles`.
+            If an input or a parameter is not valid; if the estimator has no features, as with `metric="precomputed"`;
+            if all points miss the feature; if `interval` or `quantiles` is passed with a classifier; also in the cases
+            of `predict`, `predict_interval` and `predict_quantiles`.
 
         Notes
         -----
         The features of the axes are the columns of X in their original units, if every step of a pipeline before the
         last one is a scaler of single columns: `MaxAbsScaler`, `MinMaxScaler`, `PowerTransformer`,
         `QuantileTransformer`, `RobustScaler` or `StandardScaler`. The training points are then transformed back.
-        Otherwise the features are the inputs of the last step, with names from `get_feature_names_out` if available.
+        Otherwise, and if some of them are categories, the features are the inputs of the last step, with names from
+        `get_feature_names_out` if available.
+
+        Along a category, predictions are drawn as a step for each category, with points at random places within it.
         """
         import_pyplot(f"{cls.__name__}.from_estimator")
         transformers, last = split_steps(estimator, cls.__name__, KernelEstimator)
         if not isinstance(grid_resolution, Integral) or grid_resolution < 2:
             raise ValueError(f"grid_resolution must be a whole number, 2 or more, got {grid_resolution!r}")
+        if last._table.holds_distances:
+            raise ValueError(f'{cls.__name__} requires features, but metric="precomputed" has distances')
         names = feature_names(transformers, last)
         position = find_feature(feature, names)
         points, values = points_and_values(transformers, last, X, y)
-        grid = np.tile(np.median(points, axis=0), (grid_resolution, 1))
-        grid[:, position] = np.linspace(points[:, position].min(), points[:, position].max(), grid_resolution)
-        shape = grid_resolution, values.shape[1]
+        is_known = ~np.isnan(points[:, position])
+        if not is_known.any():
+            raise ValueError(f"feature {names[position]!r} cannot be drawn, since all of its values are missing")
+        grid = make_grid(points, position, last.categories_, grid_resolution)
+        others = [found is None for other, found in enumerate(last.categories_) if other != position]
         display = cls(
             grid[:, position],
-            x=points[:, position],
-            y=values,
-            truth=None if truth is None else as_columns(truth(grid), shape, "truth(grid)"),
+            x=points[is_known, position],
+            y=values[is_known],
+            truth=None if truth is None else as_columns(truth(grid), (len(grid), values.shape[1]), "truth(grid)"),
             classes=getattr(last, "classes_", None),
             feature_name=names[position],
-            at_medians=len(names) > 1,
-            **_evaluate(find_scalers(transformers), last, grid, interval, quantiles),
+            at_medians=any(others),
+            at_modes=not all(others),
+            categories=last.categories_[position],
+            **evaluate(find_scalers(transformers, last), last, grid, interval, quantiles),
         )
         keywords = {"line_kw": line_kw, "point_kw": point_kw, "truth_kw": truth_kw}
         return display.plot(ax=ax, **keywords, band_kw=band_kw, quantile_kw=quantile_kw)
@@ -237,8 +261,12 @@ class CurveDisplay:
         self.truth_ = [] if self.truth is None else self._plot_truth(drawn, colours, truth_kw)
         self.bands_ = [] if self.interval is None else self._plot_bands(drawn, colours, band_kw)
         self.quantile_lines_ = [] if self.quantiles is None else self._plot_quantiles(drawn, colours, quantile_kw)
-        medians = "\n(other features at their medians)" if self.at_medians else ""
-        ax.set(xlabel=f"{self.feature_name}{medians}", ylabel="y" if self.classes is None else "probability")
+        fixed = " or ".join(["medians"] * self.at_medians + ["modes"] * self.at_modes)
+        others = f"\n(other features at their {fixed})" if fixed else ""
+        ax.set(xlabel=f"{self.feature_name}{others}", ylabel="y" if self.classes is None else "probability")
+        if self.categories is not None:
+            labels = [str(category) for category in self.categories]
+            ax.set_xticks(self.grid, labels, rotation=90 if len("".join(labels)) > MOST_LETTERS else 0)
         n_columns = self.prediction.shape[1]
         add_legend(ax, None if len(drawn) == n_columns else f"the {MOST_CLASSES} most probable of {n_columns} classes")
         return self
@@ -251,6 +279,13 @@ class CurveDisplay:
         sums = np.nansum(self.prediction, axis=0)  # a prediction is nan in all columns or in none
         return np.sort(np.argsort(-sums, kind="stable")[:MOST_CLASSES])
 
+    def _steps(self, *columns):
+        """The grid and columns (n_grid,) at its points, or along the step of each category, with gaps between these."""
+        if self.categories is None:
+            return self.grid, *columns
+        x = self.grid[:, None] + [-STEP_WIDTH / 2, STEP_WIDTH / 2, np.nan]
+        return x.ravel(), *(np.repeat(column, 3) for column in columns)
+
     def _labels(self, drawn):
         if self.classes is not None:
             return [str(self.classes[k]) for k in drawn]
@@ -258,7 +293,7 @@ class CurveDisplay:
 
     def _plot_columns(self, columns, colours, labels, given, **style):
         return [
-            plot_line(self.ax_, self.grid, column, given, color=colour, label=label, **style)
+            plot_line(self.ax_, *self._steps(column), given, color=colour, label=label, **style)
             for column, colour, label in zip(columns.T, colours, labels, strict=True)
         ]
 
@@ -274,7 +309,7 @@ class CurveDisplay:
         labels = [f"{100 * self.coverage:g} % interval"] + [None] * (len(drawn) - 1)
         style = {"alpha": 0.2, "linewidth": 0, "zorder": 0.9}
         return [
-            plot_band(self.ax_, self.grid, *bounds.T, given, color=colour, label=label, **style)
+            plot_band(self.ax_, *self._steps(*bounds.T), given, color=colour, label=label, **style)
             for bounds, colour, label in zip(self.interval[:, drawn].swapaxes(0, 1), colours, labels, strict=True)
         ]
 
@@ -286,15 +321,17 @@ class CurveDisplay:
 
     def _plot_points(self, drawn, colours, given):
         """Draw targets, with smaller and fainter markers if there are many, or a row of marks for each class."""
-        density = 1 / np.sqrt(len(self.x))
+        density, x = 1 / np.sqrt(len(self.x)), self.x
+        if self.categories is not None:
+            x = x + np.random.default_rng(0).uniform(-POINTS_WIDTH / 2, POINTS_WIDTH / 2, size=len(x))
         style = {"linestyle": "none", "alpha": np.clip(15 * density, 0.1, 0.6), "zorder": 1}
         if self.classes is None:
-            points = [(self.x, column) for column in self.y.T[drawn]]
+            points = [(x, column) for column in self.y.T[drawn]]
             style |= {"marker": "o", "markeredgewidth": 0, "markersize": np.clip(90 * density, 2, 5)}
         else:
             step = min(RUG_STEP, RUG_HEIGHT / len(colours))
             members = enumerate(self.y.T[drawn] > 0, start=1)
-            points = [(self.x[is_member], np.full(is_member.sum(), -step * k)) for k, is_member in members]
+            points = [(x[is_member], np.full(is_member.sum(), -step * k)) for k, is_member in members]
             style |= {"marker": "|", "markersize": 120 * step}
             self.ax_.set_yticks(np.linspace(0, 1, 6))
         if len(colours) == 1:
@@ -303,22 +340,3 @@ class CurveDisplay:
             plot_line(self.ax_, *point, given, color=colour, **style)
             for point, colour in zip(points, colours, strict=True)
         ]
-
-
-def _evaluate(scalers, last, grid, coverage, levels):
-    """What is drawn at points in the space of the axes: predictions, intervals and quantiles, by name."""
-    if not is_regressor(last) and (coverage is not None or levels is not None):
-        raise ValueError(
-            "interval and quantiles require a regressor, such as NadarayaWatsonRegressor or LocalLinearRegressor, got "
-            f"{type(last).__name__}"
-        )
-    with unnamed_columns():
-        queries = transform(scalers, grid)
-        found = {"prediction": last._predict_values(last._check_queries(queries))}
-        each_output = *found["prediction"].shape, -1
-        if coverage is not None:
-            found |= {"interval": last.predict_interval(queries, coverage).reshape(each_output), "coverage": coverage}
-        if levels is not None:
-            levels = np.atleast_1d(levels)
-            found |= {"quantiles": last.predict_quantiles(queries, levels).reshape(each_output), "levels": levels}
-    return found

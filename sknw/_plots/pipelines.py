@@ -57,9 +57,10 @@ def _describe(estimator, last):
     return name if last is estimator else f"{type(estimator).__name__} that ends with {name}"
 
 
-def find_scalers(transformers):
-    """The transformers if all of them are scalers, so that axes can show the columns of X; otherwise an empty list."""
-    return transformers if all(isinstance(step, SCALERS) for step in transformers) else []
+def find_scalers(transformers, last):
+    """The transformers if axes can show the columns of X, as all are scalers and no input of the last is a category."""
+    can_invert = last.is_categorical_ is None and all(isinstance(step, SCALERS) for step in transformers)
+    return transformers if can_invert else []
 
 
 def transform(transformers, X):
@@ -89,7 +90,7 @@ def unnamed_columns():
 
 def feature_names(transformers, last):
     """The names of the features of the axes: the columns of X if all transformers are scalers, else the last inputs."""
-    scalers = find_scalers(transformers)
+    scalers = find_scalers(transformers, last)
     first = scalers[0] if scalers else last
     if hasattr(first, "feature_names_in_"):
         return list(first.feature_names_in_)

@@ -139,7 +139,7 @@ def _weigh_differences(pairs, rows, block, t):
     if pairs.kernel.form == "gaussian":
         t *= -0.5
         return np.exp(raise_exponents(t), out=t)
-    return pairs.kernel(t)
+    return pairs.kernel(t) if pairs.kernel.compact else pairs.kernel.in_place(t)
 
 
 def _weigh_products(pairs, rows, block, t):

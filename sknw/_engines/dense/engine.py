@@ -4,9 +4,9 @@ import numpy as np
 
 from ..summation import Engine, Summation
 from .collect import collect_sums, collect_weights
+from .distances import make_keys
 from .gradient import attention_slopes, derivative_sums, vjp
 from .key_gradient import key_gradient
-from .keys import Keys
 from .sweep import sweep
 
 
@@ -22,7 +22,7 @@ class DenseEngine(Engine):
 
     def prepare(self, kernel, bandwidth, tol, scales_of=None):
         """The sums, for every bandwidth, and every scale of queries."""
-        return DenseSummation(Keys(self.problem, kernel, bandwidth))
+        return DenseSummation(make_keys(self.problem, kernel, bandwidth))
 
 
 class DenseSummation(Summation):

@@ -19,20 +19,14 @@ FAR = 2.0**502
 are between two keys."""
 
 
-class Keys:
-    """The keys of a problem with one kernel and one bandwidth vector (n_features,); inf ignores a feature.
+class KeyBlocks:
+    """What keys with one kernel are summed with, in blocks.
 
     Attributes
     ----------
     kernel : Kernel
     edge : float
         t at the edge of its support.
-    mantissa : (n_used,) float ndarray
-        The bandwidths over powers of two. Division by these powers loses no digit.
-    raw : (n_keys, n_used) float ndarray
-        The keys in units of the powers of two.
-    augmented : (n_used + 2, n_keys) float ndarray
-        The keys x in bandwidths from their centre, |x|², and ones.
     columns : (n_keys, n_columns) float ndarray or OneHotColumns
         Those of the problem.
     weights : (n_keys,) float ndarray
@@ -40,9 +34,43 @@ class Keys:
         Whether the nearest keys of all queries are among them, which matter where no key has weight.
     """
 
-    def __init__(self, problem, kernel, bandwidth):
+    has_coordinates = True
+    """Whether distances can come from products, and neighbours from a tree."""
+
+    def __init__(self, problem, kernel):
         self.kernel, self.edge, self.has_nearest = kernel, kernel.support**2, True
-        self.columns, self.weights, self._features = problem.columns, problem.weights, np.isfinite(bandwidth)
+        self.columns, self.weights = problem.columns, problem.weights
+
+    @property
+    def _least_block(self):
+        """The fewest keys in a block."""
+        return max(MIN_KEY_ROWS, -(-len(self.weights) // MAX_KEY_BLOCKS))
+
+    def block_rows(self, n_queries):
+        """The number of queries in a block."""
+        return max(1, min(n_queries, BLOCK_PAIRS // self._least_block))
+
+    def blocks(self, n_queries):
+        """Slices of the keys, for a block of so many queries."""
+        return slices(len(self.weights), max(self._least_block, BLOCK_PAIRS // n_queries))
+
+
+class Keys(KeyBlocks):
+    """The keys of a problem with one kernel and one bandwidth vector (n_features,); inf ignores a feature.
+
+    Attributes
+    ----------
+    mantissa : (n_used,) float ndarray
+        The bandwidths over powers of two. Division by these powers loses no digit.
+    raw : (n_keys, n_used) float ndarray
+        The keys in units of the powers of two.
+    augmented : (n_used + 2, n_keys) float ndarray
+        The keys x in bandwidths from their centre, |x|², and ones.
+    """
+
+    def __init__(self, problem, kernel, bandwidth):
+        super().__init__(problem, kernel)
+        self._features = np.isfinite(bandwidth)
         low, high, half_median = self._used(problem.extent)
         spread = np.maximum(high / 2 - half_median, half_median - low / 2)
         bandwidth = bandwidth[self._features] if self._features.any() else np.ones(1)
@@ -63,7 +91,6 @@ class Keys:
         centred /= self.mantissa[:, None]
         np.square(centred).sum(axis=0, out=self.augmented[d])
         self.augmented[d + 1] = 1.0
-        self._least_block = max(MIN_KEY_ROWS, -(-n_keys // MAX_KEY_BLOCKS))
 
     def subset(self, raw, columns, centre, has_nearest):
         """Some of the keys, given as in `raw` and `columns`, around another centre (n_used,)."""
@@ -140,11 +167,3 @@ class Keys:
         exponents -= self._exponents
         largest = exponents.max(axis=1, keepdims=True, where=steps != 0, initial=-(2**20))
         return np.ldexp(steps * FAR, exponents - largest)
-
-    def block_rows(self, n_queries):
-        """The number of queries in a block."""
-        return max(1, min(n_queries, BLOCK_PAIRS // self._least_block))
-
-    def blocks(self, n_queries):
-        """Slices of the keys, for a block of so many queries."""
-        return slices(len(self.weights), max(self._least_block, BLOCK_PAIRS // n_queries))

@@ -56,7 +56,7 @@ class Pairs:
         """Some of the queries, with the same blocks of keys unless others are given."""
         fields = (self.raw, self.centred, self.norms, self.self_index, self.retained, self.scale)
         fields = (None if field is None else field[rows] for field in fields)
-        return Pairs(self.keys, *fields, self.blocks if blocks is None else blocks)
+        return type(self)(self.keys, *fields, self.blocks if blocks is None else blocks)
 
     def split(self, rows):
         """Some of the queries, with blocks of keys that suit them."""
@@ -91,7 +91,7 @@ class Pairs:
 
     def differences(self, block, rows=slice(None)):
         """t (b, n_block) of some queries as a new array, from differences."""
-        t = np.empty((len(self.raw[rows]), width(block)))
+        t = np.empty((len(np.arange(len(self))[rows]), width(block)))
         self._write_differences(rows, block, t)
         return t
 

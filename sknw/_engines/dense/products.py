@@ -47,8 +47,10 @@ def may_be_relative(kernel, tol):
 
 
 def takes_products(pairs, tol):
-    """Which queries (b,) take their distances from products."""
+    """Which queries (b,) take distances from products; or given ones as if these were from products, at an edge."""
     kernel = pairs.kernel
+    if not pairs.keys.has_coordinates:
+        return np.full(len(pairs), kernel.compact)
     if not (kernel.smooth or kernel.form == "exponential"):
         return np.zeros(len(pairs), dtype=bool)
     safe = pairs.norms <= SAFE_NORM
