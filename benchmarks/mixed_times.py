@@ -16,12 +16,15 @@ from sknw import NadarayaWatsonRegressor
 
 
 class Case(NamedTuple):
-    """A table to learn from, targets, queries, the algorithm, and how many queries are timed: all, if None."""
+    """A table to learn from, targets, queries, the algorithm, the bandwidth, and how many queries are timed: all, if
+    None.
+    """
 
     keys: pd.DataFrame
     targets: np.ndarray
     queries: pd.DataFrame
     algorithm: str = "dense"
+    bandwidth: object = "silverman"
     timed: int | None = None
 
     def first(self, m):
@@ -37,10 +40,10 @@ def make_table(n, n_numbers, n_categories=0):
     return table.assign(feature=pd.Categorical(rng.choice(labels, n), labels)) if labels else table
 
 
-def split_case(table, m, algorithm="dense", timed=None):
+def split_case(table, m, algorithm="dense"):
     """The last m rows as queries, and random targets."""
     n = len(table) - m
-    return Case(table[:n], np.random.default_rng(0).normal(size=n), table[n:], algorithm, timed)
+    return Case(table[:n], np.random.default_rng(0).normal(size=n), table[n:], algorithm)
 
 
 def remove_patterns(table, n_patterns):
@@ -63,23 +66,25 @@ def compare_patterns(n=4000, m=4000):
     return split_case(remove_patterns(table, 30), m, "auto"), split_case(table, m, "auto")
 
 
-def compare_engines(n=60_000, m=60_000, timed=2000):
-    """Two numbers and a feature of six categories: the dense engine, and "blocks"."""
-    table = make_table(n + m, 2, 6)
-    return split_case(table, m, "dense", timed), split_case(table, m, "blocks")
+def compare_engines(factor, n=60_000, m=60_000, timed=2000):
+    """Two numbers and a feature of six categories: the dense engine and "blocks", with multiples of the bandwidth."""
+    dense = split_case(make_table(n + m, 2, 6), m)
+    bandwidth = factor * NadarayaWatsonRegressor().fit(dense.keys, dense.targets).bandwidth_
+    return dense._replace(bandwidth=bandwidth, timed=timed), dense._replace(bandwidth=bandwidth, algorithm="blocks")
 
 
 CASES = {
     "10 categories / none, dense, n=20000": compare_categories,
     "30 patterns of holes / none, n=4000": compare_patterns,
-    "dense / blocks, 6 categories, n=60000": compare_engines,
+    "dense / blocks, 6 categories, n=60000, 1.0h": partial(compare_engines, 1.0),
+    "dense / blocks, 6 categories, n=60000, 0.3h": partial(compare_engines, 0.3),
 }
 """Functions that make two cases whose times are compared."""
 
 
 def time_case(case):
-    """Seconds to fit, and to predict for the first time, with Silverman's bandwidth."""
-    model = NadarayaWatsonRegressor(algorithm=case.algorithm)
+    """Seconds to fit, and to predict for the first time."""
+    model = NadarayaWatsonRegressor(case.bandwidth, algorithm=case.algorithm)
     seconds = time_call(model.fit, case.keys, case.targets)
     predict = partial(predict_case, model)
     return seconds, time_prediction(predict, case, case.timed or len(case.queries))
@@ -103,25 +108,26 @@ def compare_table_times(only, rounds):
 # statsmodels.
 
 
-PEER_PROBLEMS = {
-    "wage1": {"exper": "c", "female": "u", "educ": "o"},
-    "Wage": {"age": "c", "race": "u", "education": "o"},
-    "oecdpanel": {"initgdp": "c", "oecd": "u", "year": "o"},
-}
-"""By table, features and what they are in statsmodels: continuous, unordered, ordered."""
+PEER_PROBLEMS = [
+    ("wage1", {"exper": "c", "female": "u", "educ": "o"}),
+    ("Wage", {"age": "c", "race": "u", "education": "o"}),
+    ("oecdpanel", {"initgdp": "c", "oecd": "u", "year": "o"}),
+    ("wage1", {"female": "u", "married": "u", "educ": "c", "exper": "c", "tenure": "c"}),
+]
+"""Tables, features and what they are in statsmodels: continuous, unordered, ordered. The last is an example of np."""
 
 PEER_ROWS, PEER_QUERIES, PEER_DRAWS = 200, 1000, 3
 """Rows to learn from, at most so many others to predict, and how often they are drawn."""
 
 
 def draw_rows(name, features, seed):
-    """Rows of a table to learn from and others to predict: frames and targets; the latter only for the former."""
+    """X, y to learn from, and X_test, y_test of other rows."""
     X, y = load(name)
     kinds = {"c": lambda x: x.astype(float), "u": lambda x: x.astype("category"), "o": as_ordered}
     X = pd.DataFrame({feature: kinds[kind](X[feature]) for feature, kind in features.items()})
     rows = np.random.default_rng(seed).permutation(len(y))[: PEER_ROWS + PEER_QUERIES]
     learned, others = rows[:PEER_ROWS], rows[PEER_ROWS:]
-    return X.iloc[learned], y[learned], X.iloc[others]
+    return X.iloc[learned], y[learned], X.iloc[others], y[others]
 
 
 def as_ordered(column):
@@ -140,23 +146,31 @@ def measure(model, X, y, queries, rounds):
     return {name: np.median(seconds) for name, seconds in time_interleaved(calls, rounds, fewest=1).items()}
 
 
-def compare_draw(features, X, y, queries, rounds):
-    """Seconds of "loo_ard" and of statsmodels, their ratios, and that of their leave-one-out losses."""
+def compare_draw(features, X, y, X_test, y_test, rounds):
+    """Seconds of "loo_ard" and of statsmodels, their ratios, and those of leave-one-out and of held-out losses."""
     own, peer = NadarayaWatsonRegressor("loo_ard"), KernelReg("lc", "".join(features.values()))
-    row = measure(own, X, y, queries, rounds)
+    row = measure(own, X, y, X_test, rounds)
     if find_spec("statsmodels") is None:
         return row
-    for key, seconds in measure(peer, to_codes(X), y, to_codes(queries), rounds).items():
-        row |= {f"statsmodels, {key}": seconds, f"statsmodels / loo_ard, {key}": seconds / row[key]}
-    loss = np.mean(np.square(own.predict(None) - y))
+    for key, seconds in measure(peer, to_codes(X), y, to_codes(X_test), rounds).items():
+        row |= {f"statsmodels, {key}": seconds, f"ratio, {key}": seconds / row[key]}
     (peer_loss,) = peer.model_.cv_loo(peer.model_.bw, peer.model_.est["lc"])
-    return row | {"loss / statsmodels": loss / peer_loss}
+    row["loo loss / statsmodels"] = mean_square(own.predict(None) - y) / peer_loss
+    peer_errors = peer.predict(to_codes(X_test)) - y_test
+    answered = np.isfinite(peer_errors)
+    held_out = mean_square((own.predict(X_test) - y_test)[answered])
+    return row | {"held-out loss / statsmodels": held_out / mean_square(peer_errors[answered])}
+
+
+def mean_square(errors):
+    return np.mean(np.square(errors))
 
 
 def compare_peer(only, rounds):
-    """A row for each table: medians over draws."""
-    for name in (name for name in available(PEER_PROBLEMS) if only in name):
-        features = PEER_PROBLEMS[name]
-        draws = [compare_draw(features, *draw_rows(name, features, seed), rounds) for seed in range(PEER_DRAWS)]
-        row = {"data": name, "n": PEER_ROWS, "kinds": "".join(features.values())}
-        yield row | {column: float(np.median([draw[column] for draw in draws])) for column in draws[0]}
+    """A row for each problem: medians over draws."""
+    names = available(dict.fromkeys(name for name, _ in PEER_PROBLEMS))
+    for name, features in PEER_PROBLEMS:
+        if name in names and only in name:
+            draws = [compare_draw(features, *draw_rows(name, features, seed), rounds) for seed in range(PEER_DRAWS)]
+            row = {"data": name, "n": PEER_ROWS, "kinds": "".join(features.values())}
+            yield row | {column: float(np.median([draw[column] for draw in draws])) for column in draws[0]}

@@ -212,7 +212,7 @@ def test_pairs_of_cases_differ_in_what_is_compared():
     holes, complete = mixed_times.compare_patterns(400, 40)
     assert holes.keys.isna().any(axis=None)
     np.testing.assert_array_equal(holes.keys.fillna(complete.keys), complete.keys)
-    dense, blocks = mixed_times.compare_engines(400, 40)
+    dense, blocks = mixed_times.compare_engines(0.5, 400, 40)
     assert (dense.algorithm, blocks.algorithm) == ("dense", "blocks")
     pd.testing.assert_frame_equal(dense.keys, blocks.keys)
     assert list(dense.keys.nunique()) == [400, 400, 6]
@@ -222,7 +222,7 @@ def test_pairs_of_cases_differ_in_what_is_compared():
 
 def test_statsmodels_is_told_what_features_are():
     pytest.importorskip("statsmodels")
-    X, y, _ = mixed_times.draw_rows("oecdpanel", {"oecd": "u", "year": "o"}, 0)
+    X, y, *_ = mixed_times.draw_rows("oecdpanel", {"oecd": "u", "year": "o"}, 0)
     codes = mixed_times.to_codes(X[:40])
     assert [set(column) for column in codes.T] == [{0, 1}, set(range(7))]
     assert KernelReg("lc", "uo").fit(codes, y[:40]).model_.var_type == "uo"
@@ -261,17 +261,18 @@ def test_the_command_writes_all_parts(folder, monkeypatch):
     monkeypatch.setattr(mixed_data, "LEARNED", 80)
     monkeypatch.setattr(mixed, "MIXED", {name: MIXED[name] for name in ("loo_ard", "boosting")})
     small = {"holes": partial(mixed_times.compare_patterns, 60, 40)}
-    small["blocks"] = partial(mixed_times.compare_engines, 60, 40, 20)
+    small["blocks"] = partial(mixed_times.compare_engines, 1.0, 60, 40, 20)
     monkeypatch.setattr(mixed_times, "CASES", small)
     monkeypatch.setattr(mixed_times, "PEER_ROWS", 40)
     monkeypatch.setattr(mixed_times, "PEER_DRAWS", 1)
+    monkeypatch.setattr(mixed_times, "PEER_PROBLEMS", [("oecdpanel", {"oecd": "u", "year": "o"})])
     call(monkeypatch, "tables", "--rounds", "1")
     results = json.loads(run.RESULTS.read_text(encoding="utf-8"))
     quality, missing, peer, times = (run.to_frame(results[name]) for name in run.PARTS["tables"])
     assert [*quality["data"]] == [name for name in BUNDLED for _ in range(2)]
     assert {*quality["contender"]} == {"loo_ard", "boosting"}
     assert [*missing["contender"]] == 2 * list(HOLES)
-    assert [*peer["data"]] == ["wage1", "oecdpanel"]
+    assert [*peer["kinds"]] == ["uo"]
     assert [*times["case"]] == list(small)
     assert run.PAGE.read_text(encoding="utf-8") == run.make_page(results)
 
