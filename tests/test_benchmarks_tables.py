@@ -258,7 +258,8 @@ def call(monkeypatch, *arguments):
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_the_command_writes_all_parts(folder, monkeypatch):
     monkeypatch.setattr(mixed_data, "find_spec", lambda name: None)
-    monkeypatch.setattr(mixed_data, "LEARNED", 80)
+    for name, value in {"LEARNED": 60, "TESTED": 50, "SPLITS": 1}.items():
+        monkeypatch.setattr(mixed_data, name, value)
     monkeypatch.setattr(mixed, "MIXED", {name: MIXED[name] for name in ("loo_ard", "boosting")})
     small = {"holes": partial(mixed_times.compare_patterns, 60, 40)}
     small["blocks"] = partial(mixed_times.compare_engines, 1.0, 60, 40, 20)
