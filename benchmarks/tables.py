@@ -8,6 +8,7 @@ import numpy as np
 from contenders import LINES, PEERS, contenders, define, disagreement, softmax
 from distribution_times import compare_methods
 from learning_peers import CHOICES, can_learn
+from mixed_times import compare_peer, compare_table_times
 from problems import FUNCTIONS, ONE_SIZE, PROBLEMS, Draw, draw_problems, make_problem, make_sample
 from timing import cut_queries, ratio, time_call, time_interleaved, time_prediction
 
@@ -151,5 +152,7 @@ TABLES = {
     "learning": compare_choices,
     "corners": compare_corners,
     "distribution_times": compare_methods,
+    "tables_peer": compare_peer,
+    "tables_times": compare_table_times,
 }
 """Functions of a part of a row's name, and the most rounds of timing, that yield rows."""

@@ -166,7 +166,7 @@ def test_the_command_writes_all_parts(folder, monkeypatch, plt):
     monkeypatch.setattr(distribution_times, "SIZES", (distribution_times.Size(300, 1),))
     call(monkeypatch, "distribution", "--rounds", "1")
     results = json.loads(run.RESULTS.read_text(encoding="utf-8"))
-    coverage, real, times = (run.to_frame(results[name]) for name in run.DISTRIBUTION)
+    coverage, real, times = (run.to_frame(results[name]) for name in run.PARTS["distribution"])
     assert coverage.groupby("problem").size().to_dict() == dict.fromkeys(simulations, len(few))
     assert list(real["contender"]) == few
     assert {*real["data"], *real["n"], *real["features"]} == {"diabetes", 294, 10}
