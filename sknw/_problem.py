@@ -81,6 +81,13 @@ class Problem:
         """The number of features whose columns have a finite bandwidth; `bandwidth` is (n_features,)."""
         return np.count_nonzero(np.isfinite(bandwidth) & self.is_first)
 
+    def levels(self, used):
+        """Slices of the columns in use, a mask (n_features,), for each category of three levels or more."""
+        if self.is_first is True:
+            return []
+        starts = np.append(np.flatnonzero(self.is_first[used]), np.count_nonzero(used))
+        return [slice(*ends) for ends in zip(starts[:-1], starts[1:], strict=True) if ends[1] - ends[0] > 2]
+
     @property
     def n_values(self):
         """The number of columns of the values."""

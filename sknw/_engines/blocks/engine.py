@@ -42,7 +42,7 @@ from ..dense.pairs import slices
 from ..dense.stable import T_ROUNDING
 from ..neighbors import MOST_FEATURES
 from ..summation import Engine, Summation, Sums
-from .leaves import LEAF_KEYS, SLACK, KeyTree, kd_order
+from .leaves import LEAF_KEYS, SLACK, KeyTree, kd_order, with_level_numbers
 from .nearest import NearestTree
 
 BLOCK_QUERIES = 128
@@ -218,7 +218,7 @@ class LocatedBlocks:
 
 def _order_blocks(pairs, most):
     """kd order of the queries, and the size <= `most` of blocks, or PARTS, whose PARTS are leaves too."""
-    order, size = kd_order(pairs.centred, max(1, most // PARTS))
+    order, size = kd_order(with_level_numbers(pairs.centred, pairs.raw, pairs.keys), max(1, most // PARTS))
     return order, size * PARTS
 
 

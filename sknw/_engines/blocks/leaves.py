@@ -54,6 +54,21 @@ def kd_order(points, most):
     return order[order < n], size
 
 
+def with_level_numbers(points, raw, keys):
+    """Points (n, d) in bandwidths, in which the columns of a category are one, which halves of a node can divide.
+
+    It is the number of the level, in units of the distance of two levels. `raw` are the same points in the units of the
+    `Keys`.
+    """
+    if not keys.levels:
+        return points
+    numbers = [
+        raw[:, columns].argmax(axis=1) * (np.sqrt(2) * raw[:, columns].max() / keys.mantissa[columns.start])
+        for columns in keys.levels
+    ]
+    return np.column_stack([np.delete(points, np.r_[tuple(keys.levels)], axis=1), *numbers])
+
+
 class Leaves:
     """Keys in kd order, cut into leaves of `size`; the last may be shorter.
 
@@ -153,7 +168,7 @@ class KeyTree:
 
     def __init__(self, keys):
         raw, mantissa = keys.raw, keys.mantissa
-        order, size = kd_order(raw / mantissa, LEAF_KEYS)
+        order, size = kd_order(with_level_numbers(raw / mantissa, raw, keys), LEAF_KEYS)
         self.order = order
         self.place = np.full(len(order) + 1, -1)
         self.place[order] = np.arange(len(order))

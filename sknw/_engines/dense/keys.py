@@ -66,6 +66,8 @@ class Keys(KeyBlocks):
         The keys in units of the powers of two.
     augmented : (n_used + 2, n_keys) float ndarray
         The keys x in bandwidths from their centre, |x|², and ones.
+    levels : list of slices
+        The columns of each feature that is several columns, one for each level of a category.
     """
 
     def __init__(self, problem, kernel, bandwidth):
@@ -79,6 +81,7 @@ class Keys(KeyBlocks):
         bandwidth = np.maximum(bandwidth, np.maximum(spread * 2.0**-500, largest * 2.0**-1000))
         self.mantissa, self._exponents = np.frexp(bandwidth)
         self.squares = 1 / np.square(self.mantissa)
+        self.levels = problem.levels(self._features)
         raw = np.ldexp(np.ascontiguousarray(self._used(problem.keys).T), -self._exponents[:, None])
         self._put(np.ascontiguousarray(raw.T), np.ldexp(half_median, 1 - self._exponents))
 
