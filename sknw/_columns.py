@@ -66,8 +66,8 @@ class Columns:
 
     @property
     def unordered(self):
-        """The positions of the features that are categories, but not ranks."""
-        return np.flatnonzero(self.n_categories)
+        """The positions of categories of three levels or more; those of two are zeros and ones."""
+        return np.flatnonzero(self.n_categories > 2)
 
     @property
     def starts(self):

@@ -2,6 +2,7 @@
 
 from copy import copy
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 
@@ -86,7 +87,7 @@ class Problem:
         if self.is_first is True:
             return []
         starts = np.append(np.flatnonzero(self.is_first[used]), np.count_nonzero(used))
-        return [slice(*ends) for ends in zip(starts[:-1], starts[1:], strict=True) if ends[1] - ends[0] > 2]
+        return [slice(*ends) for ends in pairwise(starts) if ends[1] - ends[0] > 2]
 
     @property
     def n_values(self):

@@ -33,7 +33,7 @@ class Sample(NamedTuple):
     n_copies : float, default=1
         The number of training observations for each observation of the sample.
     unordered : (k,) int ndarray, default=()
-        The positions of features that are categories, whose codes have an order that means nothing.
+        The positions of features whose codes have an order that means nothing.
     """
 
     keys: np.ndarray

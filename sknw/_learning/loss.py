@@ -210,7 +210,8 @@ class Comparison(NamedTuple):
 class CrossValidation:
     """Two-fold cross-validation: the bandwidths learned from one half of the rows are validated on the other half.
 
-    All rows remain keys. The halves depend neither on the order of the rows nor on the names of categories.
+    All rows remain keys. The halves do not depend on the order of the rows, nor on that of the codes of categories, if
+    these are `Sample.unordered`.
 
     Parameters
     ----------
