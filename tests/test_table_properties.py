@@ -10,6 +10,7 @@ from sknw import (
     NadarayaWatsonClassifier,
     NadarayaWatsonRegressor,
 )
+from sknw._learning.loss import CrossValidation
 
 BOTH = [NadarayaWatsonRegressor, NadarayaWatsonClassifier]
 ALL = [*BOTH, LocalLinearRegressor, LocalLinearClassifier]
@@ -78,6 +79,23 @@ class TestWhatDoesNotMatter:
             model = Estimator(bandwidth).fit(Z, y)
             assert_same(plain, X, model, Z, 1e-7 if bandwidth == "loo" else 1e-12)
             assert set(model.categories_[2]) == set(names)
+
+    @each_estimator
+    def test_halves_of_rows_do_not_depend_on_names(self, table, Estimator, monkeypatch):
+        """Rows that agree in all numbers and targets are ordered by something else than names."""
+        (X, y), found, init = table, [], CrossValidation.__init__
+
+        def record(self, loss, *args):
+            init(self, loss, *args)
+            rows = np.column_stack([np.nan_to_num(loss.sample.keys[:, [0, 2, 3]], nan=-1), loss.values[:]])[loss.rows]
+            found.append([sorted(map(tuple, rows[half])) for pair in self.positions for half in pair])
+
+        monkeypatch.setattr(CrossValidation, "__init__", record)
+        X, y = X.assign(size=X["size"].round()).drop(columns="age"), targets(Estimator, y.round())
+        for names in (CITIES, ["w", "b", "z", "a"], [3, 1, 0, 2]):
+            Z = X.assign(city=X["city"].map(dict(zip(CITIES, names, strict=True))).astype("category"))
+            Estimator("loo_ard").fit(Z, y)
+        assert found[1:] == found[:1] * 2
 
     @each_search
     def test_two_categories_are_zero_and_one(self, table, Estimator, bandwidth):
