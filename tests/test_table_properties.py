@@ -87,11 +87,13 @@ class TestWhatDoesNotMatter:
 
         def record(self, loss, *args):
             init(self, loss, *args)
-            rows = np.column_stack([np.nan_to_num(loss.sample.keys[:, [0, 2, 3]], nan=-1), loss.values[:]])[loss.rows]
+            keys = np.nan_to_num(loss.sample.keys[loss.rows], nan=-1)
+            keys[:, 1] = np.argsort(names)[keys[:, 1].astype(int)]
+            rows = np.column_stack([keys, loss.values[:][loss.rows]])
             found.append([sorted(map(tuple, rows[half])) for pair in self.positions for half in pair])
 
         monkeypatch.setattr(CrossValidation, "__init__", record)
-        X, y = X.assign(size=X["size"].round()).drop(columns="age"), targets(Estimator, y.round())
+        X, y = X.assign(size=X["size"].round()).drop(columns="age"), targets(Estimator, y.round(1))
         for names in (CITIES, ["w", "b", "z", "a"], [3, 1, 0, 2]):
             Z = X.assign(city=X["city"].map(dict(zip(CITIES, names, strict=True))).astype("category"))
             Estimator("loo_ard").fit(Z, y)
