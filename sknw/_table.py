@@ -121,8 +121,7 @@ class Table:
 
 def has_missing(codes):
     """Whether any of the codes is nan."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        return bool(np.isnan(codes.sum())) and bool(np.isnan(codes).any())  # a sum of large numbers may be nan as well
+    return bool(np.isnan(codes).any())
 
 
 def is_frame(X):
