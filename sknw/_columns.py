@@ -76,8 +76,8 @@ class Columns:
 
     @property
     def is_first(self):
-        """Which columns are the first of a feature, (n_columns,) bool."""
-        return np.isin(np.arange(self.n_columns), self.starts)
+        """Which columns are the first of a feature, (n_columns,) bool; True if all are."""
+        return self.is_trivial or np.isin(np.arange(self.n_columns), self.starts)
 
     @property
     def numbers(self):
