@@ -123,7 +123,7 @@ class Neighbors:
 
     def _block_rows(self, n_found):
         """The number of queries that are asked for so many neighbours together."""
-        is_in_tree = not self._takes_all(n_found) and self.keys.raw.shape[1] <= MOST_FEATURES
+        is_in_tree = not self._takes_all(n_found) and self.keys.n_used <= MOST_FEATURES
         return max(1, BLOCK_PAIRS // (n_found if is_in_tree else len(self.keys.weights)))
 
     def _takes_all(self, n_found):
@@ -163,7 +163,7 @@ class Neighbors:
         """As `NeighborTree.find`, with own keys out of reach if nothing of them is retained."""
         if self._takes_all(n_found):
             return self._all(pairs)
-        if self.keys.raw.shape[1] > MOST_FEATURES:
+        if self.keys.n_used > MOST_FEATURES:
             return self._nearest_by_products(pairs, n_found)
         keys, t, others = self.tree.find(pairs, n_found)
         if pairs.self_index is not None:
@@ -182,7 +182,7 @@ class Neighbors:
         The n_found-th least of minima over groups of keys is no less than that over keys. t from products errs by at
         most (d + 8) eps (|q| + |x|)².
         """
-        n_keys, d = self.keys.raw.shape
+        n_keys, d = len(self.keys.weights), self.keys.n_used
         every, n_groups = slice(0, n_keys), n_found * GROUPS
         ((_, products),) = pairs.stream_t(by_product=True, blocks=[every])
         pairs.place_self(products, every)
