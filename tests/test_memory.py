@@ -10,7 +10,7 @@ import pytest
 from sknw import NadarayaWatsonRegressor
 from sknw._weights import are_alike, are_counts, has_one_unit, retained_share, sample_size, share_memory, unit_weights
 
-N_ROWS = 50_000
+N_ROWS = 100_000
 
 MOST = {1: 80, 2: 80, 3: 150, 10: 230}
 """The most bytes a row, for each number of features."""
@@ -32,7 +32,8 @@ def test_bytes_a_row(d, weights):
     X, y, queries = rng.normal(size=(N_ROWS, d)), rng.normal(size=N_ROWS), rng.normal(size=(1000, d))
 
     def fit(X=X):
-        model = NadarayaWatsonRegressor().fit(X, y[: len(X)], None if weights is None else np.full(len(X), weights))
+        sample_weight = None if weights is None else np.full(len(X), weights)
+        model = NadarayaWatsonRegressor(0.15 if d < 10 else 0.6).fit(X, y[: len(X)], sample_weight)
         model.predict(queries)
         return model
 
