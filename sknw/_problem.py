@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from ._distinct import distinct_rows, has_many_copies
 from ._one_hot import OneHot, OneHotColumns
 from ._weights import are_alike, retained_share, scale_values, unit_weights
 
@@ -14,6 +15,12 @@ FEW_CLASSES = 16
 
 CENTRE_KEYS = 1000
 """The centre is the median of so many keys, or up to twice as many: it need not be exact."""
+
+FEW_KEYS = 800
+"""Number of keys up to which equal ones are not looked for."""
+
+MOST_DISTINCT = 0.5
+"""The largest fraction of the numbers of all keys that those of distinct keys may be."""
 
 SAMPLE_ROWS = 32
 """Rows of distances of which the median is taken, or up to twice as many."""
@@ -65,7 +72,7 @@ class Problem:
     def with_values(self, values, weights=None):
         """A problem of the same keys with other values (n, n_values), and weights (n,), positive where these are."""
         problem = copy(self)
-        for name in ("removed_columns", "units"):
+        for name in ("removed_columns", "units", "condensed"):
             vars(problem).pop(name, None)
         values = values if self.has_all_rows else values.take(self.key_rows, axis=0)
         problem._put(values, self._weights if weights is None else weights[self.key_rows])
@@ -128,6 +135,24 @@ class Problem:
         return index
 
     @cached_property
+    def condensed(self):
+        """The problem of the distinct keys, with means of values and summed weights; None if they are not far fewer.
+
+        It has the same sums for every query, but not what leave-one-out takes away.
+        """
+        if "distinct" not in self.memo:
+            is_worth_it = len(self.keys) > FEW_KEYS and has_many_copies(self.keys)
+            self.memo["distinct"] = distinct_rows(self.keys) if is_worth_it else None
+        if self.memo["distinct"] is None:
+            return None
+        first, place = self.memo["distinct"]
+        n_stored = 2 if isinstance(self.columns, OneHotColumns) else self.columns.shape[1]
+        if len(first) * self.columns.shape[1] > MOST_DISTINCT * len(place) * n_stored:
+            return None
+        values, weights = self.means(_sum_groups(self.columns, place)), np.bincount(place, self._weights)
+        return Problem(self.keys[first], values, weights, self.is_first)
+
+    @cached_property
     def removed_columns(self):
         """What each row takes out of the columns in leave-one-out, (n, n_values + 1)."""
         if self.has_all_rows and not self.retained.any():
@@ -159,6 +184,8 @@ class DistanceProblem(Problem):
         As for `Problem`.
     """
 
+    condensed = None
+
     def __init__(self, distances, rows, values, weights):
         self.distances = distances
         super().__init__(rows, values, weights)
@@ -173,6 +200,13 @@ class DistanceProblem(Problem):
         sample = self.distances[:: max(1, len(self.distances) // SAMPLE_ROWS)]
         positive = sample[sample > 0]
         return np.array([[0.0], [np.median(positive) if len(positive) else 0.0], [0.0]])
+
+
+def _sum_groups(columns, place):
+    """The sums of rows of columns (n, n_columns) that have the same place (n,), as an ndarray."""
+    if isinstance(columns, OneHotColumns):
+        return columns.sum_groups(place)
+    return np.column_stack([np.bincount(place, column) for column in columns.T])
 
 
 def _make_columns(values, weights):

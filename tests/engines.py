@@ -72,6 +72,7 @@ CHOICES = {
     ],
     "few keys in a copy": [("_engines.blocks.leaves", "GATHERED_NUMBERS", 300)],
     "no keys in a copy": [("_engines.blocks.leaves", "GATHERED_NUMBERS", 1)],
+    "distinct keys of few": [("_problem", "FEW_KEYS", 0)],
     "labels for few classes": [("_problem", "FEW_CLASSES", 0)],
     "values summed first": [("_engines.dense.gradient", "MANY_COLUMNS", 0)],
     "features summed first": [("_engines.dense.gradient", "MANY_COLUMNS", np.inf)],

@@ -21,6 +21,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from .._canonical import canonical_ratio
+from .._distinct import distinct_rows
 from .._threads import run_blocks
 from .dense.distances import make_keys
 from .dense.pairs import slices
@@ -222,15 +223,6 @@ class Widths:
     def __call__(self, points, left_out=None, n_jobs=None):
         """The factors (m,) of t, as in `Neighbors.scales`."""
         return self.neighbors.scales(points, left_out, [self.n_neighbors], n_jobs)[0]
-
-
-def distinct_rows(rows):
-    """The positions of distinct rows, and for each row that of its equal among these, (n,)."""
-    order = np.lexsort(rows.T)
-    is_new = np.append(True, (rows[order[1:]] != rows[order[:-1]]).any(axis=1))
-    place = np.empty(len(rows), dtype=np.intp)
-    place[order] = np.cumsum(is_new) - 1
-    return order[is_new], place
 
 
 def unit_bandwidth(problem, bandwidth):
