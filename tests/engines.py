@@ -173,6 +173,11 @@ def is_served_by(pooler, algorithm):
     return pooler.algorithm == algorithm
 
 
+def is_asked_first(pooler, n_queries, tol=1e-10):
+    """Whether the engine of the pooler accepts so many queries."""
+    return pooler._summations[0].accepts(n_queries, tol, gradient=False)
+
+
 def kept_share(pooler, tol):
     """The share of pairs that the blocks engine estimates that it has to look at."""
     return pooler._summations[0].kept_share(tol)
