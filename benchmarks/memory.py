@@ -6,7 +6,6 @@ import tracemalloc
 
 def trace(call, *arguments):
     """The result of a call, the bytes allocated in it that are left at its end, and the bytes at its peak."""
-    gc.collect()
     tracemalloc.start()
     try:
         result = call(*arguments)

@@ -189,6 +189,13 @@ def time_action(action, repeats=1):
     return spent / repeats if is_long else time_action(action, 2 + int(SHORTEST / max(spent, 1e-5)))
 
 
+def learn(problem):
+    """Seconds of processor time to fit a problem, and the bandwidths, (1 + n_features,)."""
+    start = time.process_time()
+    model = problem.fit()
+    return np.append(time.process_time() - start, model.bandwidth_)
+
+
 def timed_problems():
     """(name, problem, action): what is timed."""
     for engine, (d, n, kernel) in ((engine, size) for engine, sizes in TIMED.items() for size in sizes):
