@@ -34,7 +34,6 @@ KERNELS = {
 COMPACT = ("boxcar", "triangular", "epanechnikov", "biweight", "triweight", "tricube", "cosine")
 """Kernels that are zero for t > 1."""
 
-
 LOGITS = {"gaussian": lambda t: t * -0.5, "exponential": lambda t: -t.sqrt()}
 """t -> log K for the tensors of torch and KeOps."""
 
@@ -308,7 +307,6 @@ PEERS = {
     "torch_attention": Contender(torch_attention, "torch", "pairs", 1e-12, ("gaussian",)),
     "nonuniform_fft": Contender(nonuniform_fft, "finufft", "linear", 1e-9, ("gaussian",), 3),
 }
-
 
 LINES = {
     "auto": ("scikit-nw, auto", "#0072B2", "o-"),
