@@ -4,7 +4,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from engines import constants, gradient, is_asked_first, is_served_by, make_pooler, make_poolers, n_unresolved, pool
+from engines import constants, gradient, is_served_by, make_pooler, make_poolers, n_unresolved, pool
 from hypothesis import given
 from hypothesis import strategies as st
 from properties import check_like_dense
@@ -186,9 +186,3 @@ def test_the_estimators_take_it():
     np.testing.assert_array_equal(model.attention_weights(X[:5]), exact.attention_weights(X[:5]))
     classifier = NadarayaWatsonClassifier(algorithm="grid").fit(X, y > 0)
     np.testing.assert_allclose(classifier.predict_proba(X).sum(axis=1), 1)
-
-
-@pytest.mark.parametrize(("n_queries", "is_asked"), [(1, False), (30, False), (5000, True)])
-def test_few_queries_are_not_worth_a_cell_each(n_queries, is_asked):
-    keys, values = normal_problem(5000, 0.25)[:2]
-    assert is_asked_first(make_pooler("grid", keys, values, None, "gaussian", 0.25), n_queries) == is_asked
