@@ -52,7 +52,7 @@ class NeighborTree:
     """The keys of `dense.keys.Keys` in a k-d tree, in bandwidths from their centre."""
 
     def __init__(self, keys):
-        points = keys.centred.T
+        points = keys.make_augmented()[:-2].T
         self.largest = np.abs(points).max()
         # balanced trees take much longer to make, with many equal keys above all
         self.tree = cKDTree(points, balanced_tree=False, compact_nodes=False)

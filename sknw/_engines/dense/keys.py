@@ -107,6 +107,10 @@ class Keys(KeyBlocks):
 
     @cached_property
     def augmented(self):
+        return self.make_augmented()
+
+    def make_augmented(self):
+        """`augmented` as a new array."""
         return self._augment(self._raw_features())
 
     def _raw_features(self):
