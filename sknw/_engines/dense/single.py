@@ -13,8 +13,8 @@ The exponent is a product of d + 2 terms: q_f x_f, which are at most g / 2 in to
 make -T, so those of either sign make at most (g + T) / 2, and so does any part of them. The result of each of d + 1
 additions, in whatever order, and of the multiplications, is rounded by u of itself at most: d + 2 times (g + T) / 2.
 Rounding |x|² adds g / 2. Rounding of q and x moves them by u (|q| + |x|), and T by 2 u sqrt(g T); |q|² and |x|² are
-those of the rounded points. The 8 are for the exponential, which numpy has to 3 units in the last place, and for
-weights and values.
+those of the rounded points. The 8 are for the exponential, which numpy has to 4 units in the last place, and for
+weights and values. In another base, the exponent and what it errs by have a common factor.
 
 |g| is at most |q|² + sqrt(E |x|⁴), and E |x|⁴ is one more column of the sums. |T| <= L + sqrt(2), where L is the
 logarithm of the ratio of the sum of the weights of all keys to the mass: the attention to keys with T > L + s is at
@@ -24,7 +24,7 @@ rounding, which is added.
 
 Sums are taken in double precision over CHUNK keys each, which are summed in single precision, in whatever order: a sum
 of positive terms errs by CHUNK u of itself. Values are moved to [-1, 1], so that a mean errs by CHUNK u / 2 times
-|v| + |m|, as a fraction of their range.
+|v| + |m|, as a fraction of their range, and |v| is at most 1.
 
 Terms of second order are at most |e|² / 2 and what keys far away add, which have a large e. There |x|² <= 2 |q|² + 4 T
 makes e <= MOST_ERROR + 5 u (d + 3) T, a small fraction of T, and exp(e - T) next to nothing. All this is less than a
@@ -32,6 +32,8 @@ tenth of the bound, or a hundredth of the least `tol`. So are weights below exp(
 mass of at least LEAST_MASS.
 """
 
+import sys
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -50,6 +52,9 @@ UNIT = 2.0**-24
 CHUNK = 64
 """Keys that are summed in single precision."""
 
+AVX512 = ("AVX512_SKX", "X86_V4")
+"""What numpy calls these instructions."""
+
 BLOCK_PAIRS = 512 * 256
 """Pairs in a block: half a MiB of weights."""
 
@@ -62,8 +67,11 @@ LEAST_MASS = 1e-15
 MOST_LIFT = 64.0
 """What |q|² / 2 is reduced by at most, so that fewer weights are next to nothing."""
 
-LOWEST = np.float32(-80)
-"""The lowest exponent. Numbers below exp(-87) are denormal, and slow in products."""
+LOWEST = -80.0
+"""The lowest logarithm of a weight. Below -87 exponentials may take ten times as long, and products too."""
+
+OFTEN = 0.002
+"""The share of weights that are next to nothing from which on a floor costs less than they do."""
 
 FARTHEST = 1e6
 """|x|² above this is replaced by it in E |x|⁴, as such keys have no weight for queries in question."""
@@ -72,14 +80,28 @@ LEAST_WEIGHT = 1e-30
 """Weights below this, in units of the largest, become zero, lest products are denormal."""
 
 
+@cache
+def exponential():
+    """np.exp or np.exp2, whichever is faster in single precision, and the logarithm of its base.
+
+    On Linux numpy has both with the instructions of AVX-512, where exp2 takes half the time. Elsewhere only exp uses
+    vector instructions.
+    """
+    if sys.platform == "linux" and hasattr(np.lib, "introspect"):
+        found = np.lib.introspect.opt_func_info(func_name="^exp2$", signature="float32")
+        if any(loop["current"] in AVX512 for loop in found.get("exp2", {}).values()):
+            return np.exp2, np.log(2)
+    return np.exp, 1.0
+
+
 class SingleKeys:
     """Keys with one bandwidth in single precision, filled up to a multiple of CHUNK with keys of no weight.
 
     Attributes
     ----------
-    augmented : (n_used + 2, n) float32 ndarray
-        The keys x in bandwidths from their centre, -|x|² / 2, and ones.
-    columns : (n / CHUNK, CHUNK, n_values + 3) float32 ndarray
+    augmented : (n, n_used + 2) float32 ndarray
+        The keys x in bandwidths from their centre, -|x|² / 2, and ones, over the logarithm of the base of exponents.
+    columns : (n / CHUNK, n_values + 3, CHUNK) float32 ndarray
         Times the weights: the values moved to [-1, 1], ones, the sum of the squares of the values, and |x|⁴ in units of
         FARTHEST².
     middle, half_range : (n_values,) float ndarray
@@ -91,35 +113,37 @@ class SingleKeys:
     """
 
     def __init__(self, keys):
+        self.exp, self.log_base = exponential()
         self.d, n_keys = keys.centred.shape
         n = -(-n_keys // CHUNK) * CHUNK
-        self.augmented = np.zeros((self.d + 2, n), dtype=np.float32)
-        self.augmented[:-2, :n_keys] = np.clip(keys.centred, -FARTHEST, FARTHEST)
-        norms = _squares(self.augmented[:-2])
-        self.augmented[-2] = norms / -2
-        self.augmented[-1] = 1.0
+        self.augmented = np.zeros((n, self.d + 2), dtype=np.float32)
+        points = self.augmented[:, :-2]
+        points[:n_keys] = (np.clip(keys.centred, -FARTHEST, FARTHEST) / self.log_base).T
+        norms = self.log_base * _squares(points)
+        self.augmented[:, -2] = norms / -2
+        self.augmented[:, -1] = 1.0
         weights = np.where(keys.weights > LEAST_WEIGHT, keys.weights, 0.0)
         total = weights.sum()
         self.log_weight = np.log(total)
-        values = self._move(keys.columns[:, :-1] / keys.weights[:, None], weights > 0)
-        squares = np.square(values).sum(axis=1)
-        self.spread = np.sqrt(max(0.0, weights @ squares / total - np.square(weights @ values / total).sum()))
-        columns = np.zeros((n, values.shape[1] + 3), dtype=np.float32)
-        farness = np.square(np.minimum(norms[:n_keys] / FARTHEST, 1.0))
-        columns[:n_keys] = np.column_stack([values, np.ones(n_keys), squares, farness]) * weights[:, None]
-        self.columns = columns.reshape(-1, CHUNK, columns.shape[1])
+        values = self._move(keys.columns.T[:-1] / keys.weights, weights > 0)
+        squares = np.square(values).sum(axis=0)
+        self.spread = np.sqrt(max(0.0, squares @ weights / total - np.square(values @ weights / total).sum()))
+        columns = np.zeros((len(values) + 3, n), dtype=np.float32)
+        farness = np.square(np.minimum(norms[:n_keys] * (self.log_base / FARTHEST), 1.0))
+        np.multiply([*values, np.ones(n_keys), squares, farness], weights, out=columns[:, :n_keys])
+        self.columns = np.ascontiguousarray(columns.reshape(len(columns), -1, CHUNK).transpose(1, 0, 2))
 
     def _move(self, values, counts):
-        """Values (n_keys, n_values) moved to [-1, 1], those of the keys that count."""
-        low = values.min(axis=0, where=counts[:, None], initial=np.inf)
-        high = values.max(axis=0, where=counts[:, None], initial=-np.inf)
+        """Values (n_values, n_keys) moved to [-1, 1], those of the keys that count."""
+        low = values.min(axis=1, where=counts, initial=np.inf)
+        high = values.max(axis=1, where=counts, initial=-np.inf)
         self.middle, self.half_range = (low + high) / 2, (high - low) / 2
-        return (values - self.middle) / np.where(self.half_range > 0, self.half_range, 1.0)
+        return (values - self.middle[:, None]) / np.where(self.half_range > 0, self.half_range, 1.0)[:, None]
 
 
 def _squares(points):
-    """|x|² (n,) of points (d, n), in double precision."""
-    return np.einsum("fi,fi->i", points, points, dtype=float)
+    """|x|² (n,) of points (n, d), in double precision."""
+    return np.einsum("if,if->i", points, points, dtype=float)
 
 
 class SingleSums(NamedTuple):
@@ -168,33 +192,38 @@ def collect_single(pairs):
 
 def _sum_columns(pairs, single):
     """Sums (b, n_values + 3) of the columns of `SingleKeys`, and the logarithms (b,) of the units of weights."""
-    augmented = np.empty((len(pairs), single.d + 2), dtype=np.float32)
-    augmented[:, :-2] = pairs.centred
-    augmented[:, -2] = 1.0
-    half_norms = _squares(augmented[:, :-2].T) / 2
-    augmented[:, -1] = np.minimum(MOST_LIFT - half_norms, 0.0)
+    augmented, half_norms = _augment(pairs, single)
     step = min(len(single.columns), max(1, BLOCK_PAIRS // len(pairs) // CHUNK))
-    buffer, lowest = np.full((2, len(pairs) * step * CHUNK), LOWEST)
-    often_underflow = _often_underflow(augmented, single)
-    sums = np.zeros((len(pairs), single.columns.shape[2]))
+    buffer = np.empty((step * CHUNK, len(pairs)), dtype=np.float32)
+    lowest = None
+    if _often_underflow(augmented, single):
+        lowest = np.full_like(buffer, LOWEST / single.log_base)
+    sums = np.zeros((single.columns.shape[1], len(pairs)))
     for chunks in slices(len(single.columns), step):
         block = slice(chunks.start * CHUNK, chunks.stop * CHUNK)
-        flat = buffer[: len(pairs) * (block.stop - block.start)]
-        weights = np.matmul(augmented, single.augmented[:, block], out=flat.reshape(len(pairs), -1))
-        if often_underflow:
-            np.maximum(flat, lowest[: len(flat)], out=flat)
-        np.exp(flat, out=flat)
-        pairs.retain(weights, block)
-        weights = weights.reshape(len(pairs), -1, CHUNK).transpose(1, 0, 2)
-        sums += (weights @ single.columns[chunks]).sum(axis=0, dtype=float)
-    return sums, -np.minimum(half_norms, MOST_LIFT)
+        weights = np.matmul(single.augmented[block], augmented, out=buffer[: block.stop - block.start])
+        if lowest is not None:
+            np.maximum(weights, lowest[: len(weights)], out=weights)
+        single.exp(weights, out=weights)
+        pairs.retain(weights.T, block)
+        chunk_sums = single.columns[chunks] @ weights.reshape(-1, CHUNK, len(pairs))
+        sums += chunk_sums.sum(axis=0, dtype=float)
+    return sums.T, -np.minimum(half_norms, MOST_LIFT)
+
+
+def _augment(pairs, single):
+    """Queries as `SingleKeys.augmented` takes them (n_used + 2, b), and half of their squares (b,)."""
+    queries = pairs.centred.astype(np.float32)
+    half_norms = _squares(queries) / 2
+    lift = np.minimum(MOST_LIFT - half_norms, 0.0) / single.log_base
+    return np.vstack([queries.T, np.ones(len(pairs)), lift], dtype=np.float32), half_norms
 
 
 def _often_underflow(augmented, single):
     """Whether, judged by a sample, weights would often be denormal or zero."""
-    n_queries, n_keys = len(augmented), single.augmented.shape[1]
-    queries, keys = slice(None, None, 1 + n_queries // 16), slice(None, None, 1 + n_keys // 256)
-    return np.mean(augmented[queries] @ single.augmented[:, keys] < LOWEST) > 0.01
+    n_keys, n_queries = len(single.augmented), augmented.shape[1]
+    keys, queries = slice(None, None, 1 + n_keys // 256), slice(None, None, 1 + n_queries // 16)
+    return np.mean(single.augmented[keys] @ augmented[:, queries] < LOWEST / single.log_base) > OFTEN
 
 
 def _error(pairs, single, means, log_mass):
@@ -204,5 +233,5 @@ def _error(pairs, single, means, log_mass):
     error = UNIT * ((single.d + 3) * (norms + t) / 2 + 2 * np.sqrt(norms * t) + 8)
     squares, means = means[:, -2], np.square(means[:, :-3])
     variance = np.maximum(squares - means.sum(axis=1), 0.0) + 4 * error + 2 * CHUNK * UNIT
-    rounding = CHUNK * UNIT / 2 * (np.sqrt(squares) + np.sqrt(means.max(axis=1)))
+    rounding = CHUNK * UNIT / 2 * (np.sqrt(np.minimum(squares, 1.0)) + np.sqrt(means.max(axis=1)))
     return np.where(error <= MOST_ERROR, error * np.sqrt(variance) / 2 + rounding, np.inf)
