@@ -10,11 +10,14 @@ from samples import SCATTER, WEIGHTS, assert_close, assert_same_results, spread
 import sknw
 from sknw import NadarayaWatsonClassifier, NadarayaWatsonRegressor
 from sknw._engines.dense.keys import Keys
-from sknw._engines.dense.single import MOST_ERROR, SINGLE_TOL, UNIT, collect_single
+from sknw._engines.dense.single import MOST_ERROR, SINGLE_TOL, UNIT, collect_single, exponential
 from sknw._kernels import KERNELS
 from sknw._problem import Problem
 
 WEIGHTS = WEIGHTS | {"light": lambda rng, n: np.r_[1.0, 1.0, np.exp(rng.uniform(-200, 0, size=n))][:n]}
+EXPONENTIALS = [(np.exp, 1.0), (np.exp2, np.log(2))]
+"""Both, whichever is faster here."""
+
 VALUES = {
     "normal": lambda rng, n: rng.normal(size=(n, 2)),
     "offset": lambda rng, n: 1e6 + rng.normal(size=(n, 2)),
@@ -22,6 +25,10 @@ VALUES = {
     "classes": lambda rng, n: np.eye(5)[rng.integers(0, 5, size=n)],
     "constant": lambda rng, n: np.column_stack([np.full(n, 3.0), rng.random(n)]),
 }
+
+
+def test_the_exponential_is_one_of_two():
+    assert exponential() in EXPONENTIALS
 
 
 @given(
@@ -58,10 +65,12 @@ def couples(rng, d, radius):
     return np.r_[middles + steps, middles - steps], middles[:200]
 
 
+@pytest.mark.parametrize("exp", EXPONENTIALS)
 @pytest.mark.parametrize("scatter", [clouds, couples])
 @pytest.mark.parametrize("value", ["normal", "classes"])
 @pytest.mark.parametrize("d", [1, 3, 10, 30])
-def test_errors_are_within_their_bound(d, value, scatter):
+def test_errors_are_within_their_bound(d, value, scatter, exp, monkeypatch):
+    monkeypatch.setattr("sknw._engines.dense.single.exponential", lambda: exp)
     rng = np.random.default_rng(d)
     largest = np.sqrt(MOST_ERROR / UNIT / (d + 3))
     for share in (0.0, 0.3, 0.8):

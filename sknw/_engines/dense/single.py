@@ -7,24 +7,27 @@ Error. Let u = 2^-24, T = t / 2, and let a be the attention of a query, E the me
 logarithms of the weights err by e_i, a mean m of values v errs by E (v - m) e, up to terms of second order: by at most
 sd(v) |e|. With g_i = |q|² + |x_i|², in bandwidths from the centre,
 
-    |e| <= u ((d + 3) (|g| + |T|) / 2 + 2 sqrt(|g| |T|) + 8).
+    |e| <= u ((d + 1 + [|q|² > 2 M]) (|g| + |(T - min(|q|², 2 M))_+|) / 2 + 2 sqrt(|g| |T|) + 10),    M = MOST_LIFT.
 
-The exponent is a product of d + 2 terms: q_f x_f, which are at most g / 2 in total, and -|q|² / 2 and -|x|² / 2. They
-make -T, so those of either sign make at most (g + T) / 2, and so does any part of them. The result of each of d + 1
-additions, in whatever order, and of the multiplications, is rounded by u of itself at most: d + 2 times (g + T) / 2.
-Rounding |x|² adds g / 2. Rounding of q and x moves them by u (|q| + |x|), and T by 2 u sqrt(g T); |q|² and |x|² are
-those of the rounded points. The 8 are for the exponential, which numpy has to 4 units in the last place, and for
-weights and values. In another base, the exponent and what it errs by have a common factor.
+The exponent is a sum of q_f x_f, which are at most g / 2 in total, -|x|² / 2, and, where |q|² > 2 M, M - |q|² / 2.
+It is known, as is a bound on the sum of the absolute values of its terms; so those of either sign are at most
+(g + (T - min(|q|², 2 M))_+) / 2, and so is any part of them. The result of each of d additions, or d + 1, in whatever
+order, is rounded by u of itself at most, and so is each product, which is no more than that in total. Rounding of q
+and x moves them by u (|q| + |x|), and T by 2 u sqrt(g T); |q|² and |x|² are those of the rounded points. Weights of
+keys make up for the rounding of |x|² / 2, and log_mass for that of M - |q|² / 2. The 10 are for the exponential, which
+numpy has to 4 units in the last place, and for weights and values. In another base, the exponent and what it errs by
+have a common factor.
 
 |g| is at most |q|² + sqrt(E |x|⁴), and E |x|⁴ is one more column of the sums. |T| <= L + sqrt(2), where L is the
 logarithm of the ratio of the sum of the weights of all keys to the mass: the attention to keys with T > L + s is at
-most exp(-s), so T is stochastically less than L plus an exponential variable. sd(v) comes from the sum over values of
-their squares, which is another column, and bounds the standard deviation of each value. It errs by |e| and by
-rounding, which is added.
+most exp(-s), so T is stochastically less than L plus an exponential variable. So |(T - c)_+| <= (L - c)_+ + sqrt(2).
+sd(v)² is at most the sum over values of their variances, which takes the sum of their squares, another column. It is
+also at most 1 - m², as values are moved to [-1, 1]. With k values, either errs by no more than 2 k |e|, and by
+6 k CHUNK u for rounding.
 
 Sums are taken in double precision over CHUNK keys each, which are summed in single precision, in whatever order: a sum
-of positive terms errs by CHUNK u of itself. Values are moved to [-1, 1], so that a mean errs by CHUNK u / 2 times
-|v| + |m|, as a fraction of their range, and |v| is at most 1.
+of positive terms errs by CHUNK u of itself. A mean errs by CHUNK u / 2 times |v| + |m|, as a fraction of the range of
+the values, and |v| is at most 1.
 
 Terms of second order are at most |e|² / 2 and what keys far away add, which have a large e. There |x|² <= 2 |q|² + 4 T
 makes e <= MOST_ERROR + 5 u (d + 3) T, a small fraction of T, and exp(e - T) next to nothing. All this is less than a
@@ -102,12 +105,12 @@ class SingleKeys:
     augmented : (n, n_used + 2) float32 ndarray
         The keys x in bandwidths from their centre, -|x|² / 2, and ones, over the logarithm of the base of exponents.
     columns : (n / CHUNK, n_values + 3, CHUNK) float32 ndarray
-        Times the weights: the values moved to [-1, 1], ones, the sum of the squares of the values, and |x|⁴ in units of
-        FARTHEST².
+        Times the weights, which make up for the rounding of |x|²: the values moved to [-1, 1], ones, the sum of the
+        squares of the values, and |x|⁴ in units of FARTHEST².
     middle, half_range : (n_values,) float ndarray
         What values are moved by.
     spread : float
-        The square root of the sum of the variances of the moved values.
+        A bound on the standard deviation of each of the moved values.
     log_weight : float
         The logarithm of the sum of the weights.
     """
@@ -122,14 +125,17 @@ class SingleKeys:
         norms = self.log_base * _squares(points)
         self.augmented[:, -2] = norms / -2
         self.augmented[:, -1] = 1.0
+        rounding = self.log_base * (norms / -2 - self.augmented[:, -2])[:n_keys]
         weights = np.where(keys.weights > LEAST_WEIGHT, keys.weights, 0.0)
         total = weights.sum()
         self.log_weight = np.log(total)
         values = self._move(keys.columns.T[:-1] / keys.weights, weights > 0)
         squares = np.square(values).sum(axis=0)
-        self.spread = np.sqrt(max(0.0, squares @ weights / total - np.square(values @ weights / total).sum()))
+        variance = squares @ weights / total - np.square(values @ weights / total).sum()
+        self.spread = np.sqrt(np.clip(variance, 0.0, 1.0))
         columns = np.zeros((len(values) + 3, n), dtype=np.float32)
         farness = np.square(np.minimum(norms[:n_keys] * (self.log_base / FARTHEST), 1.0))
+        weights *= np.exp(np.clip(rounding, -1.0, 1.0))
         np.multiply([*values, np.ones(n_keys), squares, farness], weights, out=columns[:, :n_keys])
         self.columns = np.ascontiguousarray(columns.reshape(len(columns), -1, CHUNK).transpose(1, 0, 2))
 
@@ -174,7 +180,7 @@ def may_be_single(pairs, tol):
     is_able = tol >= SINGLE_TOL and keys.kernel.form == "gaussian" and keys.has_coordinates and pairs.scale is None
     if not (is_able and isinstance(keys.columns, np.ndarray) and keys.columns.shape[1] > 1):
         return np.zeros(len(pairs), dtype=bool)
-    error = UNIT * (pairs.raw.shape[1] + 3) * pairs.norms
+    error = UNIT * (pairs.raw.shape[1] + 1) * pairs.norms
     return (error < MOST_ERROR) & (error * keys.single.spread / 2 < SHARE * tol)
 
 
@@ -192,31 +198,32 @@ def collect_single(pairs):
 
 def _sum_columns(pairs, single):
     """Sums (b, n_values + 3) of the columns of `SingleKeys`, and the logarithms (b,) of the units of weights."""
-    augmented, half_norms = _augment(pairs, single)
+    augmented, log_units = _augment(pairs, single)
     step = min(len(single.columns), max(1, BLOCK_PAIRS // len(pairs) // CHUNK))
     buffer = np.empty((step * CHUNK, len(pairs)), dtype=np.float32)
     lowest = None
     if _often_underflow(augmented, single):
-        lowest = np.full_like(buffer, LOWEST / single.log_base)
+        lowest = np.full((CHUNK, len(pairs)), LOWEST / single.log_base, dtype=np.float32)
     sums = np.zeros((single.columns.shape[1], len(pairs)))
     for chunks in slices(len(single.columns), step):
         block = slice(chunks.start * CHUNK, chunks.stop * CHUNK)
         weights = np.matmul(single.augmented[block], augmented, out=buffer[: block.stop - block.start])
+        weights_of_chunks = weights.reshape(-1, CHUNK, len(pairs))
         if lowest is not None:
-            np.maximum(weights, lowest[: len(weights)], out=weights)
+            np.maximum(weights_of_chunks, lowest, out=weights_of_chunks)
         single.exp(weights, out=weights)
         pairs.retain(weights.T, block)
-        chunk_sums = single.columns[chunks] @ weights.reshape(-1, CHUNK, len(pairs))
-        sums += chunk_sums.sum(axis=0, dtype=float)
-    return sums.T, -np.minimum(half_norms, MOST_LIFT)
+        sums += (single.columns[chunks] @ weights_of_chunks).sum(axis=0, dtype=float)
+    return sums.T, log_units
 
 
 def _augment(pairs, single):
-    """Queries as `SingleKeys.augmented` takes them (n_used + 2, b), and half of their squares (b,)."""
+    """Queries as `SingleKeys.augmented` takes them (n_used + 2, b), and the logarithms (b,) of the units of weights."""
     queries = pairs.centred.astype(np.float32)
     half_norms = _squares(queries) / 2
-    lift = np.minimum(MOST_LIFT - half_norms, 0.0) / single.log_base
-    return np.vstack([queries.T, np.ones(len(pairs)), lift], dtype=np.float32), half_norms
+    lift = (np.minimum(MOST_LIFT - half_norms, 0.0) / single.log_base).astype(np.float32)
+    augmented = np.vstack([queries.T, np.ones_like(lift), lift])
+    return augmented, -half_norms - single.log_base * lift.astype(float)
 
 
 def _often_underflow(augmented, single):
@@ -228,10 +235,14 @@ def _often_underflow(augmented, single):
 
 def _error(pairs, single, means, log_mass):
     """What means err by (b,), as a fraction of the range of the values; inf where terms of second order may matter."""
-    t = np.maximum(single.log_weight - log_mass, 0.0) + np.sqrt(2)
+    log_ratio = np.maximum(single.log_weight - log_mass, 0.0)
+    t = log_ratio + np.sqrt(2)
+    excess = np.maximum(log_ratio - np.minimum(pairs.norms, 2 * MOST_LIFT), 0.0) + np.sqrt(2)
     norms = pairs.norms + FARTHEST * np.sqrt(means[:, -1])
-    error = UNIT * ((single.d + 3) * (norms + t) / 2 + 2 * np.sqrt(norms * t) + 8)
+    n_roundings = single.d + 1 + (pairs.norms > 2 * MOST_LIFT)
+    error = UNIT * (n_roundings * (norms + excess) / 2 + 2 * np.sqrt(norms * t) + 10)
     squares, means = means[:, -2], np.square(means[:, :-3])
-    variance = np.maximum(squares - means.sum(axis=1), 0.0) + 4 * error + 2 * CHUNK * UNIT
+    variance = np.maximum(np.minimum(squares - means.sum(axis=1), 1 - means.min(axis=1)), 0.0)
+    variance += 6 * means.shape[1] * (error + CHUNK * UNIT)
     rounding = CHUNK * UNIT / 2 * (np.sqrt(np.minimum(squares, 1.0)) + np.sqrt(means.max(axis=1)))
     return np.where(error <= MOST_ERROR, error * np.sqrt(variance) / 2 + rounding, np.inf)
