@@ -73,6 +73,9 @@ MOST_LIFT = 64.0
 LOWEST = -80.0
 """The lowest logarithm of a weight. Below -87 exponentials may take ten times as long, and products too."""
 
+WORTH = 0.75
+"""The share of queries in a block for which single precision is worth a try."""
+
 OFTEN = 0.002
 """The share of weights that are next to nothing from which on a floor costs less than they do."""
 
@@ -103,7 +106,7 @@ class SingleKeys:
     Attributes
     ----------
     augmented : (n, n_used + 2) float32 ndarray
-        The keys x in bandwidths from their centre, -|x|² / 2, and ones, over the logarithm of the base of exponents.
+        The keys x in bandwidths from their centre, -|x|² / 2 over the logarithm of the base of exponents, and ones.
     columns : (n / CHUNK, n_values + 3, CHUNK) float32 ndarray
         Times the weights, which make up for the rounding of |x|²: the values moved to [-1, 1], ones, the sum of the
         squares of the values, and |x|⁴ in units of FARTHEST².
@@ -121,28 +124,28 @@ class SingleKeys:
         n = -(-n_keys // CHUNK) * CHUNK
         self.augmented = np.zeros((n, self.d + 2), dtype=np.float32)
         points = self.augmented[:, :-2]
-        points[:n_keys] = (np.clip(keys.centred, -FARTHEST, FARTHEST) / self.log_base).T
-        norms = self.log_base * _squares(points)
-        self.augmented[:, -2] = norms / -2
+        np.clip(keys.centred.T, -FARTHEST, FARTHEST, out=points[:n_keys], casting="same_kind")
+        norms = _squares(points)
+        self.augmented[:, -2] = norms / (-2 * self.log_base)
         self.augmented[:, -1] = 1.0
-        rounding = self.log_base * (norms / -2 - self.augmented[:, -2])[:n_keys]
+        rounding = norms[:n_keys] / -2 - self.log_base * self.augmented[:n_keys, -2].astype(float)
         weights = np.where(keys.weights > LEAST_WEIGHT, keys.weights, 0.0)
         total = weights.sum()
         self.log_weight = np.log(total)
-        values = self._move(keys.columns.T[:-1] / keys.weights, weights > 0)
+        values = self._move(np.ascontiguousarray(keys.columns.T[:-1]) / keys.weights, weights > 0)
         squares = np.square(values).sum(axis=0)
         variance = squares @ weights / total - np.square(values @ weights / total).sum()
         self.spread = np.sqrt(np.clip(variance, 0.0, 1.0))
         columns = np.zeros((len(values) + 3, n), dtype=np.float32)
-        farness = np.square(np.minimum(norms[:n_keys] * (self.log_base / FARTHEST), 1.0))
+        farness = np.square(np.minimum(norms[:n_keys] / FARTHEST, 1.0))
         weights *= np.exp(np.clip(rounding, -1.0, 1.0))
         np.multiply([*values, np.ones(n_keys), squares, farness], weights, out=columns[:, :n_keys])
         self.columns = np.ascontiguousarray(columns.reshape(len(columns), -1, CHUNK).transpose(1, 0, 2))
 
     def _move(self, values, counts):
         """Values (n_values, n_keys) moved to [-1, 1], those of the keys that count."""
-        low = values.min(axis=1, where=counts, initial=np.inf)
-        high = values.max(axis=1, where=counts, initial=-np.inf)
+        counted = values if counts.all() else values[:, counts]
+        low, high = counted.min(axis=1), counted.max(axis=1)
         self.middle, self.half_range = (low + high) / 2, (high - low) / 2
         return (values - self.middle[:, None]) / np.where(self.half_range > 0, self.half_range, 1.0)[:, None]
 
@@ -173,15 +176,18 @@ class SingleSums(NamedTuple):
 def may_be_single(pairs, tol):
     """Which queries (b,) may keep `tol` in single precision, judged by |q|² and the standard deviation of the values.
 
-    None of them if the problem has no values, and its masses are what is asked for; or if there are many classes, or a
-    width for each query.
+    None of them if they are not most of the queries, which would then be cut into blocks that are too small. Nor if the
+    problem has no values, and its masses are what is asked for; nor for many classes, or with a width for each query.
     """
     keys = pairs.keys
     is_able = tol >= SINGLE_TOL and keys.kernel.form == "gaussian" and keys.has_coordinates and pairs.scale is None
     if not (is_able and isinstance(keys.columns, np.ndarray) and keys.columns.shape[1] > 1):
         return np.zeros(len(pairs), dtype=bool)
-    error = UNIT * (pairs.raw.shape[1] + 1) * pairs.norms
-    return (error < MOST_ERROR) & (error * keys.single.spread / 2 < SHARE * tol)
+    error = _log_error(pairs, 2 * pairs.norms, 0.0)
+    may = error <= MOST_ERROR
+    if may.mean() > WORTH:  # else keys need not be made
+        may &= (error + CHUNK * UNIT) * keys.single.spread / 2 < SHARE * tol
+    return may & (may.mean() > WORTH)
 
 
 def collect_single(pairs):
@@ -219,8 +225,8 @@ def _sum_columns(pairs, single):
 
 def _augment(pairs, single):
     """Queries as `SingleKeys.augmented` takes them (n_used + 2, b), and the logarithms (b,) of the units of weights."""
-    queries = pairs.centred.astype(np.float32)
-    half_norms = _squares(queries) / 2
+    queries = (pairs.centred / single.log_base).astype(np.float32)
+    half_norms = _squares(queries) * single.log_base**2 / 2
     lift = (np.minimum(MOST_LIFT - half_norms, 0.0) / single.log_base).astype(np.float32)
     augmented = np.vstack([queries.T, np.ones_like(lift), lift])
     return augmented, -half_norms - single.log_base * lift.astype(float)
@@ -236,13 +242,17 @@ def _often_underflow(augmented, single):
 def _error(pairs, single, means, log_mass):
     """What means err by (b,), as a fraction of the range of the values; inf where terms of second order may matter."""
     log_ratio = np.maximum(single.log_weight - log_mass, 0.0)
-    t = log_ratio + np.sqrt(2)
-    excess = np.maximum(log_ratio - np.minimum(pairs.norms, 2 * MOST_LIFT), 0.0) + np.sqrt(2)
-    norms = pairs.norms + FARTHEST * np.sqrt(means[:, -1])
-    n_roundings = single.d + 1 + (pairs.norms > 2 * MOST_LIFT)
-    error = UNIT * (n_roundings * (norms + excess) / 2 + 2 * np.sqrt(norms * t) + 10)
+    error = _log_error(pairs, pairs.norms + FARTHEST * np.sqrt(means[:, -1]), log_ratio)
     squares, means = means[:, -2], np.square(means[:, :-3])
     variance = np.maximum(np.minimum(squares - means.sum(axis=1), 1 - means.min(axis=1)), 0.0)
     variance += 6 * means.shape[1] * (error + CHUNK * UNIT)
     rounding = CHUNK * UNIT / 2 * (np.sqrt(np.minimum(squares, 1.0)) + np.sqrt(means.max(axis=1)))
     return np.where(error <= MOST_ERROR, error * np.sqrt(variance) / 2 + rounding, np.inf)
+
+
+def _log_error(pairs, norms, log_ratio):
+    """The bound (b,) on |e|, from |g| and from L."""
+    t = log_ratio + np.sqrt(2)
+    excess = np.maximum(log_ratio - np.minimum(pairs.norms, 2 * MOST_LIFT), 0.0) + np.sqrt(2)
+    n_roundings = pairs.raw.shape[1] + 1 + (pairs.norms > 2 * MOST_LIFT)
+    return UNIT * (n_roundings * (norms + excess) / 2 + 2 * np.sqrt(norms * t) + 10)
