@@ -104,6 +104,22 @@ def test_few_queries_are_left_to_double_precision(d, leave_one_out, monkeypatch)
     assert sum(left) == 500
 
 
+@pytest.mark.parametrize(("share", "is_tried"), [(0.0, True), (0.1, True), (0.5, False), (1.0, False)])
+def test_single_precision_is_tried_where_most_queries_are_near(share, is_tried, monkeypatch):
+    rng, tried = np.random.default_rng(0), []
+    keys, queries = rng.normal(size=(1000, 3)), rng.normal(size=(200, 3))
+    queries[: int(share * 200)] *= 100
+    pooler = make_pooler("dense", keys, rng.normal(size=(1000, 1)), None, "gaussian", 0.3, SINGLE_TOL)
+    expected, mass = pool(pooler, queries)
+    monkeypatch.setattr(
+        "sknw._engines.dense.collect.collect_single", lambda pairs: tried.append(len(pairs)) or collect_single(pairs)
+    )
+    found, found_mass = pool(pooler, queries, tol=SINGLE_TOL)
+    assert sum(tried) == (200 if is_tried else 0)
+    assert_close(found, expected, expected, SINGLE_TOL)
+    np.testing.assert_allclose(found_mass, mass, rtol=1e-6, atol=MOST_ERROR)
+
+
 @pytest.mark.parametrize("n", [64, 65, 1000])
 def test_threads_do_not_show(n):
     rng = np.random.default_rng(n)

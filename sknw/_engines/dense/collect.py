@@ -25,14 +25,11 @@ from .stable import LOWEST_EXPONENT, TINY_MASS, Nearest, collect_stable, raise_e
 def collect_sums(pairs, tol=0.0):
     """`Sums` for some pairs, to `tol`; where no key has weight, of zero if the keys may lack the nearest ones."""
     reduce = partial(_sum_columns, pairs.keys)
-    tried = np.flatnonzero(may_be_single(pairs, tol))
-    if len(tried) == 0:
+    if not may_be_single(pairs, tol):
         return Sums(*_collect(pairs, reduce, tol))
-    columns, log_mass, error = collect_single(pairs.take(tried))
-    sums = Sums(np.empty((len(pairs), columns.shape[1])), np.empty(len(pairs)), np.zeros(len(pairs)))
-    sums.columns[tried], sums.log_mass[tried] = columns, log_mass
-    left = np.ones(len(pairs), dtype=bool)
-    left[tried[error <= tol]] = False
+    columns, log_mass, error = collect_single(pairs)
+    sums = Sums(columns, log_mass, np.zeros(len(pairs)))
+    left = ~(error <= tol)
     if left.any():
         put(Sums(*_collect(pairs.split(left), reduce, tol)), sums, left)
     return sums

@@ -74,7 +74,7 @@ LOWEST = -80.0
 """The lowest logarithm of a weight. Below -87 exponentials may take ten times as long, and products too."""
 
 WORTH = 0.75
-"""The share of queries in a block for which single precision is worth a try."""
+"""The share of queries in a block that may keep `tol`, from which on single precision is tried for all of them."""
 
 OFTEN = 0.002
 """The share of weights that are next to nothing from which on a floor costs less than they do."""
@@ -174,20 +174,20 @@ class SingleSums(NamedTuple):
 
 
 def may_be_single(pairs, tol):
-    """Which queries (b,) may keep `tol` in single precision, judged by |q|² and the standard deviation of the values.
+    """Whether most queries may keep `tol` in single precision, judged by |q|² and the standard deviation of the values.
 
-    None of them if they are not most of the queries, which would then be cut into blocks that are too small. Nor if the
-    problem has no values, and its masses are what is asked for; nor for many classes, or with a width for each query.
+    Not if the problem has no values, and its masses are what is asked for; nor for many classes, or with a width for
+    each query.
     """
     keys = pairs.keys
     is_able = tol >= SINGLE_TOL and keys.kernel.form == "gaussian" and keys.has_coordinates and pairs.scale is None
     if not (is_able and isinstance(keys.columns, np.ndarray) and keys.columns.shape[1] > 1):
-        return np.zeros(len(pairs), dtype=bool)
+        return False
     error = _log_error(pairs, 2 * pairs.norms, 0.0)
-    may = error <= MOST_ERROR
-    if may.mean() > WORTH:  # else keys need not be made
+    may, most = error <= MOST_ERROR, WORTH * len(pairs)
+    if np.count_nonzero(may) > most:  # else keys need not be made
         may &= (error + CHUNK * UNIT) * keys.single.spread / 2 < SHARE * tol
-    return may & (may.mean() > WORTH)
+    return np.count_nonzero(may) > most
 
 
 def collect_single(pairs):
