@@ -121,7 +121,7 @@ def test_expansions_keep_their_bound(kernel, bandwidth, span, offset):
     keys = np.sort(offset + span * rng.random(2000))
     columns = np.array([rng.random(2000), np.ones(2000)])
     queries = np.sort(offset + rng.uniform(-5, span + 5, size=500))
-    cells = CellMoments(Points.at_keys(Windows(keys, columns), -1), kernel, 0.5 / bandwidth)
+    cells = CellMoments(Points.at_keys(keys, columns, -1), kernel, 0.5 / bandwidth)
     sums, error = cells.sums(2 * queries)
     exact = columns @ kernel(((queries[:, None] - keys) / bandwidth) ** 2).T
     known = np.isfinite(error)
@@ -131,34 +131,36 @@ def test_expansions_keep_their_bound(kernel, bandwidth, span, offset):
 
 
 def moments_of_cells(points, n_terms=12):
-    """Cells (n_cells,), the keys before each, and Chebyshev moments (n_cells, n_terms, n_columns) of their points."""
-    cells, first = np.unique(points.cell, return_index=True)
+    """Chebyshev moments (n_cells, n_terms, n_columns) of the points of each cell."""
     basis = np.cos(np.arange(n_terms)[:, None] * np.arccos(np.clip(points.position, -1, 1)))
-    parts = np.split(basis[:, None] * points.columns, first[1:], axis=-1)
-    return cells, points.n_before[first], np.array([part.sum(axis=-1) for part in parts])
+    parts = np.split(basis[:, None] * points.columns, points.bounds[1:-1], axis=-1)
+    return np.array([part.sum(axis=-1) for part in parts])
 
 
 @pytest.mark.parametrize("scatter", sorted(SCATTER))
 def test_condensed_keys_have_the_same_moments(scatter):
     rng = np.random.default_rng(0)
-    windows = Windows(scatter_one(scatter, rng, 5000), np.array([rng.random(5000), np.ones(5000)]))
-    condensed = condense(windows, 12)
-    assert len(condensed.cell) <= min(len(windows.keys), 1500)
+    keys, columns = np.sort(scatter_one(scatter, rng, 5000)), np.array([rng.random(5000), np.ones(5000)])
+    condensed = condense(keys, columns, 12)
+    assert len(condensed.position) <= 1500
     for exponent in condensed.exponent + np.array([0, 1, 5, 40]):
-        cells, n_before, found = moments_of_cells(condensed.coarser(exponent))
-        expected_cells, expected_before, expected = moments_of_cells(Points.at_keys(windows, exponent))
-        np.testing.assert_array_equal(cells, expected_cells)
-        np.testing.assert_array_equal(n_before, expected_before)
+        found, expected = condensed.coarser(exponent), Points.at_keys(keys, columns, exponent)
+        np.testing.assert_array_equal(found.cells, expected.cells)
+        np.testing.assert_array_equal(found.n_before, expected.n_before)
+        moments, exact = moments_of_cells(found), moments_of_cells(expected)
         # the slope of T_k is k² at most: it multiplies the rounding of positions
-        assert (np.abs(found - expected) <= 12**2 * 5e-16 * expected[:, :1, 1:]).all()
-    assert condensed.n_before[-1] == len(windows.keys)
+        assert (np.abs(moments - exact) <= 12**2 * 5e-16 * exact[:, :1, 1:]).all()
+        every_other = np.arange(0, len(found.cells), 2)
+        for some in (every_other, every_other[:0], np.arange(len(found.cells))):
+            assert (np.abs(found.moments(12, some) - exact[some]) <= 12**2 * 5e-16 * exact[some, :1, 1:]).all()
+    assert condensed.n_before[-1] == len(keys)
 
 
 def test_only_crowds_are_expanded():
     """Keys that no crowd can feel have no moments; far from zero, no position loses digits."""
     crowd = np.linspace(0, 1, 500)
     keys = np.sort(np.r_[crowd, 1e9 + crowd, -1e12, 30 + 40 * np.arange(500)])
-    cells = CellMoments(Points.at_keys(Windows(keys, np.ones((1, 1501))), -1), KERNELS["gaussian"], 1.0)
+    cells = CellMoments(Points.at_keys(keys, np.ones((1, 1501)), -1), KERNELS["gaussian"], 1.0)
     assert cells.n_before[-1] == 1000
     sums, error = cells.sums(2 * np.array([0.5, 30.0, 1e9 + 0.5, 2e9]))
     assert sums[0, 0] == pytest.approx(sums[0, 2], rel=1e-6)

@@ -1,4 +1,4 @@
-"""Gaussian and logistic sums over sorted keys: by `CellMoments` where these are right, else by windows.
+"""Gaussian and logistic sums over keys: by `CellMoments` where these are right, else by windows of sorted keys.
 
 Error. The expansions err by at most EXPANSION_ERROR for each unit of mass (SQUARE_ERROR for the square of the logistic
 kernel), as `chebyshev` proves, and by rounding. Keys out of reach weigh less than NEGLECTED each. Queries for which
@@ -14,7 +14,8 @@ import numpy as np
 
 from ..error_free import excess
 from .gauss_transform import CellMoments
-from .windows import argsort, argsort_coarsely, take
+from .order import argsort_coarsely, sort
+from .windows import leave_out, take
 
 CELL_EXPONENT = -1
 WIDTH = 2.0**CELL_EXPONENT
@@ -25,20 +26,19 @@ NEGLECTED = 1e-21
 
 
 class CellSums:
-    """Sums of the columns of `Windows`, weighted by the kernel, for a bandwidth 0.5 <= h < 1."""
+    """Sums of the columns of `ScaledKeys`, weighted by the kernel, for a bandwidth 0.5 <= h < 1."""
 
-    def __init__(self, windows, kernel, h, points):
-        self.windows, self.h = windows, h
-        self.total, self.lightest = windows.columns[-1].sum(), windows.columns[-1].min()
+    def __init__(self, keys, kernel, h, points):
+        self.keys, self.h = keys, h
         self.cells = CellMoments(points, kernel, WIDTH / h)
         power = 2 if kernel.form == "squared logistic" else 1
         self.relative = _GaussianTail() if kernel.form == "gaussian" else _LogisticTail(power)
 
     def order(self, q):
         """An order of queries that puts those of a cell together."""
-        first, last = np.floor(self.windows.keys[[0, -1]] / WIDTH)
+        first, last = np.floor(np.array([self.keys.low, self.keys.high]) / WIDTH)
         first, last = first - self.cells.reach, last + self.cells.reach
-        return argsort_coarsely(q, first * WIDTH, WIDTH) if last - first < 65536 else argsort(q)
+        return argsort_coarsely(q, first * WIDTH, WIDTH) if last - first < 65536 else sort(q)[0]
 
     def sums(self, q, removed, tol):
         """Sums (n_columns, b) for ordered queries (b,), up to a factor, and the logarithm of that factor (b,).
@@ -47,11 +47,11 @@ class CellSums:
         """
         log_scale = np.zeros(len(q))
         if tol == 0:
-            sums, unresolved = np.empty((len(self.windows.columns), len(q))), np.arange(len(q))
+            sums, unresolved = np.empty((self.keys.n_columns, len(q))), np.arange(len(q))
         else:
             sums, error = self.cells.sums(q / WIDTH)
-            error += self.total * NEGLECTED
-            unresolved = self.windows.leave_out(sums, error, removed, tol)
+            error += self.keys.total * NEGLECTED
+            unresolved = leave_out(sums, error, removed, tol)
         if len(unresolved):
             sums[:, unresolved], log_scale[unresolved] = self._window_sums(
                 q[unresolved], take(removed, unresolved), tol
@@ -60,18 +60,24 @@ class CellSums:
 
     def _window_sums(self, q, removed, tol):
         """Sums by the exact softmax over windows, relative to the weight of the nearest key, and its logarithm."""
-        keys = self.windows.keys
-        anchor = keys[self.windows.nearest(q, removed)]
+        spread = log(4 * self.keys.total) - log(tol) - log(self.keys.lightest) if tol > 0 else np.inf
+        spread = max(spread, 0.0)
+
+        def reach(distance):
+            return self.relative.reach(distance / self.h, spread) * self.h
+
+        windows = self.keys.near(q, removed is not None, reach)
+        keys = windows.keys
+        anchor = keys[windows.nearest(q, removed)]
         u0 = np.abs(anchor - q) / self.h
-        spread = log(4 * self.total) - log(tol) - log(self.lightest) if tol > 0 else np.inf
-        start, stop = self.windows.within(q, self.relative.reach(u0, max(spread, 0.0)) * self.h)
+        start, stop = windows.within(q, reach(np.abs(anchor - q)))
 
         def weigh(query, key):
             more = _further(q[query], keys[key], anchor[query])
             more = np.maximum(more / self.h, 0.0)  # an own key that is removed may be nearer
             return self.relative.weigh(more, u0[query])
 
-        return self.windows.sums(q, start, stop, weigh, removed), self.relative.log(u0)
+        return windows.sums(q, start, stop, weigh, removed), self.relative.log(u0)
 
 
 def _further(q, x, anchor):

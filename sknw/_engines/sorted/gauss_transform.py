@@ -15,7 +15,7 @@ from math import ceil
 import numpy as np
 
 from ..chebyshev import gaussian_share, logistic_share, n_gaussian_terms, n_logistic_terms, polynomials, translations
-from .points import bounds_of, locate, moments_of
+from .points import bounds_of, locate
 
 EXPANSION_ERROR, SQUARE_ERROR = 1e-14, 1e-13
 """Errors of the expansions for each unit of mass nearby: of kernels, and of the square of the logistic kernel."""
@@ -51,14 +51,10 @@ class CellMoments:
         self.reach = ceil(reach / width)
         self.offsets = np.arange(-self.reach, self.reach + 1)
         self.shares = share(width * np.maximum(np.abs(self.offsets) - 1, 0))
-        bounds = bounds_of(points.cell)
-        n_before, sources = points.n_before[bounds], points.cell[bounds[:-1]]
-        crowded = self._are_crowded(sources, sources, n_before, 2 * self.reach)
-        if not crowded.all():
-            points = points.take(np.repeat(crowded, np.diff(bounds)))
-            bounds = bounds_of(points.cell)
-        self.sources, self.n_before = sources[crowded], np.cumsum(np.append(0, np.diff(n_before)[crowded]))
-        self.moments = moments_of(points, bounds, self.n_terms)
+        crowded = self._are_crowded(points.cells, points.cells, points.n_before, 2 * self.reach)
+        self.sources = points.cells[crowded]
+        self.n_before = np.append(0, np.cumsum(np.diff(points.n_before)[crowded]))
+        self.moments = points.moments(self.n_terms, np.flatnonzero(crowded))
 
     def _are_crowded(self, targets, sources, n_before, reach):
         """Whether cells (n_targets,) have many keys within reach; there are n_before[s] keys before source cell s."""

@@ -19,7 +19,7 @@ from math import comb, pi
 
 import numpy as np
 
-from .windows import take
+from .windows import leave_out, take
 
 BLOCK_KEYS = 2**14
 """Keys done together."""
@@ -174,7 +174,7 @@ class PrefixSums:
             sums, unresolved = np.empty((len(self.windows.columns), len(q))), np.arange(len(q))
         else:
             sums, error = self._moment_sums(q, start, stop)
-            unresolved = self.windows.leave_out(sums, error, removed, tol)
+            unresolved = leave_out(sums, error, removed, tol)
         if len(unresolved):
 
             def weigh(query, key):
