@@ -14,12 +14,15 @@ import numpy as np
 
 from ..error_free import excess
 from .gauss_transform import CellMoments
-from .order import argsort_coarsely, sort
+from .order import DIGIT, argsort_coarsely, sort
 from .windows import leave_out, take
 
 CELL_EXPONENT = -1
 WIDTH = 2.0**CELL_EXPONENT
 """Width of a cell."""
+
+ORDERED_QUERIES, CELL_QUERIES = 2**16, 2**8
+"""Queries that are put in order together, at least, and for each cell: the fewer, the nearer they are in memory."""
 
 NEGLECTED = 1e-21
 """Weight of keys out of reach, at most."""
@@ -35,10 +38,16 @@ class CellSums:
         self.relative = _GaussianTail() if kernel.form == "gaussian" else _LogisticTail(power)
 
     def order(self, q):
-        """An order of queries that puts those of a cell together."""
+        """An order of queries that puts those of a cell together, for some queries after the others."""
         first, last = np.floor(np.array([self.keys.low, self.keys.high]) / WIDTH)
         first, last = first - self.cells.reach, last + self.cells.reach
-        return argsort_coarsely(q, first * WIDTH, WIDTH) if last - first < 65536 else sort(q)[0]
+        if last - first >= DIGIT:
+            return sort(q)[0]
+        order, step = np.empty(len(q), dtype=np.intp), max(ORDERED_QUERIES, CELL_QUERIES * len(self.cells.sources))
+        for start in range(0, len(q), step):
+            part = slice(start, start + step)
+            np.add(argsort_coarsely(q[part], first * WIDTH, WIDTH), start, out=order[part])
+        return order
 
     def sums(self, q, removed, tol):
         """Sums (n_columns, b) for ordered queries (b,), up to a factor, and the logarithm of that factor (b,).

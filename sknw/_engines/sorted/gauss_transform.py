@@ -32,12 +32,15 @@ GAUSSIAN_REACH, LOGISTIC_REACH = 10, 50
 CROWD = 4
 """Keys for each cell within reach, up to which sums key by key are cheaper."""
 
+MOST_KEPT = 2**18
+"""Numbers in expansions up to which those of all cells are kept."""
+
 GATHER_VALUES = 2**19
 """Numbers in the moments that are translated together."""
 
 
 class CellMoments:
-    """Chebyshev moments of `Points` on cells that are as wide as theirs, 1 / 2 to 1 bandwidth."""
+    """Chebyshev moments of `Points`, or `Buckets`, on cells that are as wide as theirs, 1 / 2 to 1 bandwidth."""
 
     def __init__(self, points, kernel, width):
         self.kernel, self.width, self.error = kernel, width, EXPANSION_ERROR
@@ -81,11 +84,26 @@ class CellMoments:
             np.matmul(local[c].T, basis[:, block], out=sums[:, block])
         return sums, np.repeat((self.error + SUM_ROUNDING) * mass, np.diff(bounds))
 
+    @cached_property
+    def _kept(self):
+        """The first cell that may be expanded, and the expansions of all such cells and of one that is not; or None."""
+        ends = self.sources[[0, -1]] + [-self.reach, self.reach + 1] if len(self.sources) else np.zeros(2)
+        if np.ptp(ends) * self.moments[:1].size > MOST_KEPT:
+            return None
+        return ends[0], *self._expand(np.arange(ends[0], ends[1] + 1))
+
     def _expansions(self, targets):
         """Expansions (n_targets, n_terms, n_columns) of the sums on cells, and the mass nearby (n_targets,).
 
         Mass counts the less the further it is, as errors do; it is inf for cells that are not expanded.
         """
+        if self._kept is None:
+            return self._expand(targets)
+        first, local, mass = self._kept
+        at = np.where(targets >= first, np.minimum(targets - first, len(mass) - 1), -1).astype(np.intp)
+        return local[at], mass[at]
+
+    def _expand(self, targets):
         n_columns = self.moments.shape[2]
         local, mass = np.empty((len(targets), self.n_terms, n_columns)), np.full(len(targets), np.inf)
         crowded = np.flatnonzero(self._are_crowded(targets, self.sources, self.n_before, self.reach))

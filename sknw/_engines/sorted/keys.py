@@ -52,13 +52,13 @@ class Keys:
         return condense(self.windows.keys, self.windows.columns, MOST_TERMS)
 
     def points(self, bandwidth, exponent):
-        """The keys, or points in their place, in cells 2^exponent wide, which suit a bandwidth."""
+        """The keys as `Buckets` or `Points`, or points in their place, in cells 2^exponent wide, for a bandwidth."""
         if self.first_bandwidth in (None, bandwidth) and not self.is_ordered:
             self.first_bandwidth = bandwidth
             problem = self.problem
             self.buckets = Buckets.make(problem.keys[:, 0], problem.columns.T, exponent, self.low, self.high)
             if self.buckets is not None:
-                return self.buckets.points()
+                return self.buckets
         if exponent >= self.condensed.exponent:
             return self.condensed.coarser(exponent)
         return Points.at_keys(self.windows.keys, self.windows.columns, exponent)

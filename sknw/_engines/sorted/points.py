@@ -80,7 +80,7 @@ def _add_moments(moments, basis, columns, starts, stops):
 def gather(columns, rows):
     """Columns (n_columns, n), an array or the transpose of `OneHotColumns`, of some rows (k,): (n_columns, k)."""
     if isinstance(columns, np.ndarray):
-        return np.ascontiguousarray(np.take(columns.T, rows, axis=0).T)
+        return np.take(columns.T, rows, axis=0).T
     return columns.take(rows, axis=1)
 
 

@@ -46,7 +46,7 @@ class Windows:
 
     def __init__(self, keys, columns, order=None):
         self.sorted_rows, self.keys = sort(keys) if order is None else (order, np.take(keys, order))
-        self.columns = gather(columns, self.sorted_rows)
+        self.columns = np.ascontiguousarray(gather(columns, self.sorted_rows))
         new = np.append(True, self.keys[1:] > self.keys[:-1])
         self.collapsed = None
         if not new.all():
