@@ -42,6 +42,12 @@ SMALL_BLOCKS = {
     ],
     "sorted": [
         ("_engines.sorted.engine", "BLOCK_SUMS", 80),
+        ("_engines.sorted.engine.Unordered", "step", 70),
+        ("_engines.sorted.tables", "TOGETHER", 30),
+        ("_engines.sorted.buckets", "ORDERED_KEYS", 100),
+        ("_engines.sorted.buckets", "CELL_KEYS", 0),
+        ("_engines.sorted.cell_sums", "ORDERED_QUERIES", 90),
+        ("_engines.sorted.cell_sums", "CELL_QUERIES", 0),
         ("_engines.sorted.points", "POLYNOMIAL_POINTS", 40),
         ("_engines.sorted.gauss_transform", "GATHER_VALUES", 5000),
         ("_engines.sorted.exponential_sums", "BLOCK_CHUNKS", 2),
@@ -72,6 +78,10 @@ CHOICES = {
     ],
     "few keys in a copy": [("_engines.blocks.leaves", "GATHERED_NUMBERS", 300)],
     "no keys in a copy": [("_engines.blocks.leaves", "GATHERED_NUMBERS", 1)],
+    "sums looked up": [
+        ("_engines.sorted.cell_sums", "FEWEST_LOOKED_UP", 0),
+        ("_engines.sorted.cell_sums", "PART_QUERIES", 0),
+    ],
     "labels for few classes": [("_problem", "FEW_CLASSES", 0)],
     "values summed first": [("_engines.dense.gradient", "MANY_COLUMNS", 0)],
     "features summed first": [("_engines.dense.gradient", "MANY_COLUMNS", np.inf)],

@@ -24,6 +24,11 @@ WIDTH = 2.0**CELL_EXPONENT
 ORDERED_QUERIES, CELL_QUERIES = 2**16, 2**8
 """Queries that are put in order together, at least, and for each cell: the fewer, the nearer they are in memory."""
 
+FEWEST_LOOKED_UP, PART_QUERIES, MOST_COLUMNS = 2**13, 1, 4
+"""Queries, in all and for each part of a cell, from which on, and columns up to which, a table is faster than an order
+by cells.
+"""
+
 NEGLECTED = 1e-21
 """Weight of keys out of reach, at most."""
 
@@ -49,22 +54,28 @@ class CellSums:
             np.add(argsort_coarsely(q[part], first * WIDTH, WIDTH), start, out=order[part])
         return order
 
-    def sums(self, q, removed, tol):
+    def looks_up(self, n_queries):
+        """Whether so many queries are answered by a table, and need no order."""
+        if n_queries < FEWEST_LOOKED_UP or self.keys.n_columns > MOST_COLUMNS:
+            return False
+        table = self.cells.table
+        return table is not None and n_queries >= PART_QUERIES * table.n_parts
+
+    def sums(self, q, removed, tol, look_up=False):
         """Sums (n_columns, b) for ordered queries (b,), up to a factor, and the logarithm of that factor (b,).
 
-        nan for unresolved queries. `removed` is as in `Windows`.
+        nan for unresolved queries. `removed` is as in `Windows`. If `look_up`, queries come in any order.
         """
         log_scale = np.zeros(len(q))
         if tol == 0:
             sums, unresolved = np.empty((self.keys.n_columns, len(q))), np.arange(len(q))
         else:
-            sums, error = self.cells.sums(q / WIDTH)
+            sums, error = (self.cells.table if look_up else self.cells).sums(q / WIDTH)
             error += self.keys.total * NEGLECTED
             unresolved = leave_out(sums, error, removed, tol)
         if len(unresolved):
-            sums[:, unresolved], log_scale[unresolved] = self._window_sums(
-                q[unresolved], take(removed, unresolved), tol
-            )
+            found = self._window_sums(q[unresolved], take(removed, unresolved), tol)
+            sums[:, unresolved], log_scale[unresolved] = found
         return sums, log_scale
 
     def _window_sums(self, q, removed, tol):

@@ -20,6 +20,10 @@ BLOCK_SUMS = 2**15
 """Sums of ordered queries that are done together."""
 
 
+UNORDERED_QUERIES = 2**17
+"""Queries without an order that are done together: many, as those in tails take sorted keys."""
+
+
 class SortedEngine(Engine):
     """The keys of the problem, in the order that is needed."""
 
@@ -76,7 +80,9 @@ class SortedSummation(Summation):
         return not gradient
 
     def locate(self, points, left_out):
-        """Queries in the units of the keys, in ascending order, at least by and large."""
+        """Queries in the units of the keys, in an order that the sums are fast for."""
+        if self.short_cut.looks_up(len(points)):
+            return Unordered(self._scale, points, left_out)
         step = max(1, BLOCK_SUMS // self.keys.n_columns)
         if left_out is not None and left_out.is_all:
             order, x, removed = self.engine.ordered_rows
@@ -91,8 +97,8 @@ class SortedSummation(Summation):
     @np.errstate(divide="ignore", invalid="ignore")
     def sums(self, queries, tol, derivatives=False):
         """`Sums` for ordered queries; unresolved where a window is too long."""
-        q, removed = queries
-        sums, log_scale = self.short_cut.sums(q, removed, tol)
+        q, removed, *unordered = queries
+        sums, log_scale = self.short_cut.sums(q, removed, tol, *unordered)
         log_mass = np.log(sums[-1]) + log_scale
         nearest_t, empty = None, np.flatnonzero(sums[-1] == 0)
         if len(empty):
@@ -111,3 +117,16 @@ class OrderedRows:
 
     def __getitem__(self, places):
         return self.q[places], self.removed[:, places]
+
+
+class Unordered:
+    """Queries that need no order; as `Located`, with `look_up` of `CellSums` at the end."""
+
+    order, step = None, UNORDERED_QUERIES
+
+    def __init__(self, scale, points, left_out):
+        self.scale, self.points, self.left_out = scale, points, left_out
+
+    def __getitem__(self, places):
+        removed = None if self.left_out is None else self.left_out[places].columns
+        return self.scale(self.points[places, 0]), removed, True

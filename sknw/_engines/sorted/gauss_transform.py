@@ -16,6 +16,7 @@ import numpy as np
 
 from ..chebyshev import gaussian_share, logistic_share, n_gaussian_terms, n_logistic_terms, polynomials, translations
 from .points import bounds_of, locate
+from .tables import LEBESGUE, PARTS, Table
 
 EXPANSION_ERROR, SQUARE_ERROR = 1e-14, 1e-13
 """Errors of the expansions for each unit of mass nearby: of kernels, and of the square of the logistic kernel."""
@@ -32,6 +33,9 @@ GAUSSIAN_REACH, LOGISTIC_REACH = 10, 50
 CROWD = 4
 """Keys for each cell within reach, up to which sums key by key are cheaper."""
 
+MOST_LOOKED_UP = 2**19
+"""Numbers in a `Table`, at most."""
+
 MOST_KEPT = 2**18
 """Numbers in expansions up to which those of all cells are kept."""
 
@@ -43,14 +47,16 @@ class CellMoments:
     """Chebyshev moments of `Points`, or `Buckets`, on cells that are as wide as theirs, 1 / 2 to 1 bandwidth."""
 
     def __init__(self, points, kernel, width):
-        self.kernel, self.width, self.error = kernel, width, EXPANSION_ERROR
+        self.kernel, self.width = kernel, width
+        power = 2 if kernel.form == "squared logistic" else 1
+        self.error = SQUARE_ERROR if power == 2 else EXPANSION_ERROR
         if kernel.form == "gaussian":
-            reach, share, self.n_terms = GAUSSIAN_REACH, gaussian_share, n_gaussian_terms(width, EXPANSION_ERROR)
+            reach, share, n_terms = GAUSSIAN_REACH, gaussian_share, n_gaussian_terms
         else:
-            power = 2 if kernel.form == "squared logistic" else 1
             reach, share = LOGISTIC_REACH / power, partial(logistic_share, power=power)
-            self.error = SQUARE_ERROR if power == 2 else EXPANSION_ERROR
-            self.n_terms = n_logistic_terms(width, self.error, power)
+            n_terms = partial(n_logistic_terms, power=power)
+        self.n_terms = n_terms(width, self.error)
+        self.n_powers = n_terms(width / PARTS, self.error)
         self.reach = ceil(reach / width)
         self.offsets = np.arange(-self.reach, self.reach + 1)
         self.shares = share(width * np.maximum(np.abs(self.offsets) - 1, 0))
@@ -83,6 +89,17 @@ class CellMoments:
             block = slice(bounds[c], bounds[c + 1])
             np.matmul(local[c].T, basis[:, block], out=sums[:, block])
         return sums, np.repeat((self.error + SUM_ROUNDING) * mass, np.diff(bounds))
+
+    @cached_property
+    def table(self):
+        """The sums on all cells as a `Table`; None if these are too many."""
+        if self._kept is None:
+            return None
+        first, local, mass = self._kept
+        if len(local) * PARTS * self.n_powers * local.shape[2] > MOST_LOOKED_UP:
+            return None
+        error = (LEBESGUE * self.error + self.error + SUM_ROUNDING) * mass
+        return Table(first, local, error, self.n_powers)
 
     @cached_property
     def _kept(self):

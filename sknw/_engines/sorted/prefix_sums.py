@@ -160,6 +160,10 @@ class PrefixSums:
                     np.cumsum(moments, out=sums[begin + 1 : block.stop + 1])
         return prefix
 
+    def looks_up(self, n_queries):
+        """Queries are needed in order."""
+        return False
+
     def order(self, q):
         """An order of queries in which neighbours are near each other."""
         return self.windows.order(q)
