@@ -10,7 +10,7 @@ from properties import check_like_dense
 from samples import SCATTER, WEIGHTS, Problem, spread
 
 from sknw import NadarayaWatsonClassifier, NadarayaWatsonRegressor
-from sknw._engines.sorted.gauss_transform import CellMoments
+from sknw._engines.sorted.gauss_transform import CellMoments, Expansion
 from sknw._engines.sorted.points import Points, condense
 from sknw._engines.sorted.prefix_sums import PrefixSums
 from sknw._engines.sorted.windows import Windows
@@ -22,9 +22,6 @@ every_compact_kernel = pytest.mark.parametrize("kernel", [name for name in SUPPO
 BY_CELLS = ["gaussian", "logistic"]
 SQUARES = {name: squared(KERNELS[name])[0] for name in ("triweight", "tricube", "logistic", "cosine")}
 """Squared kernels that are no named ones, nor of so low a degree."""
-
-NEGLECTED = 1e-21
-"""Weight of keys out of reach, at most."""
 
 
 def scatter_one(name, rng, n):
@@ -120,19 +117,21 @@ def test_tol_holds_in_gaps(kernel, seed, gap, tol, weighting):
 @pytest.mark.parametrize("bandwidth", [0.5, 0.7, 0.999])
 @pytest.mark.parametrize("span", [2.0, 20.0])
 @pytest.mark.parametrize("offset", [0.0, 1e6])
-def test_expansions_keep_their_bound(kernel, bandwidth, span, offset):
+@pytest.mark.parametrize("tol", [1e-10, 1e-6, 1e-2])
+def test_expansions_keep_their_bound(kernel, bandwidth, span, offset, tol):
     rng = np.random.default_rng(0)
     keys = np.sort(offset + span * rng.random(2000))
     columns = np.array([rng.random(2000), np.ones(2000)])
     queries = np.sort(offset + rng.uniform(-5, span + 5, size=500))
-    cells = CellMoments(Points.at_keys(keys, columns, -1), kernel, 0.5 / bandwidth)
+    cells = CellMoments(Points.at_keys(keys, columns, -1), Expansion(kernel, 0.5 / bandwidth, tol))
+    least = 1e-14 if kernel in KERNELS.values() else 1e-13
     exact = columns @ kernel(((queries[:, None] - keys) / bandwidth) ** 2).T
-    for expansions, most in ((cells, 1e-13), (cells.table, 2e-13)):
+    for expansions, factor in ((cells, 1), (cells.table, 3.5)):
         sums, error = expansions.sums(2 * queries)
         known = np.isfinite(error)
         assert known.any()
-        assert (np.abs(sums - exact)[:, known] <= error[known] + 2000 * NEGLECTED).all()
-        assert (error[known] <= (most if kernel in KERNELS.values() else 5 * most) * 2000).all()
+        assert (np.abs(sums - exact)[:, known] <= error[known] + 2000 * cells.expansion.neglected).all()
+        assert (error[known] <= (factor * max(1e-4 * tol, least) + 2e-14) * 2000).all()
 
 
 def moments_of_cells(points, n_terms=12):
@@ -165,7 +164,7 @@ def test_only_crowds_are_expanded():
     """Keys that no crowd can feel have no moments; far from zero, no position loses digits."""
     crowd = np.linspace(0, 1, 500)
     keys = np.sort(np.r_[crowd, 1e9 + crowd, -1e12, 30 + 40 * np.arange(500)])
-    cells = CellMoments(Points.at_keys(keys, np.ones((1, 1501)), -1), KERNELS["gaussian"], 1.0)
+    cells = CellMoments(Points.at_keys(keys, np.ones((1, 1501)), -1), Expansion(KERNELS["gaussian"], 1.0, 1e-10))
     assert cells.n_before[-1] == 1000
     sums, error = cells.sums(2 * np.array([0.5, 30.0, 1e9 + 0.5, 2e9]))
     assert sums[0, 0] == pytest.approx(sums[0, 2], rel=1e-6)

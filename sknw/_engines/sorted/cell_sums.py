@@ -1,11 +1,11 @@
 """Gaussian and logistic sums over keys: by `CellMoments` where these are right, else by windows of sorted keys.
 
-Error. The expansions err by at most EXPANSION_ERROR for each unit of mass (SQUARE_ERROR for the square of the logistic
-kernel), as `chebyshev` proves, and by rounding. Keys out of reach weigh less than NEGLECTED each. Queries for which
-that is too much (in tails and gaps, and in leave-one-out where little else is near) and those with few keys around sum
-their window key by key: the exact softmax over all keys but those that, all together, weigh less than tol / 4 of the
-nearest. A key at the distance u and the nearest at u0, in bandwidths, have log K(u) / K(u0) = (u0² - u²) / 2 for the
-Gaussian, and for the logistic kernel at most log 4 + u0 - u, of which the square has twice.
+Error. The expansions err by a bound for each unit of mass, as `chebyshev` and `tables` prove, and by rounding. The
+bound is a fraction of the `tol` that they are made for, and so is the weight of each key out of reach. Queries for
+which that is too much (in tails and gaps, and in leave-one-out where little else is near) and those with few keys
+around sum their window key by key: the exact softmax over all keys but those that, all together, weigh less than tol /
+4 of the nearest. A key at the distance u and the nearest at u0, in bandwidths, have log K(u) / K(u0) = (u0² - u²) / 2
+for the Gaussian, and for the logistic kernel at most log 4 + u0 - u, of which the square has twice.
 """
 
 from math import log
@@ -13,7 +13,7 @@ from math import log
 import numpy as np
 
 from ..error_free import excess
-from .gauss_transform import CellMoments
+from .gauss_transform import CellMoments, Expansion
 from .order import DIGIT, argsort_coarsely, sort
 from .windows import leave_out, take
 
@@ -29,16 +29,14 @@ FEWEST_LOOKED_UP, PART_QUERIES, MOST_COLUMNS = 2**13, 1, 4
 by cells.
 """
 
-NEGLECTED = 1e-21
-"""Weight of keys out of reach, at most."""
-
 
 class CellSums:
     """Sums of the columns of `ScaledKeys`, weighted by the kernel, for a bandwidth 0.5 <= h < 1."""
 
-    def __init__(self, keys, kernel, h, points):
+    def __init__(self, keys, kernel, h, tol):
         self.keys, self.h = keys, h
-        self.cells = CellMoments(points, kernel, WIDTH / h)
+        expansion = Expansion(kernel, WIDTH / h, tol)
+        self.cells = CellMoments(keys.points(h, CELL_EXPONENT, expansion.most_terms), expansion)
         power = 2 if kernel.form == "squared logistic" else 1
         self.relative = _GaussianTail() if kernel.form == "gaussian" else _LogisticTail(power)
 
@@ -71,7 +69,7 @@ class CellSums:
             sums, unresolved = np.empty((self.keys.n_columns, len(q))), np.arange(len(q))
         else:
             sums, error = (self.cells.table if look_up else self.cells).sums(q / WIDTH)
-            error += self.keys.total * NEGLECTED
+            error += self.keys.total * self.cells.expansion.neglected
             unresolved = leave_out(sums, error, removed, tol)
         if len(unresolved):
             found = self._window_sums(q[unresolved], take(removed, unresolved), tol)

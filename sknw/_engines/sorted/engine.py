@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from ..summation import Engine, Located, Summation, Sums
-from .cell_sums import CELL_EXPONENT, CellSums
+from .cell_sums import CellSums
 from .exponential_sums import ExponentialSums
 from .keys import Keys, ScaledKeys
 from .order import sort
@@ -35,6 +35,8 @@ class SortedEngine(Engine):
         has_short_cut = kernel.form in ("gaussian", "logistic", "squared logistic", "exponential") or has_basis(kernel)
         return n_features == 1 and has_short_cut
 
+    _latest = None, None
+
     @cached_property
     def keys(self):
         """The keys; put in order for the first bandwidth."""
@@ -54,26 +56,29 @@ class SortedEngine(Engine):
         h, keys = bandwidth[0], self.keys
         if not max(-keys.low, keys.high) * 1e-140 < h < np.inf:
             return None
-        # division by a power of two loses no digit but by underflow
-        return SortedSummation(self, kernel, h) if keys.smallest >= 2 * h * np.finfo(float).tiny else None
+        if keys.smallest < 2 * h * np.finfo(float).tiny:  # division by a power of two loses no digit but by underflow
+            return None
+        asked = kernel, h, tol
+        if self._latest[0] != asked:  # searches ask for some bandwidths twice
+            self._latest = asked, SortedSummation(self, kernel, h, tol)
+        return self._latest[1]
 
 
 class SortedSummation(Summation):
     """Keys with one kernel and one bandwidth."""
 
-    def __init__(self, engine, kernel, bandwidth):
+    def __init__(self, engine, kernel, bandwidth, tol):
         h, self.exponent = np.frexp(bandwidth)
         self.engine, self.keys = engine, ScaledKeys(engine.keys, self.exponent)
-        self.short_cut = self._make_short_cut(kernel, bandwidth, float(h))
+        self.short_cut = self._make_short_cut(kernel, float(h), tol)
 
-    def _make_short_cut(self, kernel, bandwidth, h):
+    def _make_short_cut(self, kernel, h, tol):
         """The sums that the kernel allows."""
         if kernel.form == "exponential":
             return ExponentialSums(self.keys.windows, h)
         if kernel.compact:
             return PrefixSums(self.keys.windows, kernel, h)
-        points = self.engine.keys.points(bandwidth, self.exponent + CELL_EXPONENT)
-        return CellSums(self.keys, kernel, h, points)
+        return CellSums(self.keys, kernel, h, tol)
 
     def accepts(self, n_queries, tol, gradient):
         """Whether no gradient is asked for: along one feature a search needs none."""

@@ -10,7 +10,7 @@ share a cell, and none has many within reach.
 """
 
 from functools import cached_property, partial
-from math import ceil
+from math import ceil, log, sqrt
 
 import numpy as np
 
@@ -18,17 +18,19 @@ from ..chebyshev import gaussian_share, logistic_share, n_gaussian_terms, n_logi
 from .points import bounds_of, locate
 from .tables import LEBESGUE, PARTS, Table
 
-EXPANSION_ERROR, SQUARE_ERROR = 1e-14, 1e-13
+LEAST_ERROR, LEAST_SQUARE_ERROR, MOST_ERROR = 1e-14, 1e-13, 1e-4
 """Errors of the expansions for each unit of mass nearby: of kernels, and of the square of the logistic kernel."""
 
-MOST_TERMS = max(n_gaussian_terms(1.0, EXPANSION_ERROR), n_logistic_terms(1.0, EXPANSION_ERROR))
-"""Terms of the expansions on the widest cells."""
+TOL_SHARE = 1e-4
+"""The error of the expansions as a fraction of `tol`: the inverse is about how much more mass than its own a query may
+have nearby.
+"""
+
+NEGLECTED_SHARE = 1e-7
+"""The weight of a key out of reach, at most, as a fraction of the error of the expansions."""
 
 SUM_ROUNDING = 64 * np.finfo(float).eps
-"""Rounding of the sums of up to MOST_TERMS terms, for each unit of mass nearby."""
-
-GAUSSIAN_REACH, LOGISTIC_REACH = 10, 50
-"""Bandwidths on each side within which all keys count: beyond, they weigh less than 1e-21."""
+"""Rounding of the sums of all terms, for each unit of mass nearby."""
 
 CROWD = 4
 """Keys for each cell within reach, up to which sums key by key are cheaper."""
@@ -43,23 +45,52 @@ GATHER_VALUES = 2**19
 """Numbers in the moments that are translated together."""
 
 
+class Expansion:
+    """What expansions of a kernel at a `tol` take on cells of a width, in bandwidths.
+
+    Attributes
+    ----------
+    error : float
+        Their error, for each unit of mass nearby.
+    neglected : float
+        The weight of a key out of reach, at most.
+    reach : int
+        Cells on each side within which all keys count.
+    n_terms, most_terms : int
+        Terms on these cells, and on the widest ones.
+    n_powers : int
+        Terms on the parts of a cell.
+    """
+
+    def __init__(self, kernel, width, tol):
+        power = 2 if kernel.form == "squared logistic" else 1
+        self.error = min(max(TOL_SHARE * tol, LEAST_ERROR if power == 1 else LEAST_SQUARE_ERROR), MOST_ERROR)
+        self.neglected = NEGLECTED_SHARE * self.error
+        if kernel.form == "gaussian":
+            reach, self._share, n_terms = sqrt(-2 * log(self.neglected)), gaussian_share, n_gaussian_terms
+        else:
+            reach = log(4) - log(self.neglected) / power
+            self._share, n_terms = partial(logistic_share, power=power), partial(n_logistic_terms, power=power)
+        self.kernel, self.width, self.reach = kernel, width, ceil(reach / width)
+        self.n_terms, self.most_terms, self.n_powers = (n_terms(w, self.error) for w in (width, 1.0, width / PARTS))
+
+    @property
+    def offsets(self):
+        """How many cells apart cells within reach are, (2 reach + 1,)."""
+        return np.arange(-self.reach, self.reach + 1)
+
+    @property
+    def shares(self):
+        """By how much the sums on such cells err less, (2 reach + 1,)."""
+        return self._share(self.width * np.maximum(np.abs(self.offsets) - 1, 0))
+
+
 class CellMoments:
     """Chebyshev moments of `Points`, or `Buckets`, on cells that are as wide as theirs, 1 / 2 to 1 bandwidth."""
 
-    def __init__(self, points, kernel, width):
-        self.kernel, self.width = kernel, width
-        power = 2 if kernel.form == "squared logistic" else 1
-        self.error = SQUARE_ERROR if power == 2 else EXPANSION_ERROR
-        if kernel.form == "gaussian":
-            reach, share, n_terms = GAUSSIAN_REACH, gaussian_share, n_gaussian_terms
-        else:
-            reach, share = LOGISTIC_REACH / power, partial(logistic_share, power=power)
-            n_terms = partial(n_logistic_terms, power=power)
-        self.n_terms = n_terms(width, self.error)
-        self.n_powers = n_terms(width / PARTS, self.error)
-        self.reach = ceil(reach / width)
-        self.offsets = np.arange(-self.reach, self.reach + 1)
-        self.shares = share(width * np.maximum(np.abs(self.offsets) - 1, 0))
+    def __init__(self, points, expansion):
+        self.expansion, self.n_terms, self.reach = expansion, expansion.n_terms, expansion.reach
+        self.offsets, self.shares = expansion.offsets, expansion.shares
         crowded = self._are_crowded(points.cells, points.cells, points.n_before, 2 * self.reach)
         self.sources = points.cells[crowded]
         self.n_before = np.append(0, np.cumsum(np.diff(points.n_before)[crowded]))
@@ -73,7 +104,7 @@ class CellMoments:
     @cached_property
     def translations(self):
         """From the moments of all cells within reach to the expansion of the sums."""
-        return translations(self.kernel, self.n_terms, self.width, self.offsets)
+        return translations(self.expansion.kernel, self.n_terms, self.expansion.width, self.offsets)
 
     def sums(self, x):
         """Sums of the columns (n_columns, b) for ordered queries (b,), and a bound (b,) on the error of each.
@@ -88,7 +119,7 @@ class CellMoments:
         for c in np.flatnonzero(np.isfinite(mass)):
             block = slice(bounds[c], bounds[c + 1])
             np.matmul(local[c].T, basis[:, block], out=sums[:, block])
-        return sums, np.repeat((self.error + SUM_ROUNDING) * mass, np.diff(bounds))
+        return sums, np.repeat((self.expansion.error + SUM_ROUNDING) * mass, np.diff(bounds))
 
     @cached_property
     def table(self):
@@ -96,10 +127,10 @@ class CellMoments:
         if self._kept is None:
             return None
         first, local, mass = self._kept
-        if len(local) * PARTS * self.n_powers * local.shape[2] > MOST_LOOKED_UP:
+        n_powers = self.expansion.n_powers
+        if len(local) * PARTS * n_powers * local.shape[2] > MOST_LOOKED_UP:
             return None
-        error = (LEBESGUE * self.error + self.error + SUM_ROUNDING) * mass
-        return Table(first, local, error, self.n_powers)
+        return Table(first, local, ((LEBESGUE + 1) * self.expansion.error + SUM_ROUNDING) * mass, n_powers)
 
     @cached_property
     def _kept(self):

@@ -9,7 +9,6 @@ from functools import cached_property
 import numpy as np
 
 from .buckets import Buckets
-from .gauss_transform import MOST_TERMS
 from .points import Points, condense, times_power
 from .windows import Windows
 
@@ -18,7 +17,7 @@ class Keys:
     """The keys of a problem of one feature."""
 
     def __init__(self, problem):
-        self.problem, self.first_bandwidth, self.buckets = problem, None, None
+        self.problem, self.buckets, self._first, self._condensed = problem, None, None, None
         self.low, self.high = problem.extent[:2, 0]
 
     @cached_property
@@ -46,21 +45,25 @@ class Keys:
         weights = self.problem.weights
         return weights.sum(), weights.min()
 
-    @cached_property
-    def condensed(self):
-        """Points in the place of the keys, for all bandwidths that are wide enough."""
-        return condense(self.windows.keys, self.windows.columns, MOST_TERMS)
+    def condensed(self, n_terms):
+        """Points in the place of the keys, with `n_terms` moments, for all bandwidths that are wide enough."""
+        if self._condensed is None or self._condensed[0] < n_terms:
+            self._condensed = n_terms, condense(self.windows.keys, self.windows.columns, n_terms)
+        return self._condensed[1]
 
-    def points(self, bandwidth, exponent):
-        """The keys as `Buckets` or `Points`, or points in their place, in cells 2^exponent wide, for a bandwidth."""
-        if self.first_bandwidth in (None, bandwidth) and not self.is_ordered:
-            self.first_bandwidth = bandwidth
-            problem = self.problem
+    def points(self, bandwidth, exponent, n_terms):
+        """The keys as `Buckets` or `Points`, or points in their place, in cells 2^exponent wide, for a bandwidth.
+
+        Points in the place of keys have at least `n_terms` moments of these.
+        """
+        if self._first in (None, bandwidth) and not self.is_ordered:
+            self._first, problem = bandwidth, self.problem
             self.buckets = Buckets.make(problem.keys[:, 0], problem.columns.T, exponent, self.low, self.high)
             if self.buckets is not None:
                 return self.buckets
-        if exponent >= self.condensed.exponent:
-            return self.condensed.coarser(exponent)
+        condensed = self.condensed(n_terms)
+        if exponent >= condensed.exponent:
+            return condensed.coarser(exponent)
         return Points.at_keys(self.windows.keys, self.windows.columns, exponent)
 
 
@@ -77,6 +80,10 @@ class ScaledKeys:
     def windows(self):
         """The keys in ascending order."""
         return self._keys.windows.scaled(-self._exponent)
+
+    def points(self, h, exponent, n_terms):
+        """`Keys.points` for a bandwidth h in the same units, and cells 2^exponent wide in these."""
+        return self._keys.points((h, self._exponent), exponent + self._exponent, n_terms)
 
     def near(self, q, besides, reach):
         """`Windows` of at least the keys within reach(distance) of each query (b,).
