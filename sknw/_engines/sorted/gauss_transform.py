@@ -15,7 +15,7 @@ from math import ceil, log, sqrt
 import numpy as np
 
 from ..chebyshev import gaussian_share, logistic_share, n_gaussian_terms, n_logistic_terms, polynomials, translations
-from .points import bounds_of, locate
+from .points import FEW_NUMBERS, bounds_of, locate
 from .tables import LEBESGUE, PARTS, Table
 
 LEAST_ERROR, LEAST_SQUARE_ERROR, MOST_ERROR = 1e-14, 1e-13, 1e-4
@@ -114,12 +114,15 @@ class CellMoments:
         cell, position = locate(x)
         bounds = bounds_of(cell)
         local, mass = self._expansions(cell[bounds[:-1]])
-        sums = np.full((local.shape[2], len(x)), np.nan)
-        basis = polynomials(position, self.n_terms)
-        for c in np.flatnonzero(np.isfinite(mass)):
-            block = slice(bounds[c], bounds[c + 1])
-            np.matmul(local[c].T, basis[:, block], out=sums[:, block])
-        return sums, np.repeat((self.expansion.error + SUM_ROUNDING) * mass, np.diff(bounds))
+        counts, basis = np.diff(bounds), polynomials(position, self.n_terms)
+        if len(x) * local.shape[2] < FEW_NUMBERS * len(mass):
+            sums = np.einsum("qpv,pq->vq", np.repeat(local, counts, axis=0), basis)
+        else:
+            sums = np.full((local.shape[2], len(x)), np.nan)
+            for c in np.flatnonzero(np.isfinite(mass)):
+                block = slice(bounds[c], bounds[c + 1])
+                np.matmul(local[c].T, basis[:, block], out=sums[:, block])
+        return sums, np.repeat((self.expansion.error + SUM_ROUNDING) * mass, counts)
 
     @cached_property
     def table(self):
@@ -153,7 +156,7 @@ class CellMoments:
 
     def _expand(self, targets):
         n_columns = self.moments.shape[2]
-        local, mass = np.empty((len(targets), self.n_terms, n_columns)), np.full(len(targets), np.inf)
+        local, mass = np.full((len(targets), self.n_terms, n_columns), np.nan), np.full(len(targets), np.inf)
         crowded = np.flatnonzero(self._are_crowded(targets, self.sources, self.n_before, self.reach))
         step = max(1, GATHER_VALUES // (self.translations.shape[1] * n_columns))
         for begin in range(0, len(crowded), step):

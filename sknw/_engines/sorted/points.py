@@ -20,8 +20,10 @@ FULL = 256
 POLYNOMIAL_POINTS = 2**13
 """Points whose polynomials are taken together."""
 
-FEW_POINTS = 32
-"""Points in a cell up to which moments are faster for all cells together than by a product for each."""
+FEW_NUMBERS = 64
+"""Points in a cell, in the mean, times columns, up to which sums are faster for all cells together than by a product
+for each.
+"""
 
 
 class Points(NamedTuple):
@@ -66,7 +68,7 @@ class Points(NamedTuple):
 
 def _add_moments(moments, basis, columns, starts, stops):
     """Add the moments of points starts[c] ... stops[c] to those of each cell c (n_cells, n_terms, n_columns)."""
-    if len(starts) * FEW_POINTS < columns.shape[1]:
+    if columns.size >= FEW_NUMBERS * len(starts):
         for c, (start, stop) in enumerate(zip(starts.tolist(), stops.tolist(), strict=True)):
             moments[c] += basis[:, start:stop] @ columns[:, start:stop].T
         return

@@ -8,6 +8,8 @@ nodes of a part, with Lebesgue constant L. I P errs by at most |I (P - S)| + |I 
 <= L e + e', where e' is the error of the interpolation on cells as narrow as a part, `chebyshev`.
 """
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.polynomial.chebyshev import cheb2poly
 
@@ -31,9 +33,9 @@ class Table:
     first : float
         The number of the first cell.
     local : (n_cells, n_terms, n_columns) float ndarray
-        Chebyshev expansions of the sums over each cell.
+        Chebyshev expansions of the sums over each cell; nan for a cell that is not expanded.
     error : (n_cells,) float ndarray
-        Bounds on their errors; inf for a cell that is not expanded. The last one is not.
+        Bounds on their errors; inf for a cell that is not expanded, as the last one is not.
     n_powers : int
         Coefficients for each part.
     """
@@ -41,8 +43,7 @@ class Table:
     def __init__(self, first, local, error, n_powers):
         self.first, self.n_parts = first * PARTS, len(local) * PARTS
         self.error = np.repeat(error, PARTS)
-        expansions = np.where(np.isfinite(error)[:, None, None], local, 0.0)
-        coefficients = _restriction(local.shape[1], n_powers) @ expansions[:, None]
+        coefficients = _restriction(local.shape[1], n_powers) @ local[:, None]
         self.coefficients = np.ascontiguousarray(coefficients.transpose(3, 2, 0, 1)).reshape(-1, n_powers, self.n_parts)
 
     def sums(self, x):
@@ -71,6 +72,7 @@ class Table:
         return part.astype(np.intp), x
 
 
+@lru_cache(maxsize=32)
 def _restriction(n_terms, n_powers):
     """From expansions on a cell to coefficients of powers on its parts, (PARTS, n_powers, n_terms)."""
     nodes, to_coefficients = interpolation(n_powers)
