@@ -79,6 +79,7 @@ CHOICES = {
     ],
     "few keys in a copy": [("_engines.blocks.leaves", "GATHERED_NUMBERS", 300)],
     "no keys in a copy": [("_engines.blocks.leaves", "GATHERED_NUMBERS", 1)],
+    "keys put in order": [("_engines.sorted.buckets", "MOST_NEAR", 0)],
     "sums looked up": [
         ("_engines.sorted.cell_sums", "FEWEST_LOOKED_UP", 0),
         ("_engines.sorted.cell_sums", "PART_QUERIES", 0),

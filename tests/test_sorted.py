@@ -10,6 +10,7 @@ from properties import check_like_dense
 from samples import SCATTER, WEIGHTS, Problem, spread
 
 from sknw import NadarayaWatsonClassifier, NadarayaWatsonRegressor
+from sknw._engines.sorted import order
 from sknw._engines.sorted.gauss_transform import CellMoments, Expansion
 from sknw._engines.sorted.points import Points, condense
 from sknw._engines.sorted.prefix_sums import PrefixSums
@@ -134,6 +135,40 @@ def test_expansions_keep_their_bound(kernel, bandwidth, span, offset, tol):
         assert (error[known] <= (factor * max(1e-4 * tol, least) + 2e-14) * 2000).all()
 
 
+TAILS = {
+    "normal": lambda rng, n: rng.normal(size=n),
+    "offset": lambda rng, n: 1e9 + rng.normal(size=n),
+    "a gap": lambda rng, n: rng.normal(size=n) + np.where(np.arange(n) < n // 2, 0.0, 40.0),
+    "ties": lambda rng, n: np.round(rng.normal(size=n), 2),
+    "lonely keys": lambda rng, n: np.r_[rng.normal(size=n - 5), -30.0, 30.0, 30.0, 31.0, 90.0],
+    "one far key": lambda rng, n: np.r_[rng.normal(size=n - 1), 1500.0],
+}
+"""Keys of which a few in tails and gaps take windows; in cells whose numbers fit 16 bits."""
+
+
+@pytest.mark.parametrize("kernel", BY_CELLS)
+@pytest.mark.parametrize("scatter", TAILS)
+@pytest.mark.parametrize("weighting", sorted(WEIGHTS))
+def test_keys_near_some_queries_are_as_good_as_all(kernel, scatter, weighting):
+    """Sums over windows of the keys in the cells around are those over windows of all keys, bit by bit."""
+    rng = np.random.default_rng(0)
+    n = 20_000
+    keys, values, weights = TAILS[scatter](rng, n)[:, None], rng.normal(size=(n, 2)), WEIGHTS[weighting](rng, n)
+    middle = np.median(keys)
+    queries = np.r_[rng.choice(keys, 300), middle + rng.uniform(-60, 60, size=(20, 1)), [[middle + 1e5]]]
+    outer = np.argsort(np.abs(keys[:, 0] - middle))[-200:]
+    for asked, rows in ((queries, slice(None)), (None, outer)):
+        near = make_pooler("sorted", keys, values, weights, kernel, 0.05)
+        found = pool(near, asked, rows, tol=1e-10)
+        with constants("keys put in order"):
+            whole = make_pooler("sorted", keys, values, weights, kernel, 0.05)
+            expected = pool(whole, asked, rows, tol=1e-10)
+        if kernel == "gaussian" and scatter in ("normal", "lonely keys"):
+            assert [pooler._summations[0].engine.keys.is_ordered for pooler in (near, whole)] == [False, True]
+        for one, other in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
 def moments_of_cells(points, n_terms=12):
     """Chebyshev moments (n_cells, n_terms, n_columns) of the points of each cell."""
     basis = np.cos(np.arange(n_terms)[:, None] * np.arccos(np.clip(points.position, -1, 1)))
@@ -232,12 +267,20 @@ def test_the_only_key_without_a_row_that_has_nearly_all_of_its_weight(kernel):
         np.testing.assert_allclose(log_mass, np.log(weights[::-1]), rtol=1e-12)
 
 
+@pytest.mark.parametrize("n", [3000, 10_000])
 @pytest.mark.parametrize("scatter", sorted(SCATTER))
-def test_keys_are_sorted(scatter):
-    x = scatter_one(scatter, np.random.default_rng(0), 3000)
-    for values in (x, -x, np.r_[x, -x, 0.0, -0.0, 5e-324, 1e308, -1e308]):
+def test_keys_are_sorted(scatter, n):
+    x = scatter_one(scatter, np.random.default_rng(0), n)
+    for values in (x, -x, np.r_[x, -x, 0.0, -0.0, 5e-324, 1e308, -1e308], 1e-320 * np.round(x), 1e300 * x):
         np.testing.assert_array_equal(values[sorted_rows(values)], np.sort(values))
     np.testing.assert_array_equal(sorted_rows(np.repeat([2.0, 1.0], 50)), np.r_[50:100, 0:50])  # stable
+
+
+def test_many_keys_that_32_bits_do_not_tell_apart_are_sorted():
+    rng = np.random.default_rng(0)
+    x = rng.permutation(np.r_[rng.random(9000), 0.5 + 1e-13 * rng.integers(0, 500, size=3000), np.full(50, 0.25)])
+    np.testing.assert_array_equal(sorted_rows(x), np.argsort(x, kind="stable"))
+    np.testing.assert_array_equal(order.sort(x)[1], np.sort(x))
 
 
 def sorted_rows(keys):
@@ -288,9 +331,10 @@ def test_blocks_do_not_show(kernel):
     problem = "sorted", keys, values, None, kernel, 0.1
     asked = [(rows, tol) for rows in (queries[:100], queries, None) for tol in (1e-10, 0.0)]  # 0: a long window
     whole = [pool(make_pooler(*problem), rows, tol=tol)[0] for rows, tol in asked]
-    with constants("sorted"):
-        for (rows, tol), expected in zip(asked, whole, strict=True):
-            np.testing.assert_allclose(pool(make_pooler(*problem), rows, tol=tol)[0], expected, atol=1e-10)
+    for choices in (["sorted"], ["sorted", "sums looked up"]):
+        with constants(*choices):
+            for (rows, tol), expected in zip(asked, whole, strict=True):
+                np.testing.assert_allclose(pool(make_pooler(*problem), rows, tol=tol)[0], expected, atol=1e-10)
 
 
 @every_kernel
