@@ -8,7 +8,7 @@ features is what this estimates. A query without any known feature gets the mean
 import numpy as np
 
 from ._engines.left_out import subset
-from ._engines.pooler import Pooled
+from ._engines.pooled import Pooled
 from ._engines.summation import put
 
 

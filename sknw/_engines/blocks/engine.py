@@ -42,7 +42,7 @@ from ..dense.pairs import slices
 from ..dense.stable import T_ROUNDING
 from ..neighbors import MOST_FEATURES
 from ..summation import Engine, Summation, Sums
-from .leaves import LEAF_KEYS, SLACK, KeyTree, kd_order, with_level_numbers
+from .leaves import LEAF_KEYS, SLACK, TINY, KeyTree, kd_order, with_level_numbers
 from .nearest import NearestTree
 
 BLOCK_QUERIES = 128
@@ -146,7 +146,7 @@ class BlocksSummation(Summation):
         collect = derivative_sums if derivatives else collect_sums
         sums = _join([self._block_sums(pairs.take(rows), tol, collect) for rows in slices(len(pairs), size)])
         empty = np.flatnonzero(sums.columns[:, -1] == 0)
-        if len(empty) and self.keys.raw.shape[1] <= MOST_FEATURES:
+        if len(empty) and self.keys.n_used <= MOST_FEATURES:
             sums.columns[empty], sums.nearest_t[empty], resolved = self.nearest.sums(pairs.take(empty))
             empty = empty[~resolved]
         for rows in slices(len(empty), size):
@@ -185,7 +185,7 @@ class BlocksSummation(Summation):
 
     def _constant_sums(self, n_queries, value):
         """Sums of zero, without any weight, or of nan, which are unresolved."""
-        derivatives = np.full((n_queries, self.keys.raw.shape[1], self.keys.columns.shape[1]), value)
+        derivatives = np.full((n_queries, self.keys.n_used, self.keys.columns.shape[1]), value)
         return Sums(derivatives[:, 0], np.full(n_queries, np.log(value)), np.zeros(n_queries), derivatives)
 
     @np.errstate(all="ignore")
@@ -194,8 +194,11 @@ class BlocksSummation(Summation):
         leaves = self.tree.leaves
         if self.kernel.compact:
             return np.flatnonzero(_least_t(leaves, pairs) <= self.keys.edge * (1 + T_ROUNDING))
-        place = None if pairs.self_index is None else self.tree.place[pairs.self_index]
-        bound = leaves.log_mass_bound(self.kernel, pairs.raw, place, pairs.retained, pairs.scale)
+        place = removed = None
+        if pairs.self_index is not None:
+            place = self.tree.place[pairs.self_index]
+            removed = (1 - pairs.retained) * np.maximum(self.keys.weights[pairs.self_index], TINY)
+        bound = leaves.log_mass_bound(self.kernel, pairs.raw, place, removed, pairs.scale)
         shares = np.full(len(leaves.counts), -np.inf)
         for rows in slices(len(pairs), -(-len(pairs) // PARTS)):
             upper = leaves.log_mass + self.kernel.log(_least_t(leaves, pairs.take(rows)))

@@ -83,6 +83,11 @@ class Axis:
             x = np.ldexp(x, -self.exponent)
         return np.floor(x), x
 
+    def position(self, x):
+        """The position of each x (b,) in its cell, in [-1, 1]."""
+        cell, x = self._cells(x)
+        return 2 * (x - cell) - 1
+
     def locate(self, x):
         """The place of each x (b,), -1 where no key is within reach, and its position in the cell, in [-1, 1]."""
         cell, x = self._cells(x)
@@ -101,9 +106,9 @@ class Cells:
     def __init__(self, keys, columns, bandwidth):
         self.exponents, self.columns, self._latest = _exponents(bandwidth), columns, (None, None)
         self.axes = [Axis(keys[:, f], exponent) for f, exponent in enumerate(self.exponents)]
-        cells, positions = self.locate(keys)
+        self._keys, (cells, _) = keys, self.locate(keys)
         self._order = np.argsort(cells)[np.count_nonzero(cells < 0) :]
-        self._positions, cells = np.take(positions, self._order, axis=1), cells[self._order]
+        cells = cells[self._order]
         self._bounds = np.append(np.flatnonzero(np.diff(cells, prepend=-1)), len(cells))
         self.occupied = cells[self._bounds[:-1]]
 
@@ -138,7 +143,9 @@ class Cells:
         columns = self.columns.T.take(self._order, axis=1)
         moments = np.zeros((len(self._bounds), n_x, len(columns) * n_y))
         for rows, blocks in _pieces(self._bounds):
-            x, y = _polynomials(self._positions[:, rows], n_x, n_y)
+            keys = np.take(self._keys, self._order[rows], axis=0)
+            positions = np.stack([axis.position(keys[:, f]) for f, axis in enumerate(self.axes)])
+            x, y = _polynomials(positions, n_x, n_y)
             weighted = (columns[:, None, rows] * y).reshape(len(columns) * n_y, -1)
             for c, block in blocks:
                 moments[c] += x[:, block] @ weighted[:, block].T
