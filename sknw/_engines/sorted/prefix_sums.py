@@ -27,6 +27,9 @@ BLOCK_KEYS = 2**14
 FEW_QUERIES = 2**8
 """Queries up to which all moments are taken at once, which is slower for each but takes fewer calls."""
 
+PIECE_QUERIES = 2**13
+"""Queries whose factors are made together."""
+
 MOST_CELLS = 2.0**40
 """Cells on each side of the first key, or of the middle one where the first is as far off."""
 
@@ -242,7 +245,12 @@ class PrefixSums:
             cell = np.take(self.cell, begin)
             cut = np.minimum(end, np.take(self.bounds, cell + 1))
             a = self._place(q[rows], cell)
-            sums[:, rows] += self._sums_between(begin, cut, self.basis.of_queries(a, sign[rows]))
+            for start in range(0, len(rows), PIECE_QUERIES):
+                piece = slice(start, start + PIECE_QUERIES)
+                factors = self.basis.of_queries(a[piece], sign[rows[piece]])
+                found = self._sums_between(begin[piece], cut[piece], factors)
+                for total, part in zip(sums, found, strict=True):  # numpy is faster along one axis
+                    total[rows[piece]] += part
             error[rows] += (cut - begin) * self.basis.bound(a)
             more = np.flatnonzero(cut < end)
             rows, begin, end = rows[more], cut[more], end[more]
