@@ -252,7 +252,7 @@ class KernelEstimator(Evaluation, CallbackSupportMixin, BaseEstimator):
         learned = search.each(by_gradient) if self.bandwidth == "loo_ard" else search.factor()
         if learned.warning:
             warnings.warn(learned.warning, ConvergenceWarning, stacklevel=5)
-        loss = final_loss(learned.bandwidth) if learned.loss is None else learned.loss
+        loss = final_loss.exact(learned.bandwidth) if learned.loss is None else learned.loss
         found = {
             "bandwidth_": learned.bandwidth,
             "loo_path_": learned.path | {"loss": final_loss.in_units_of_y(learned.path["loss"])},

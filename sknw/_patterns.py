@@ -59,6 +59,10 @@ class TablePoolers:
         """The `TablePooler` of bandwidths (n_features,), and a number of neighbours or None."""
         return TablePooler(self, self.poolers(self.columns.spread(bandwidth), n_neighbors))
 
+    def with_tol(self, tol):
+        """The same for another `tol`."""
+        return TablePoolers(self.columns, self.missing, self.poolers.with_tol(tol))
+
 
 class TablePooler:
     """A pooler of rows that are left out, and may miss values; the methods are those of `Pooler`.

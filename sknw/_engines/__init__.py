@@ -107,6 +107,12 @@ class Poolers:
         """The same for another problem, kernel, or algorithm; one that does not support the kernel is left out."""
         return Poolers(problem, algorithm or self.algorithm, kernel or self.kernel, self.tol)
 
+    def with_tol(self, tol):
+        """The same for another `tol`, with the same engines."""
+        poolers = Poolers(self.problem, self.algorithm, self.kernel, tol)
+        poolers.average, poolers.engines, poolers.neighbors = self.average, self.engines, self.neighbors
+        return poolers
+
     def _pooler(self, name, chain, first, bandwidth, widths=None):
         return Pooler(self.problem, chain, first, name, self.kernel, bandwidth, self.tol, at=self, widths=widths)
 

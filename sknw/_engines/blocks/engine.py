@@ -24,7 +24,7 @@ others), weighted by the attention. That last mean is moderate, since shares fal
 and a leaf of share s_b has t <= max(2, 2 log(c_b / (D s_b))); by the inequality of log sums, tau times the mean is then
 at most 2 tau (1 + log(W / (D tau))), W being the mass of all keys at distance 0. The exponential kernel has c <= u, the
 logistic kernel half of that, the cauchy kernel c <= 2. With tol = 1e-10 and D > 1e-10 W that makes some 1e-8 of the
-range, more than enough for a search.
+range, and some 1e-3 with tol = 1e-5, enough for a descent, which compares losses.
 
 Queries with a width of their own have their t, and so all these bounds, multiplied by their scale. For a part of a
 block the least t of a leaf is multiplied by the least scale of the part, and D by that of each query.

@@ -7,6 +7,7 @@ import numpy as np
 
 from ..error_free import inverse_square
 from .pairs import Pairs, slices
+from .single import SingleKeys
 
 BLOCK_PAIRS = 512 * 256
 """Pairs in a block: a MiB of weights, which stays in the cache of a core."""
@@ -87,6 +88,7 @@ class Keys(KeyBlocks):
     def subset(self, raw, columns, centre, has_nearest):
         """Some of the keys, given as in `raw` and `columns`, around another centre (n_used,)."""
         keys = copy(self)
+        vars(keys).pop("single", None)
         keys.columns, keys.weights, keys.has_nearest = columns, columns.T[-1], has_nearest
         keys.raw, keys._centre = raw, centre
         keys.augmented = keys._augment(raw.T)
@@ -136,6 +138,11 @@ class Keys(KeyBlocks):
     def largest_norm(self):
         """The greatest |x|² of the keys, in bandwidths from their centre."""
         return self.augmented[-2].max()
+
+    @cached_property
+    def single(self):
+        """The keys in single precision."""
+        return SingleKeys(self)
 
     @cached_property
     def is_uniform(self):
