@@ -1,5 +1,7 @@
 """The sorted engine against the dense one, on problems large enough for its short cuts."""
 
+import pickle
+
 import numpy as np
 import pytest
 from engines import as_kernel, constants, engines_and_kernels, make_pooler, n_unresolved, pool
@@ -344,6 +346,19 @@ def test_scales_beyond_all_sense_are_left_to_the_dense_engine(kernel, unit, band
     fast, exact = fast_and_exact(kernel, keys, values, None, bandwidth)
     for rows in (keys[:, None], None):
         np.testing.assert_array_equal(pool(fast, rows, tol=1e-10)[0], pool(exact, rows)[0])
+
+
+@pytest.mark.parametrize("kernel", BY_CELLS)
+def test_predictions_after_a_search_are_those_of_a_copy(kernel):
+    """What a search has prepared does not show."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(3000, 1))
+    y = np.sin(3 * X[:, 0]) + rng.normal(size=3000)
+    model = NadarayaWatsonRegressor("loo", kernel=kernel).fit(X, y)
+    assert model.algorithm_ == "sorted"
+    given = NadarayaWatsonRegressor(model.bandwidth_, kernel=kernel).fit(X, y)
+    for other in (pickle.loads(pickle.dumps(model)), given):
+        np.testing.assert_array_equal(other.predict(X), model.predict(X))
 
 
 @every_kernel

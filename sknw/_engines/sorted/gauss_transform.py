@@ -56,15 +56,16 @@ class Expansion:
         The weight of a key out of reach, at most.
     reach : int
         Cells on each side within which all keys count.
-    n_terms, most_terms : int
-        Terms on these cells, and on the widest ones.
-    n_powers : int
-        Terms on the parts of a cell.
+    n_terms, n_powers : int
+        Terms on these cells, and on the parts of one.
+    most_terms : int
+        Terms on the widest cells at the least error.
     """
 
     def __init__(self, kernel, width, tol):
         power = 2 if kernel.form == "squared logistic" else 1
-        self.error = min(max(TOL_SHARE * tol, LEAST_ERROR if power == 1 else LEAST_SQUARE_ERROR), MOST_ERROR)
+        least = LEAST_ERROR if power == 1 else LEAST_SQUARE_ERROR
+        self.error = min(max(TOL_SHARE * tol, least), MOST_ERROR)
         self.neglected = NEGLECTED_SHARE * self.error
         if kernel.form == "gaussian":
             reach, self._share, n_terms = sqrt(-2 * log(self.neglected)), gaussian_share, n_gaussian_terms
@@ -72,7 +73,8 @@ class Expansion:
             reach = log(4) - log(self.neglected) / power
             self._share, n_terms = partial(logistic_share, power=power), partial(n_logistic_terms, power=power)
         self.kernel, self.width, self.reach = kernel, width, ceil(reach / width)
-        self.n_terms, self.most_terms, self.n_powers = (n_terms(w, self.error) for w in (width, 1.0, width / PARTS))
+        self.n_terms, self.n_powers = n_terms(width, self.error), n_terms(width / PARTS, self.error)
+        self.most_terms = n_terms(1.0, least)
 
     @property
     def offsets(self):
