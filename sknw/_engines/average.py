@@ -45,7 +45,8 @@ class AverageSummation(Summation):
         others = self.total - removed
         for heavy in np.flatnonzero(removed[:, -1] > self.total[0, -1] / 2):
             columns, key = np.asarray(self.problem.columns), left_out[[heavy]].self_index[0]
-            others[heavy] = columns[:key].sum(axis=0) + columns[key + 1 :].sum(axis=0) + columns[key] - removed[heavy]
+            rest = columns[:key].sum(axis=0) + columns[key + 1 :].sum(axis=0)
+            others[heavy] = rest + (columns[key] - removed[heavy])
         return others
 
     def locate(self, points, left_out):
