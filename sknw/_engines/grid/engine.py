@@ -58,7 +58,7 @@ for each column."""
 LEAF_RADIUS = 2
 """Bandwidths by which blocks of queries and keys extend how far the "blocks" engine looks, about."""
 
-SAMPLED_KEYS = 2**14
+SAMPLED_KEYS = 2**15
 """The most keys that tell how many cells hold keys."""
 
 
@@ -188,7 +188,8 @@ class SpaceSummation(GridSummation):
         """How many cells hold keys, and how many keys a key shares its cell with, on average; told from some keys."""
         keys = self.problem.keys
         step = -(-len(keys) // SAMPLED_KEYS)
-        cells = np.floor(keys[::step] / (WIDTH * self.bandwidth)).astype(np.int64) @ np.array([1, 2**21, 2**42])
+        cells = np.floor(keys[::step] / (WIDTH * self.bandwidth))
+        cells = np.where(np.isfinite(cells), cells, keys[::step]) @ np.sqrt([1, 2, 3])
         _, counts = np.unique(cells, return_counts=True)
         return len(counts), 1 + step * (np.square(counts).sum() / len(cells) - 1)
 
