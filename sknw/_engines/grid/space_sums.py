@@ -49,7 +49,7 @@ TENSOR_VALUES = 11 * 2**22
 LINE_CELLS = 16
 """Cells of queries whose expansions are held together."""
 
-PIECE_ROWS = 2**8
+PIECE_ROWS = 2**9
 """Keys, or queries, whose products of Chebyshev polynomials are taken together."""
 
 BOUND_CELLS = 2**12
