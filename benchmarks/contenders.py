@@ -6,7 +6,7 @@
 import warnings
 from collections.abc import Callable
 from contextlib import redirect_stdout
-from functools import partial
+from functools import partial, reduce
 from importlib.util import find_spec
 from math import inf
 from typing import NamedTuple
@@ -33,7 +33,6 @@ KERNELS = {
 
 COMPACT = ("boxcar", "triangular", "epanechnikov", "biweight", "triweight", "tricube", "cosine")
 """Kernels that are zero for t > 1."""
-
 
 LOGITS = {"gaussian": lambda t: t * -0.5, "exponential": lambda t: -t.sqrt()}
 """t -> log K for the tensors of torch and KeOps."""
@@ -243,25 +242,26 @@ def torch_attention(problem):
     return torch.nn.functional.scaled_dot_product_attention(*heads, scale=1.0)[0, 0, :, 0].numpy()
 
 
-def nonuniform_fft(problem):
-    """finufft, eps=1e-12: a fast Gauss transform, keys to frequencies, times the kernel's transform, to queries.
+def nonuniform_fft(problem, eps=1e-12):
+    """finufft: a fast Gauss transform, keys to frequencies, times the kernel's transform, to queries.
 
-    Copies of the data lie 9 bandwidths apart, and frequencies end at 8 per bandwidth: e^(-9² / 2), e^(-8² / 2) < 2e-14.
+    Copies of the data lie r bandwidths apart, and frequencies end at r per bandwidth, where e^(-r² / 2) = eps / 10.
     """
     import finufft
 
     n, n_features = problem.keys.shape
     rows = np.concatenate(problem.scaled())
-    unit = 2 * np.pi / (np.ptp(rows, axis=0) + 9)
-    last = np.ceil(8 / unit).astype(int)
+    reach = np.sqrt(2 * np.log(10 / eps))
+    unit = 2 * np.pi / (np.ptp(rows, axis=0) + reach)
+    last = np.ceil(reach / unit).astype(int)
     _affordable(np.prod(2 * last + 1))
     angles = np.ascontiguousarray(((rows - rows.min(axis=0)) * unit - np.pi).T)
     axes = (np.exp(-np.square(np.arange(-k, k + 1) * step) / 2) for k, step in zip(last, unit, strict=True))
-    transform = np.multiply.outer(*axes) if n_features == 2 else next(axes)
+    transform = reduce(np.multiply.outer, axes)
     gather, spread = (getattr(finufft, f"nufft{n_features}d{kind}") for kind in (1, 2))
     targets = problem.targets - problem.targets.mean()
-    modes = gather(*angles[:, :n], 1 + 1j * targets, transform.shape, eps=1e-12, isign=-1, nthreads=1)
-    sums = spread(*angles[:, n:], modes * transform, eps=1e-12, isign=1, nthreads=1)
+    modes = gather(*angles[:, :n], 1 + 1j * targets, transform.shape, eps=eps, isign=-1, nthreads=1)
+    sums = spread(*angles[:, n:], modes * transform, eps=eps, isign=1, nthreads=1)
     with np.errstate(invalid="ignore", divide="ignore"):
         return sums.imag / sums.real + problem.targets.mean()
 
@@ -305,9 +305,8 @@ PEERS = {
     "keops": Contender(keops, "pykeops", "pairs", 1e-12, tuple(LOGITS)),
     "torch_softmax": Contender(torch_softmax, "torch", "pairs", 1e-12, tuple(LOGITS)),
     "torch_attention": Contender(torch_attention, "torch", "pairs", 1e-12, ("gaussian",)),
-    "nonuniform_fft": Contender(nonuniform_fft, "finufft", "linear", 1e-9, ("gaussian",), 2),
+    "nonuniform_fft": Contender(nonuniform_fft, "finufft", "linear", 1e-9, ("gaussian",), 3),
 }
-
 
 LINES = {
     "auto": ("scikit-nw, auto", "#0072B2", "o-"),
@@ -323,16 +322,17 @@ LINES = {
 lines are solid, and those of contenders that are wrong in the tails dotted."""
 
 
+def predict_own(problem, algorithm="auto"):
+    """This package."""
+    return problem.predict(problem.fit(algorithm))
+
+
 def own_contenders(problem):
     """This package's engines that can do a problem, and its own choice of one."""
-
-    def predict(problem, algorithm):
-        return problem.predict(problem.fit(algorithm))
-
     costs = {name: "pairs" if name == "dense" else "linear" for name in problem.algorithms()}
     costs["auto"] = costs[problem.fit().algorithm_]
     return {
-        name: Contender(partial(predict, algorithm=name), "sknw", cost, 1e-10, tuple(KERNELS))
+        name: Contender(partial(predict_own, algorithm=name), "sknw", cost, 1e-10, tuple(KERNELS))
         for name, cost in costs.items()
     }
 

@@ -1,10 +1,10 @@
 """What predictions beyond the mean cost: processor time and memory of each method, beside `predict`."""
 
-import tracemalloc
 from functools import partial
 from typing import NamedTuple
 
 import numpy as np
+from memory import trace
 from problems import make_problem
 from timing import cut_queries, ratio, time_call, time_interleaved, time_prediction
 
@@ -60,10 +60,7 @@ def time_first(problem, algorithm, method):
 
 def peak_memory(call, *arguments):
     """MiB that a call allocates through Python and numpy at its peak, besides what it returns."""
-    tracemalloc.start()
-    result = call(*arguments)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
+    result, _, peak = trace(call, *arguments)
     returned = result if isinstance(result, tuple) else (result,)
     return (peak - sum(array.nbytes for array in returned)) / 2**20
 

@@ -7,6 +7,8 @@ import numpy as np
 from contenders import KERNELS
 
 from sknw import Kernel, NadarayaWatsonClassifier, NadarayaWatsonRegressor
+from sknw._engines import ENGINES
+from sknw._kernels import KERNELS as OWN_KERNELS
 
 CUSTOM = Kernel(lambda t: -2 * np.log1p(t))
 """What the kernel "custom" of a problem stands for: one that the package knows nothing of but its logarithm."""
@@ -38,12 +40,8 @@ class Problem(NamedTuple):
 
     def algorithms(self):
         """The algorithms of this package that support the problem, besides "auto"."""
-        fast = ["blocks"] if self.kernel != "custom" else []
-        if self.keys.shape[1] == 1 and self.kernel not in ("cauchy", "constant", "custom"):
-            fast.append("sorted")
-        if self.keys.shape[1] == 2 and self.kernel == "gaussian":
-            fast.append("grid")
-        return [*fast, "dense"]
+        kernel = CUSTOM if self.kernel == "custom" else OWN_KERNELS[self.kernel]
+        return [name for name, engine in ENGINES.items() if engine.supports(kernel, self.keys.shape[1])]
 
     def first(self, m):
         """The problem with its first m queries only."""
@@ -51,8 +49,16 @@ class Problem(NamedTuple):
 
     def farthest(self, m):
         """The problem with the m queries farthest out only."""
-        distances = np.abs((self.queries - np.median(self.keys, axis=0)) / self.bandwidth).max(axis=1)
-        return self._replace(queries=self.queries[np.argsort(distances)[-m:]])
+        return self._replace(queries=self.queries[self._by_distance()[-m:]])
+
+    def farthest_first(self, m):
+        """The problem with the m queries farthest out in front of the others, as a part of its first queries."""
+        last = self._by_distance()[-m:]
+        return self._replace(queries=np.concatenate([self.queries[last], np.delete(self.queries, last, axis=0)]))
+
+    def _by_distance(self):
+        """The order of the queries by their distance from the middle of the training points."""
+        return np.argsort(np.abs((self.queries - np.median(self.keys, axis=0)) / self.bandwidth).max(axis=1))
 
     def scaled(self):
         """Training points and queries in bandwidths."""
@@ -62,13 +68,17 @@ class Problem(NamedTuple):
 # Named problems.
 
 
+LEVELS = 6
+"""Different values of each feature on a lattice."""
+
 DISTRIBUTIONS = {
     "uniform": lambda rng, n, d: rng.uniform(size=(n, d)),
     "normal": lambda rng, n, d: rng.normal(size=(n, d)),
     "t(2)": lambda rng, n, d: rng.standard_t(2, size=(n, d)),
     "clustered": lambda rng, n, d: rng.normal(size=(20, d))[rng.integers(20, size=n)] + rng.normal(size=(n, d)) / 40,
+    "lattice": lambda rng, n, d: rng.integers(LEVELS, size=(n, d)).astype(float),
 }
-"""Inputs (n, d); the clusters are twenty, forty times narrower than they lie apart."""
+"""Inputs (n, d); the clusters are twenty, forty times narrower than they lie apart; a lattice has few points."""
 
 
 def make_problem(n_features, n, m, distribution="normal", factor=1.0, kernel="gaussian"):

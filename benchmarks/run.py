@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import subprocess
+from contextlib import nullcontext
 from functools import partial
 from importlib.metadata import distributions
 from pathlib import Path
@@ -16,9 +17,12 @@ from distribution import compare_coverage, compare_intervals, rank_intervals, re
 from mixed import compare_holes, compare_mixed, rank_mixed, scores_by_table
 from plot import plot_costs, plot_coverage, plot_ratios
 from quality import NAMES, compare_quality, describe_expectations, rank, relative_losses
+from speed import SPEED, compare_learning
 from tables import TABLES
 from threadpoolctl import threadpool_limits
 from versions import compare_results, compare_times, start
+
+from sknw._engines import ENGINES
 
 FOLDER = Path(__file__).resolve().parent
 
@@ -43,22 +47,30 @@ SCORED = INTERVALS | MIXED
 PACKAGES_OF = dict.fromkeys(INTERVALS, INTERVAL_PACKAGES) | dict.fromkeys(MIXED, MIXED_PACKAGES)
 """By table, the packages it was measured with, if they are not `PACKAGES`."""
 
+LEARNING = "speed_learning"
+"""The table that can show another checkout, too."""
+
 PARTS = {
     "distribution": [*INTERVALS, "distribution_times"],
     "tables": [*MIXED, "tables_peer", "tables_times"],
+    "speed": [*SPEED, LEARNING],
 }
 """The tables that a name stands for."""
 
 
 def make_tables(arguments):
     """(name, rows) of each table that is asked for."""
-    for name in arguments.tables or [*TABLES, *SCORED, "quality"]:
+    for name in arguments.tables or [*TABLES, LEARNING, *SCORED, "quality"]:
         if name in TABLES:
             yield name, TABLES[name](arguments.only, arguments.rounds)
         elif name in SCORED:
             yield name, SCORED[name](arguments.only)
         elif name == "quality":
             yield name, compare_quality(arguments.only, arguments.contenders)
+        elif name == LEARNING:
+            other = start(arguments.before) if arguments.before else nullcontext()
+            with start(FOLDER.parent) as after, other as before:
+                yield name, compare_learning(after, before, arguments.only, arguments.rounds)
         else:
             with start(arguments.before) as before, start(FOLDER.parent) as after:
                 yield "versions_results", compare_results(before, after, arguments.random, arguments.only)
@@ -76,8 +88,11 @@ def print_rows(rows):
 
 def is_broken(row):
     """Whether a row says that the package does not keep what it promises."""
+    if row.get("bound") is None:
+        return False
     errors = [value for column, value in row.items() if column.endswith("error")]
-    return row.get("bound") is not None and not all(error <= row["bound"] for error in errors)
+    unanswered = any(value > 0 for column, value in row.items() if column.startswith("no answer"))
+    return unanswered or not all(error <= row["bound"] for error in errors)
 
 
 def find_commit():
@@ -123,11 +138,18 @@ def show(table, frame):
     return table | {"columns": list(frame), "rows": frame.to_numpy(object).tolist()}
 
 
+def add_best(ratios):
+    """The same with the time of "auto" in that of the fastest of the engines that support a problem."""
+    engines = ratios[[name for name in ENGINES if name in ratios]]
+    return ratios.assign(**{"auto / best": (1 / engines.min(axis=1)).round(3)})
+
+
 def make_views(results):
     """What the page shows of the tables that hold a row for each contender."""
     problems, quality, ranks = (to_frame(results[name]) for name in ("problems", "quality", "ranks"))
     for name, column in VIEWS.items():
         frame = problems.pivot_table(column, "problem", "contender", sort=False).reset_index()
+        frame = add_best(frame) if name == "ratios" else frame
         yield name, results["problems"] | {"columns": list(frame), "rows": frame.to_numpy().tolist()}
     for kind in ("regression", "classification"):
         yield f"ratios_{kind}", show(results["quality"], relative_losses(quality, kind).reset_index())
@@ -177,12 +199,12 @@ def write(results):
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__)
-    names = [*TABLES, *SCORED, *PARTS, "quality", "versions"]
+    names = [*TABLES, LEARNING, *SCORED, *PARTS, "quality", "versions"]
     parser.add_argument("tables", nargs="*", choices=names, help="all but versions, if none is given")
     parser.add_argument("--only", default="", metavar="TEXT", help="only what holds this text; keeps nothing")
     parser.add_argument("--rounds", type=int, default=25, help="most rounds of timing (default 25)")
     parser.add_argument("--contenders", default="", metavar="A,B", help="in quality, measure these, keep the others")
-    parser.add_argument("--before", metavar="PATH", help="in versions, the checkout to compare with")
+    parser.add_argument("--before", metavar="PATH", help="the checkout to compare with, in versions and speed_learning")
     parser.add_argument("--random", type=int, default=1000, help="in versions, random problems (default 1000)")
     arguments = parser.parse_args()
     arguments.tables = [part for name in arguments.tables for part in PARTS.get(name, [name])]

@@ -10,6 +10,7 @@ from distribution_times import compare_methods
 from learning_peers import CHOICES, can_learn
 from mixed_times import compare_peer, compare_table_times
 from problems import FUNCTIONS, ONE_SIZE, PROBLEMS, Draw, draw_problems, make_problem, make_sample
+from speed import SPEED
 from timing import cut_queries, ratio, time_call, time_interleaved, time_prediction
 
 TOL = 1e-10
@@ -154,5 +155,6 @@ TABLES = {
     "distribution_times": compare_methods,
     "tables_peer": compare_peer,
     "tables_times": compare_table_times,
+    **SPEED,
 }
 """Functions of a part of a row's name, and the most rounds of timing, that yield rows."""

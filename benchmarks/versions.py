@@ -161,7 +161,7 @@ TIMED = {
     "dense": [(3, 3000, kernel) for kernel in ("gaussian", "epanechnikov", "boxcar", "exponential", "custom")]
     + [(30, 3000, "gaussian"), (64, 3000, "gaussian")],
     "sorted": [(1, 10**5, kernel) for kernel in ("gaussian", "exponential", "epanechnikov", "tricube")],
-    "grid": [(2, 10**5, "gaussian")],
+    "grid": [(2, 10**5, "gaussian"), (3, 10**5, "gaussian")],
     "blocks": [(3, 5 * 10**4, "gaussian"), (3, 5 * 10**4, "epanechnikov")],
     "average": [(3, 10**5, "constant")],
 }
@@ -189,12 +189,23 @@ def time_action(action, repeats=1):
     return spent / repeats if is_long else time_action(action, 2 + int(SHORTEST / max(spent, 1e-5)))
 
 
+def learn(problem):
+    """Seconds of processor time to fit a problem, and the bandwidths, (1 + n_features,)."""
+    start = time.process_time()
+    model = problem.fit()
+    return np.append(time.process_time() - start, model.bandwidth_)
+
+
 def timed_problems():
     """(name, problem, action): what is timed."""
     for engine, (d, n, kernel) in ((engine, size) for engine, sizes in TIMED.items() for size in sizes):
         problem = make_problem(d, n, n, kernel=kernel)
         for action in ACTIONS if engine == "dense" else list(ACTIONS)[:-1]:
             yield f"{engine} {kernel} n={n} d={d}: {action}", problem, action
+    rough, equal = make_problem(10, 3000, 3000)._replace(tol=1e-5), make_problem(3, 10**4, 10**4, "lattice")
+    others = {"dense gaussian n=3000 d=10 tol=1e-5": rough, "equal rows gaussian n=10000 d=3": equal}
+    for (name, problem), action in product(others.items(), list(ACTIONS)[:-1]):
+        yield f"{name}: {action}", problem, action
     for (d, n, n_classes), bandwidth in product(LEARNED, ("loo", "loo_ard")):
         problem = make_problem(d, n, 1)._replace(bandwidth=bandwidth, is_classes=n_classes > 1)
         if n_classes > 1:

@@ -196,7 +196,8 @@ def test_errors_above_their_bound_are_seen():
     assert run.is_broken({"error": 2e-10, "bound": 1e-10})
     assert run.is_broken({"error": 0.0, "far error": np.nan, "bound": 1e-10})
     assert not run.is_broken({"error": 1e-16, "far error": 1e-10, "bound": 1e-10})
-    assert not run.is_broken({"error": 1.0, "bound": None})
+    assert run.is_broken({"error": 0.0, "no answer": 1e-12, "bound": 1e-10})
+    assert not run.is_broken({"error": 1.0, "no answer": 1.0, "bound": None})
 
 
 def test_page_is_that_of_the_results():
@@ -224,10 +225,14 @@ def test_a_version_has_the_results_of_its_own(monkeypatch):
     with versions.start(ROOT) as before, versions.start(ROOT) as after:
         results = list(versions.compare_results(before, after, 12, "random"))
         times = list(versions.compare_times(before, after, 1, "dense gaussian n=3000 d=3: predict"))
+        problem = make_problem(2, 30, 1)._replace(bandwidth="loo")
+        seconds, *bandwidth = versions.ask(before, versions.learn, problem)
     assert all(row["compared"] > 0 for row in results)
     assert all(row["error"] == row["above the bound"] == 0 for row in results)
     assert [row["case"].split(":")[0] for row in times][-2:] == ["worst", "geometric mean of 2"]
     assert 0.5 < times[-1]["after / before"] < 2
+    assert seconds > 0
+    np.testing.assert_array_equal(bandwidth, problem.fit().bandwidth_)
 
 
 def test_another_version_differs(tmp_path):
