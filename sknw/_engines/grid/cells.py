@@ -93,7 +93,8 @@ class Cells:
         """
         bounds = self._bounds[first : last + 1]
         rows = slice(bounds[0], bounds[-1])
-        return bounds - bounds[0], self._positions[:, rows], np.take(self.columns.T[columns], self._order[rows], axis=1)
+        columns = np.stack([self.columns.T[k][self._order[rows]] for k in columns])
+        return bounds - bounds[0], self._positions[:, rows], columns
 
     @cached_property
     def mass(self):

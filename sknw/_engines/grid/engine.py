@@ -5,8 +5,8 @@ which only those that hold keys exist. Keys enter through the moments of their c
 column. The Gaussian is a product over features, so moments become the expansion of the sums over a cell of queries
 by p x p matrices, one for each distance between cells: first along the first feature, then along the next.
 
-In two features moments are kept for later queries. In three they are many, and made anew for each batch of queries:
-few queries, and derivatives, are left to the next engine.
+In two features moments are kept for later queries. In three they are many, and made anew for each batch of queries,
+on one thread: few queries, and derivatives, are left to the next engine.
 
 Error. `gauss_transform` and `space_sums` bound the errors of sums. Values lie in [0, range], so the error of a
 prediction, as a fraction of the range, is at most twice the error of the mass over the mass. Queries for which that

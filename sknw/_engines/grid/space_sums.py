@@ -106,10 +106,11 @@ class Space:
             error[start[0] :] = np.repeat(self._errors(targets), np.diff(bounds))
         together, largest = self.room()
         for first, last in self._slabs(targets, largest):
-            rows, within = slice(bounds[first], bounds[last]), bounds[first : last + 1] - bounds[first]
+            rows = slice(bounds[first], bounds[last])
+            slab = targets[first:last], bounds[first : last + 1] - bounds[first], positions[:, rows]
             for k in range(0, self.n_columns, together):
-                columns = slice(k, k + together)
-                sums[rows, 0, columns] = self._slab_sums(targets[first:last], within, positions[:, rows], columns)
+                columns = range(k, min(k + together, self.n_columns))
+                sums[rows, 0, k : k + together] = self._slab_sums(*slab, columns)
         return sums, error
 
     def _errors(self, targets):
@@ -171,9 +172,7 @@ class Space:
                 line = self._translate(lines, 1, y[begin])
                 for c in range(begin, end if len(line.numbers) else begin, LINE_CELLS):
                     here = slice(c, min(c + LINE_CELLS, end))
-                    local = np.zeros((here.stop - c, *line.values[:, 0].shape))
-                    for place, one in zip(z[here], local, strict=True):
-                        one[...] = self._translate(line, 2, place).values.sum(axis=1)
+                    local = [self._translate(line, 2, place).values for place in z[here]]
                     rows = slice(bounds[c], bounds[here.stop])
                     sums[rows] = self._evaluate(local, bounds[c : here.stop + 1] - bounds[c], positions[:, rows])
         return sums
@@ -216,14 +215,16 @@ class Space:
         return Tensors(numbers[order], values.reshape(*values.shape[:2], n_terms, n_terms**2))
 
     def _evaluate(self, local, bounds, positions):
-        """Sums (b, n_columns) for queries bounds[c] ... bounds[c + 1] in the cell of the tensors local[c]."""
-        n_columns, products = local.shape[1], Products(self.n_terms)
-        sums, local = np.empty((positions.shape[1], n_columns)), local.reshape(len(local), -1, self.n_terms**2)
+        """Sums (b, n_columns) for queries bounds[c] ... bounds[c + 1] in the cell of local[c], which is empty for 0."""
+        n_columns, products = len(local[0]), Products(self.n_terms)
+        sums = np.empty((positions.shape[1], n_columns))
         for rows, blocks in pieces(bounds, PIECE_ROWS):
             x, y, z = self._polynomials(positions[:, rows])
-            terms = np.empty((n_columns * self.n_terms, x.shape[1]))
+            terms = np.zeros((n_columns * self.n_terms, x.shape[1]))
             for c, block in blocks:
-                np.matmul(local[c], products(y[:, block], z[:, block]), out=terms[:, block])
+                if local[c].size:
+                    tensors = local[c].reshape(-1, self.n_terms**2)
+                    np.matmul(tensors, products(y[:, block], z[:, block]), out=terms[:, block])
             sums[rows] = (terms.reshape(n_columns, *x.shape) * x).sum(axis=1).T
         return sums
 
