@@ -44,8 +44,8 @@ class NadarayaWatsonRegressor(MeanGradients, AttentionDistribution, NumericTarge
     algorithm : {"auto", "sorted", "grid", "blocks", "dense"}, default="auto"
         The algorithm that computes the sums over training points. "dense" evaluates all pairs of a query and a training
         point. "sorted" (one feature), "grid" (two or three features, Gaussian kernel) and "blocks" (every kernel above)
-        are faster for many training points. "auto" uses the first of these that is expected to be faster than "dense" for
-        as many queries as training points. "blocks" falls back to "dense" for fewer than 4,000 queries (up to 50,000
+        are faster for many training points. "auto" uses the first of these that is expected to be faster than "dense"
+        for as many queries as training points. "blocks" falls back to "dense" for fewer than 4,000 queries (up to 50,000
         training points), or when most pairs contribute. See :ref:`the table of algorithms <algorithm-table>`. "sorted"
         and "grid" do not support `n_neighbors`.
     tol : float, default=1e-10
@@ -213,8 +213,8 @@ class NadarayaWatsonClassifier(LabelTargets, ClassifierMixin, NadarayaWatson):
     algorithm : {"auto", "sorted", "grid", "blocks", "dense"}, default="auto"
         The algorithm that computes the sums over training points. "dense" evaluates all pairs of a query and a training
         point. "sorted" (one feature), "grid" (two or three features, Gaussian kernel) and "blocks" (every kernel above)
-        are faster for many training points. "auto" uses the first of these that is expected to be faster than "dense" for
-        as many queries as training points. "blocks" falls back to "dense" for fewer than 4,000 queries (up to 50,000
+        are faster for many training points. "auto" uses the first of these that is expected to be faster than "dense"
+        for as many queries as training points. "blocks" falls back to "dense" for fewer than 4,000 queries (up to 50,000
         training points), or when most pairs contribute. See :ref:`the table of algorithms <algorithm-table>`. "sorted"
         and "grid" do not support `n_neighbors`.
     tol : float, default=1e-10

@@ -12,7 +12,9 @@ from samples import SCATTER, WEIGHTS, Problem, assert_same_results, spread
 
 from sknw import NadarayaWatsonClassifier, NadarayaWatsonRegressor
 from sknw._engines.grid.cells import Cells
+from sknw._engines.chebyshev import gaussian_coefficients, interpolation
 from sknw._engines.grid.gauss_transform import Grid, PlaneCells
+from sknw._engines.grid.pairs import Pairs
 from sknw._engines.grid.space_sums import MARGIN, Space, cell_widths
 from sknw._kernels import KERNELS
 
@@ -141,6 +143,31 @@ def test_offsets_and_far_keys_cost_no_digit(bandwidth):
     sums, error = sums_in_order(make_grid(moved, np.ones((502, 1)), bandwidth), moved[2:])
     assert (error < 1e-10).all()
     np.testing.assert_allclose(sums, expected, rtol=1e-14 * len(bandwidth) ** 2)
+
+
+@pytest.mark.parametrize("width", [2.0, 4.5, 6.0])
+def test_coefficients_of_the_gaussian_keep_their_bound(width):
+    """In one argument, for keys up to a cell away."""
+    nodes, to_coefficients = interpolation(40)
+    keys = np.linspace(-1.5, 1.5, 301) * width
+    coefficients = to_coefficients @ np.exp(-np.square(nodes[:, None] * width / 2 - keys) / 2)
+    bounds = gaussian_coefficients(width, 40)
+    assert (np.diff(bounds) <= 0).all()
+    assert (np.abs(coefficients).max(axis=1) <= bounds + 1e-15).all()
+
+
+def test_pairs_left_out_are_small_and_others_turn():
+    """A tensor is turned as its full array of terms is, but for pairs that are left out."""
+    pairs, error = Pairs(4.5, 31, 1e-14), 1e-14
+    sizes = gaussian_coefficients(4.5, 31)
+    kept = np.zeros((31, 31), dtype=bool)
+    kept[pairs.first, pairs.second] = True
+    assert np.outer(sizes, sizes)[~kept].sum() * (1.2 + 6.1 * sizes.sum()) <= error
+    assert 0.7 < kept.mean() < 0.9
+    full = np.random.default_rng(0).normal(size=(31, 31, 31)) * kept  # terms a and pairs (b, c)
+    turned = np.append(full[:, pairs.first, pairs.second], 0.0)[pairs.turn]
+    expected = np.moveaxis(full, 0, 2)
+    np.testing.assert_array_equal(turned, expected[:, pairs.first, pairs.second])
 
 
 def test_positions_in_cells_are_exact():

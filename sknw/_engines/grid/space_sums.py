@@ -8,18 +8,18 @@ of queries is made in three steps. Along the first feature the moments of each l
 of the query's cell; that serves all queries at this place. Of what results, lines along the second feature are
 translated to the cell's place there, and the last line along the third.
 
-A tensor is a matrix (p, p²): one row for each term along the feature that is translated next, and columns for the
-terms along the two others. Tensors of consecutive cells of a line are one matrix (n_cells * p, p²). The translations
-(p, n_cells * p) times that, transposed, are (p², p): the tensor with the features turned round, ready for the next
-step.
+A tensor is a matrix (p, n_pairs): one row for each term along the feature that is translated next, and columns for
+`Pairs` of terms along the two others. Tensors of consecutive cells of a line are one matrix (n_cells * p, n_pairs). The
+translations (p, n_cells * p) times that are the tensor at the place of the query, which is turned round for the next
+step: its rows become one of each pair.
 
 Error. With distances x, y and z along the features, and k, k' and g of `translation`, k'(x) k'(y) k'(z) and
 k(x) k(y) k(z) differ by at most
 
     3 INTERPOLATION g(x) g(y) g(z)
 
-for each unit of mass, but for INTERPOLATION²: features are exchanged one after the other, as for two. Rounding is
-bounded alike, with CELL_ROUNDING.
+for each unit of mass, but for INTERPOLATION²: features are exchanged one after the other, as for two. Pairs that are
+not kept add LEFT_OUT g(x) g(y) g(z), see `pairs`. Rounding is bounded alike, with CELL_ROUNDING for each feature.
 """
 
 from math import ceil
@@ -29,6 +29,7 @@ import numpy as np
 
 from ..chebyshev import n_gaussian_terms, polynomials
 from .cells import pieces
+from .pairs import Pairs
 from .translation import CELL_ROUNDING, REACH, Translation
 
 WIDTH = 4.5
@@ -42,6 +43,9 @@ UNITS = 10
 
 INTERPOLATION = 5e-15
 """Error of the interpolation along one feature, for each unit of mass and of g."""
+
+LEFT_OUT = 15e-15
+"""Error of leaving out pairs of terms, for each unit of mass and of g."""
 
 TENSOR_VALUES = 11 * 2**22
 """Numbers that moments and their translations along the first feature may take: 352 MiB."""
@@ -67,7 +71,7 @@ def _units(mantissas):
 
 
 class Tensors(NamedTuple):
-    """Tensors (n_columns, n_cells, p, p²) on cells, in the order of their numbers.
+    """Tensors (n_columns, n_cells, p, n_pairs) on cells, in the order of their numbers.
 
     Numbers are those of cells with the features turned round: the next one moves fastest.
     """
@@ -85,6 +89,8 @@ class Space:
         mantissas, _ = np.frexp(bandwidth)
         widths = np.ldexp(_units(mantissas) / mantissas, -UNITS)
         self.n_terms = n_gaussian_terms(widths.max(), INTERPOLATION)
+        self.pairs = Pairs(widths.max(), self.n_terms, LEFT_OUT)
+        self._turn = self.pairs.turn
         self.along = [Translation(kernel, width, self.n_terms) for width in widths]
         self._matrices = [self._turned_matrices(one) for one in self.along]
         self._planes = cells.occupied // (self._n_places[1] * self._n_places[2])
@@ -126,7 +132,8 @@ class Space:
             at = np.where(self.cells.occupied[at] == sources, at, len(self.cells.occupied))
             masses = mass[at].reshape(-1, len(x), len(y), len(z))
             near[block] = masses @ self.along[2].decay @ self.along[1].decay @ self.along[0].decay
-        return 3 * (INTERPOLATION + CELL_ROUNDING) * near + self.cells.columns.T[-1].sum() * far_weight
+        share = 3 * (INTERPOLATION + CELL_ROUNDING) + LEFT_OUT
+        return share * near + self.cells.columns.T[-1].sum() * far_weight
 
     def room(self):
         """How many columns are summed together, and of how many cells of keys.
@@ -134,7 +141,7 @@ class Space:
         All cells if possible, otherwise one column of a slab; 0 cells where those within reach of one place are too
         many. As many tensors as there are lines of cells along the first feature are held besides.
         """
-        n_lines, n_most = self._n_places[1] * self._n_places[2], TENSOR_VALUES // self.n_terms**3
+        n_lines, n_most = self._n_places[1] * self._n_places[2], TENSOR_VALUES // self._turn.size
         planes = np.unique(self._planes)
         begin, end = np.searchsorted(self._planes, planes), self._reached(planes + MARGIN)
         most = (end - begin).max(initial=0)
@@ -183,8 +190,8 @@ class Space:
         numbers = self._turned(self.cells.occupied[begin:end], 0)
         order = np.argsort(numbers)
         bounds, positions, weights = self.cells.sorted_keys(begin, end, columns)
-        moments = np.zeros((len(weights), len(order), self.n_terms, self.n_terms**2))
-        place_of, products = np.argsort(order), Products(self.n_terms)
+        moments = np.zeros((len(weights), len(order), *self._turn.shape))
+        place_of, products = np.argsort(order), Products(self.pairs)
         for rows, blocks in pieces(bounds, PIECE_ROWS):
             x, y, z = self._polynomials(positions[:, rows])
             weighted = (weights[:, None, rows] * x).reshape(-1, x.shape[1])
@@ -200,32 +207,35 @@ class Space:
 
     def _translate(self, sources, feature, place):
         """Translate tensors along a feature, to a place; those of lines that have some within reach."""
-        n_here, n_terms = self._n_places[feature], self.n_terms
+        n_here, n_pairs = self._n_places[feature], len(self.pairs)
         lines = np.unique(sources.numbers // n_here)
         begin, end = np.searchsorted(sources.numbers, lines * n_here + place + [[-MARGIN], [MARGIN + 1]])
         near = np.flatnonzero(end > begin)
         numbers = self._turned(lines[near], feature + 1) if feature < 2 else lines[near]
         order = np.argsort(numbers)
-        values = np.empty((len(sources.values), len(near), n_terms**2, n_terms))
-        turned = np.empty((n_terms, n_terms**2))
+        values = np.empty((len(sources.values), len(near), *self._turn.shape))
+        memory = np.zeros(self._turn.size + 1)
+        found = memory[:-1].reshape(self._turn.shape)
         for i, (a, b) in enumerate(zip(begin[near[order]], end[near[order]], strict=True)):
-            matrices = self._matrices[feature][sources.numbers[a:b] % n_here - place + MARGIN].reshape(-1, n_terms)
+            matrices = self._matrices[feature][sources.numbers[a:b] % n_here - place + MARGIN].reshape(-1, self.n_terms)
             for terms, one in zip(sources.values, values, strict=True):
-                one[i] = np.matmul(matrices.T, terms[a:b].reshape(-1, n_terms**2), out=turned).T
-        return Tensors(numbers[order], values.reshape(*values.shape[:2], n_terms, n_terms**2))
+                np.matmul(matrices.T, terms[a:b].reshape(-1, n_pairs), out=found if feature < 2 else one[i])
+                if feature < 2:
+                    np.take(memory, self._turn, out=one[i], mode="clip")
+        return Tensors(numbers[order], values)
 
     def _evaluate(self, local, bounds, positions):
         """Sums (b, n_columns) for queries bounds[c] ... bounds[c + 1] in the cell of local[c], which is empty for 0."""
-        n_columns, products = len(local[0]), Products(self.n_terms)
+        n_columns, products = len(local[0]), Products(self.pairs)
         sums = np.empty((positions.shape[1], n_columns))
         for rows, blocks in pieces(bounds, PIECE_ROWS):
             x, y, z = self._polynomials(positions[:, rows])
             terms = np.zeros((n_columns * self.n_terms, x.shape[1]))
             for c, block in blocks:
                 if local[c].size:
-                    tensors = local[c].reshape(-1, self.n_terms**2)
-                    np.matmul(tensors, products(y[:, block], z[:, block]), out=terms[:, block])
-            sums[rows] = (terms.reshape(n_columns, *x.shape) * x).sum(axis=1).T
+                    tensors = local[c].reshape(-1, len(self.pairs))
+                    np.matmul(tensors, products(x[:, block], y[:, block]), out=terms[:, block])
+            sums[rows] = (terms.reshape(n_columns, *z.shape) * z).sum(axis=1).T
         return sums
 
     def _polynomials(self, positions):
@@ -234,14 +244,16 @@ class Space:
 
 
 class Products:
-    """All products (p * p, b) of polynomials (p, b) along two features, in memory that is used again."""
+    """The products (n_pairs, b) of polynomials (p, b) along two features, in memory that is used again."""
 
-    def __init__(self, n_terms):
-        self._memory = np.empty(n_terms**2 * PIECE_ROWS)
+    def __init__(self, pairs):
+        self._pairs, self._memory = pairs, np.empty((2, len(pairs) * PIECE_ROWS))
 
     def __call__(self, y, z):
-        out = self._memory[: len(y) * z.size].reshape(len(y), *z.shape)
-        return np.multiply(y[:, None], z, out=out).reshape(-1, z.shape[1])
+        first, second = self._memory[:, : len(self._pairs) * y.shape[1]].reshape(2, -1, y.shape[1])
+        np.take(y, self._pairs.first, axis=0, out=first, mode="clip")
+        first *= np.take(z, self._pairs.second, axis=0, out=second, mode="clip")
+        return first
 
 
 def _runs(places, first, last):
