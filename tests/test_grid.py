@@ -11,8 +11,8 @@ from properties import check_like_dense
 from samples import SCATTER, WEIGHTS, Problem, assert_same_results, spread
 
 from sknw import NadarayaWatsonClassifier, NadarayaWatsonRegressor
-from sknw._engines.grid.cells import Cells
 from sknw._engines.chebyshev import gaussian_coefficients, interpolation
+from sknw._engines.grid.cells import Cells
 from sknw._engines.grid.gauss_transform import Grid, PlaneCells
 from sknw._engines.grid.pairs import Pairs
 from sknw._engines.grid.space_sums import MARGIN, Space, cell_widths
@@ -110,7 +110,7 @@ def test_expansions_in_space_keep_their_bound(bandwidth, blocks):
     weights = np.exp(-(((queries[:, None] - keys) / bandwidth) ** 2).sum(axis=-1) / 2)
     assert (np.abs(sums[:, 0, -1] - weights @ columns[:, -1]) <= error).all()
     assert (np.abs(sums[:, 0, 0] - weights @ columns[:, 0]) <= error).all()
-    assert (error[error < np.inf] <= 5e-14 * 401).all()
+    assert (error[error < np.inf] <= 6e-14 * 401).all()
     heaviest = columns[:, 1].max() * np.isfinite(error)
     assert (np.abs(sums[:, 0, 1] - weights @ columns[:, 1])[heaviest > 0] <= 1e-11 * heaviest.max()).all()
 
@@ -122,7 +122,7 @@ def test_sums_in_space_do_not_depend_on_slabs():
     cells = Cells(keys, columns, cell_widths(bandwidth), MARGIN)
     whole, _ = sums_in_order(Space(cells, KERNELS["gaussian"], bandwidth), keys)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sknw._engines.grid.space_sums.TENSOR_VALUES", 80 * 31**3)
+        patch.setattr("sknw._engines.grid.space_sums.TENSOR_VALUES", 60 * 31**3)
         space = Space(cells, KERNELS["gaussian"], bandwidth)
         together, largest = space.room()
         slabs, _ = sums_in_order(space, keys)
@@ -207,7 +207,7 @@ def test_keys_and_queries_too_far_for_cells():
             np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-290)
 
 
-@pytest.mark.parametrize(("bandwidth", "n_features"), [(0.1, 2), (0.25, 2), (1.0, 2), (0.4, 3), (1.0, 3)])
+@pytest.mark.parametrize(("bandwidth", "n_features"), [(0.1, 2), (0.25, 2), (1.0, 2), (0.6, 3), (1.0, 3)])
 def test_expansions_serve_nearly_all_queries(bandwidth, n_features):
     fast = make_pooler("grid", *normal_problem(5000, bandwidth, n_features))
     queries = np.random.default_rng(1).normal(size=(5000, n_features))
