@@ -48,4 +48,4 @@ class Pairs:
         place = np.full((self.n_terms, self.n_terms), -1)
         place[self.first, self.second] = np.arange(len(self))
         here = place[:, self.first]
-        return np.where(here >= 0, self.second * len(self) + here, self.n_terms * len(self))
+        return np.ascontiguousarray(np.where(here >= 0, self.second * len(self) + here, self.n_terms * len(self)))
