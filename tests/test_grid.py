@@ -251,6 +251,18 @@ def test_memory_is_bounded(scatter):
         assert peak < 260 * 2**20
 
 
+@pytest.mark.parametrize("bandwidth", [0.15, 0.3])
+def test_memory_of_three_features_is_bounded(bandwidth):
+    rng = np.random.default_rng(0)
+    keys, values = rng.normal(size=(10_000, 3)), rng.normal(size=(10_000, 5))
+    pooler = make_pooler("grid", keys, values, None, "gaussian", bandwidth)
+    tracemalloc.start()
+    pool(pooler, keys[:50], tol=1e-6)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert 100 * 2**20 < peak < 400 * 2**20
+
+
 @pytest.mark.parametrize("bandwidth", [0.05, 0.3])
 def test_memory_of_a_gradient_is_bounded(bandwidth):
     """Temporaries do not grow with the number of rows, beyond the results and what orders the rows."""
