@@ -32,7 +32,7 @@ from ._memo import Memo
 from ._patterns import TablePoolers
 from ._table import Table
 from ._threads import single_threaded_blas
-from ._weights import has_one_unit
+from ._weights import has_one_unit, share_memory
 
 STAGES = {
     "bandwidth": {"loo": 2, "loo_ard": 3 + 2 * N_DRAWS},
@@ -252,7 +252,7 @@ class KernelEstimator(Evaluation, CallbackSupportMixin, BaseEstimator):
         learned = search.each(by_gradient) if self.bandwidth == "loo_ard" else search.factor()
         if learned.warning:
             warnings.warn(learned.warning, ConvergenceWarning, stacklevel=5)
-        loss = final_loss(learned.bandwidth) if learned.loss is None else learned.loss
+        loss = final_loss.exact(learned.bandwidth) if learned.loss is None else learned.loss
         found = {
             "bandwidth_": learned.bandwidth,
             "loo_path_": learned.path | {"loss": final_loss.in_units_of_y(learned.path["loss"])},
@@ -268,6 +268,7 @@ class KernelEstimator(Evaluation, CallbackSupportMixin, BaseEstimator):
     def __setstate__(self, state):
         super().__setstate__(state)
         if "keys_" in state:
+            self._weights = share_memory(self._weights)
             problem = self._columns.make_problem(self.keys_, self._values, self._weights)
             poolers = Poolers(problem, self.algorithm_, self._kernel, self.tol)
             vars(self).update(self._prepare(vars(self), poolers) | {"_memo": Memo()})

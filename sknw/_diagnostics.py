@@ -6,6 +6,7 @@ from sklearn.utils import Bunch
 from sklearn.utils.metaestimators import available_if
 
 from ._canonical import log_integral
+from ._engines.summation import MASS_TOL
 from ._inputs import in_dense_blocks
 from ._kernels import KERNELS
 from ._table import has_missing
@@ -222,7 +223,7 @@ class Diagnostics:
         return np.where(own > 0, shares, 0.0)
 
     def _log_mass(self, pooler, queries, rows=slice(None)):
-        return (pooler.pool(queries, rows, self.n_jobs, self.tol).log_mass,)
+        return (pooler.pool(queries, rows, self.n_jobs, min(self.tol, MASS_TOL)).log_mass,)
 
     def _without_values(self):
         """The pooler of masses."""

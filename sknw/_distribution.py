@@ -17,6 +17,7 @@ import numpy as np
 
 from ._attention import BLOCK_WEIGHTS
 from ._engines.pooler import Pooler
+from ._engines.summation import MASS_TOL
 from ._kernels import squared
 from ._weights import are_counts, scale_values
 
@@ -73,7 +74,7 @@ class Masses(NamedTuple):
         """`Pooled` values of some rows of the queries, None for leave-one-out, effective numbers (m,), and one over
         these: the sums of squares of the weights of the values in a prediction.
         """
-        pooled = self.pooler.pool(queries, rows, n_jobs, tol)
+        pooled = self.pooler.pool(queries, rows, n_jobs, min(tol, MASS_TOL))
         log_squares = np.full(len(pooled.log_mass), -np.inf)
         if self.squares is not None:
             log_squares = self.squares.pool(queries, rows, n_jobs, tol, pooled.scales).log_mass

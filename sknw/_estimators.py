@@ -51,7 +51,8 @@ class NadarayaWatsonRegressor(MeanGradients, AttentionDistribution, NumericTarge
     tol : float, default=1e-10
         The largest error of a prediction, as a fraction of the range of y. The bound holds at every query. With 0,
         results are exact up to rounding, and "auto" uses "dense". "dense" uses `tol` only where training points or
-        queries are many bandwidths from the centre of the training points, as in many features.
+        queries are many bandwidths from the centre of the training points, as in many features; and from 1e-5 on, with
+        the Gaussian, to compute in single precision.
     n_jobs : int, default=None
         Number of threads over blocks of queries, as defined by joblib. Results do not depend on it.
     random_state : int, RandomState or None, default=0
@@ -220,7 +221,8 @@ class NadarayaWatsonClassifier(LabelTargets, ClassifierMixin, NadarayaWatson):
     tol : float, default=1e-10
         The largest error of a probability. The bound holds at every query. With 0, results are exact up to rounding,
         and "auto" uses "dense". "dense" uses `tol` only where training points or queries are many bandwidths from the
-        centre of the training points, as in many features.
+        centre of the training points, as in many features; and from 1e-5 on, with the Gaussian, to compute in single
+        precision.
     n_jobs : int, default=None
         Number of threads over blocks of queries, as defined by joblib. Results do not depend on it.
     random_state : int, RandomState or None, default=0

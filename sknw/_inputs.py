@@ -14,13 +14,13 @@ from scipy.sparse import issparse
 from sklearn.utils.validation import check_array, check_X_y, validate_data
 
 from ._table import is_frame, is_text, names_and_columns
-from ._weights import are_counts, scale_importances
+from ._weights import are_counts, scale_importances, share_memory
 
 DENSE_NUMBERS = 2**22
 """Numbers in a block of sparse queries that is converted to a dense array: 32 MiB."""
 
 STORED_COPIES = 3
-"""Number of dense copies of X that `fit` stores: X itself, and X divided by the bandwidths, by rows and by columns."""
+"""Number of dense copies of X that are stored: X itself, and X divided by the bandwidths, by rows and by columns."""
 
 TIME_TYPES = ("date", "time", "duration", "period")
 """Prefixes of the names of data types for dates, times and durations."""
@@ -73,13 +73,17 @@ def check_queries(X, estimator, table):
 def check_weights(sample_weight, n):
     """Validated sample weights (n,), as a copy: counts as they are, importances scaled; None gives ones.
 
+    Equal weights are a view of one number.
+
     Raises
     ------
     ValueError
         If the shape is another, if a weight is negative or not finite, or if no weight is positive.
     """
-    if sample_weight is None or isinstance(sample_weight, Real):
-        sample_weight = np.full(n, 1.0 if sample_weight is None else sample_weight)
+    if sample_weight is None:
+        return np.broadcast_to(1.0, n)
+    if isinstance(sample_weight, Real):
+        sample_weight = np.full(n, sample_weight)
     weights = check_array(sample_weight, dtype=np.float64, ensure_2d=False, copy=True, input_name="sample_weight")
     if weights.shape != (n,):
         raise ValueError(f"sample_weight has shape {weights.shape}, but X has {n} rows; pass one weight for each row")
@@ -90,7 +94,7 @@ def check_weights(sample_weight, n):
         )
     if not np.any(weights > 0):
         raise ValueError("sample_weight is zero for every row; at least one row must have a positive weight")
-    return weights if are_counts(weights) else scale_importances(weights)
+    return share_memory(weights if are_counts(weights) else scale_importances(weights))
 
 
 @contextmanager

@@ -82,7 +82,7 @@ class NadarayaWatson(Diagnostics, KernelEstimator):
         n_copies = final_loss.sample.n_copies
         if self.n_neighbors != "loo":
             found, number = {"n_neighbors_": self.n_neighbors}, max(1, round(self.n_neighbors / n_copies))
-            return found | final_loss.record(final_loss(bandwidth, number))
+            return found | final_loss.record(final_loss.exact(bandwidth, number))
         number, n_evaluations = None, 0
         if not stopped and can_choose(loss):
             halves = CrossValidation(loss, final_loss, random_state, N_DRAWS)
@@ -91,7 +91,7 @@ class NadarayaWatson(Diagnostics, KernelEstimator):
         if number is not None:
             found["n_neighbors_"] = max(1, round(number * n_copies))
         is_known = number is None and "loo_loss_" in learned
-        return found if is_known else found | final_loss.record(final_loss(bandwidth, number))
+        return found if is_known else found | final_loss.record(final_loss.exact(bandwidth, number))
 
     @property
     def attention_weights_(self):

@@ -82,6 +82,12 @@ class OneHotColumns:
         """The rows multiplied by factors (n,)."""
         return OneHotColumns(self.labels, self.weights * factors, self.n_classes)
 
+    def sum_groups(self, place):
+        """The sums of rows that have the same place (n,), (n_places, n_classes + 1), as an ndarray."""
+        mass, k = np.bincount(place, self.weights), self.n_classes
+        sums = np.bincount(place * k + self.labels, self.weights, minlength=len(mass) * k).reshape(-1, k)
+        return np.column_stack([sums, mass])
+
     def reshape(self, shape):
         """The rows in a shape (..., n_classes + 1)."""
         return OneHotColumns(self.labels.reshape(shape[:-1]), self.weights.reshape(shape[:-1]), self.n_classes)

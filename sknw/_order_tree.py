@@ -18,6 +18,7 @@ from math import ceil, log
 
 import numpy as np
 
+from ._engines.left_out import subset
 from ._one_hot import OneHot
 from ._threads import single_threaded_blas
 
@@ -51,7 +52,7 @@ class OrderSearch:
         self.pooler, self.n_jobs, self.tol = pooler, n_jobs, tol
         self.scales = pooler.scales(queries, rows, n_jobs)
         self.points = (pooler.problem.rows if queries is None else queries)[rows]
-        self.left_out = None if queries is not None else pooler.problem.self_index[rows]
+        self.left_out = None if queries is not None else pooler.problem.self_index(rows)
 
     def __len__(self):
         return len(self.points)
@@ -64,12 +65,12 @@ class OrderSearch:
         slack, order = max(SLACK * self.tol, LEAST_SLACK), self._order(values)
         levels = np.maximum(levels - slack, levels / 2)
         positions, _, log_mass = self._descend(order, levels, _reach)
-        return self.pooler.problem.key_rows[order[positions]], log_mass
+        return subset(self.pooler.problem.key_rows, order[positions]), log_mass
 
     def shares(self, values, thresholds):
         """F (m, k) at thresholds (m, k): the attention to rows whose value (n,) is no greater; and log_mass (m,)."""
         order = self._order(values)
-        ranks = np.searchsorted(values[self.pooler.problem.key_rows[order]], thresholds, side="right")
+        ranks = np.searchsorted(values[self.pooler.problem.key_rows][order], thresholds, side="right")
         _, shares, log_mass = self._descend(order, ranks, _enter)
         shares[ranks == len(order)] = 1.0
         return shares, log_mass

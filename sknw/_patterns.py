@@ -8,7 +8,7 @@ features is what this estimates. A query without any known feature gets the mean
 import numpy as np
 
 from ._engines.left_out import subset
-from ._engines.pooler import Pooled
+from ._engines.pooled import Pooled
 from ._engines.summation import put
 
 
@@ -58,6 +58,10 @@ class TablePoolers:
     def __call__(self, bandwidth, n_neighbors=None):
         """The `TablePooler` of bandwidths (n_features,), and a number of neighbours or None."""
         return TablePooler(self, self.poolers(self.columns.spread(bandwidth), n_neighbors))
+
+    def with_tol(self, tol):
+        """The same for another `tol`."""
+        return TablePoolers(self.columns, self.missing, self.poolers.with_tol(tol))
 
 
 class TablePooler:

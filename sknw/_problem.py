@@ -6,14 +6,21 @@ from itertools import pairwise
 
 import numpy as np
 
+from ._distinct import distinct_rows, has_many_copies
 from ._one_hot import OneHot, OneHotColumns
-from ._weights import retained_share, scale_values, unit_weights
+from ._weights import are_alike, retained_share, scale_values, unit_weights
 
 FEW_CLASSES = 16
 """Number of classes up to which products with an array of columns are as fast as with labels."""
 
 CENTRE_KEYS = 1000
 """The centre is the median of so many keys, or up to twice as many: it need not be exact."""
+
+FEW_KEYS = 800
+"""Number of keys up to which equal ones are not looked for."""
+
+MOST_DISTINCT = 0.5
+"""The largest fraction of the numbers of all keys that those of distinct keys may be."""
 
 SAMPLE_ROWS = 32
 """Rows of distances of which the median is taken, or up to twice as many."""
@@ -38,10 +45,8 @@ class Problem:
     ----------
     keys : (n_keys, n_features) float ndarray
         The rows of positive weight.
-    key_rows : (n_keys,) int ndarray
-        Which row each key is.
-    weights : (n_keys,) float ndarray
-        In units of `largest_weight`.
+    key_rows : slice or (n_keys,) int ndarray
+        Which row each key is; a slice if all rows are keys.
     columns : (n_keys, n_values + 1) float ndarray or OneHotColumns
         Values times weights, and the weights.
     retained : (n,) float ndarray
@@ -52,9 +57,9 @@ class Problem:
 
     def __init__(self, rows, values, weights, is_first=True):
         self.rows, self.retained, self.is_first, self.memo = rows, retained_share(weights), is_first, {}
-        self.key_rows = np.flatnonzero(weights)
-        self.keys = rows
-        if len(self.key_rows) < len(rows):
+        self.key_rows, self.keys = slice(0, len(rows)), rows
+        if not are_alike(weights) and not weights.all():
+            self.key_rows = np.flatnonzero(weights)
             self.keys, weights = rows[self.key_rows], weights[self.key_rows]
             values = values.take(self.key_rows, axis=0)
         self._put(values, weights)
@@ -62,15 +67,14 @@ class Problem:
     def _put(self, values, weights):
         """Take values (n_keys, n_values) and weights (n_keys,) of the keys."""
         self._weights, self.largest_weight = weights, weights.max()
-        self.weights = weights / self.largest_weight
-        self._exponents, self._lowest, self.columns = _make_columns(values, self.weights)
+        self._exponents, self._lowest, self.columns = _make_columns(values, weights / self.largest_weight)
 
     def with_values(self, values, weights=None):
         """A problem of the same keys with other values (n, n_values), and weights (n,), positive where these are."""
         problem = copy(self)
-        for name in ("removed_columns", "units"):
+        for name in ("removed_columns", "units", "condensed"):
             vars(problem).pop(name, None)
-        values = values if len(self.key_rows) == len(self.rows) else values.take(self.key_rows, axis=0)
+        values = values if self.has_all_rows else values.take(self.key_rows, axis=0)
         problem._put(values, self._weights if weights is None else weights[self.key_rows])
         return problem
 
@@ -90,6 +94,16 @@ class Problem:
         return [slice(*ends) for ends in pairwise(starts) if ends[1] - ends[0] > 2]
 
     @property
+    def has_all_rows(self):
+        """Whether all rows are keys."""
+        return isinstance(self.key_rows, slice)
+
+    @property
+    def weights(self):
+        """The weights of the keys (n_keys,), in units of `largest_weight`."""
+        return self.columns.T[-1]
+
+    @property
     def n_values(self):
         """The number of columns of the values."""
         return self.columns.shape[1] - 1
@@ -107,18 +121,45 @@ class Problem:
         """The weight of each key (n_keys,) in units of one observation."""
         return unit_weights(self._weights)
 
+    def self_index(self, rows):
+        """The positions among the keys (m,) of some rows, a slice or positions; -1 without weight."""
+        if self.has_all_rows:
+            return np.arange(*rows.indices(len(self.rows))) if isinstance(rows, slice) else rows
+        return self._self_index[rows]
+
     @cached_property
-    def self_index(self):
+    def _self_index(self):
         """The position of each row (n,) among the keys, -1 without weight."""
         index = np.full(len(self.rows), -1)
         index[self.key_rows] = np.arange(len(self.key_rows))
         return index
 
     @cached_property
+    def condensed(self):
+        """The problem of the distinct keys, with means of values and summed weights; None if they are not far fewer.
+
+        It has the same sums for every query, but not what leave-one-out takes away.
+        """
+        if "distinct" not in self.memo:
+            is_worth_it = len(self.keys) > FEW_KEYS and has_many_copies(self.keys)
+            self.memo["distinct"] = distinct_rows(self.keys) if is_worth_it else None
+        if self.memo["distinct"] is None:
+            return None
+        first, place = self.memo["distinct"]
+        n_stored = 2 if isinstance(self.columns, OneHotColumns) else self.columns.shape[1]
+        if len(first) * self.columns.shape[1] > MOST_DISTINCT * len(place) * n_stored:
+            return None
+        values, weights = self.means(_sum_groups(self.columns, place)), np.bincount(place, self._weights)
+        return Problem(self.keys[first], values, weights, self.is_first)
+
+    @cached_property
     def removed_columns(self):
         """What each row takes out of the columns in leave-one-out, (n, n_values + 1)."""
-        share = np.where(self.self_index >= 0, 1 - self.retained, 0.0)
-        removed = self.columns.take(self.self_index, axis=0)
+        if self.has_all_rows and not self.retained.any():
+            return self.columns
+        index = self.self_index(slice(None))
+        share = np.where(index >= 0, 1 - self.retained, 0.0)
+        removed = self.columns.take(index, axis=0)
         return removed.scaled(share) if isinstance(removed, OneHotColumns) else removed * share[:, None]
 
     def means(self, sums):
@@ -143,6 +184,8 @@ class DistanceProblem(Problem):
         As for `Problem`.
     """
 
+    condensed = None
+
     def __init__(self, distances, rows, values, weights):
         self.distances = distances
         super().__init__(rows, values, weights)
@@ -159,6 +202,13 @@ class DistanceProblem(Problem):
         return np.array([[0.0], [np.median(positive) if len(positive) else 0.0], [0.0]])
 
 
+def _sum_groups(columns, place):
+    """The sums of rows of columns (n, n_columns) that have the same place (n,), as an ndarray."""
+    if isinstance(columns, OneHotColumns):
+        return columns.sum_groups(place)
+    return np.column_stack([np.bincount(place, column) for column in columns.T])
+
+
 def _make_columns(values, weights):
     """The exponents and lowest values (n_values,) that `Problem` moves values by, and its columns."""
     if isinstance(values, OneHot):
@@ -166,4 +216,9 @@ def _make_columns(values, weights):
         return 0, 0.0, columns if values.shape[1] > FEW_CLASSES else np.asarray(columns)
     scaled, exponents = scale_values(values)
     lowest = scaled.min(axis=0)
-    return exponents, lowest, np.column_stack([(scaled - lowest) * weights[:, None], weights])
+    columns = np.empty((len(values), len(lowest) + 1))
+    moved = np.subtract(scaled, lowest, out=columns[:, :-1])
+    if not are_alike(weights):
+        moved *= weights[:, None]
+    columns[:, -1] = weights
+    return exponents, lowest, columns

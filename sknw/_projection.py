@@ -206,7 +206,7 @@ class AttentionProjection(
             matrix, loss = search.learn(halves, common, must_learn)
         else:
             matrix, loss = reduce_rank(common, ranks[0]) if must_learn else common, None
-        loss = halves.final_loss(matrix) if loss is None else loss
+        loss = halves.final_loss.exact(matrix) if loss is None else loss
         with np.errstate(over="ignore"):  # a loss above 1e308 becomes inf
             attributes["loo_loss_"] = np.ldexp(loss, 2 * halves.final_loss.exponent)
         attributes["n_iter_"] += search.n_evaluations

@@ -1,6 +1,7 @@
 """The meaning of sample weights: counts if all are whole numbers, importances otherwise.
 
-A count of k is equivalent to k copies of the row. Only the ratios of importances matter.
+A count of k is equivalent to k copies of the row. Only the ratios of importances matter. Weights that are all equal are
+a view of one number, which takes no memory, and of which functions of weights need one look.
 """
 
 import numpy as np
@@ -9,8 +10,19 @@ SMALLEST_IMPORTANCE = 1e-250
 """The smallest positive importance after scaling."""
 
 
+def share_memory(weights):
+    """Weights (n,), as a view of one number if all are equal."""
+    return np.broadcast_to(weights[0], weights.shape) if np.all(weights == weights[0]) else weights
+
+
+def are_alike(weights):
+    """Whether weights are a view of one number."""
+    return weights.strides == (0,)
+
+
 def are_counts(weights):
     """Whether all weights are whole numbers below 2^53, up to which floats represent every whole number."""
+    weights = weights[:1] if are_alike(weights) else weights
     return bool(weights.max() < 2**53 and np.all(weights == np.rint(weights)))
 
 
@@ -26,7 +38,7 @@ def scale_importances(weights):
 def sample_size(weights):
     """The number of observations n: the sum of counts, or Kish's (sum w)² / sum w² for importances."""
     if are_counts(weights):
-        return float(weights.sum())
+        return float(weights[0] * len(weights) if are_alike(weights) else weights.sum())
     ratios = weights / weights.max()
     return float(ratios.sum() ** 2 / np.square(ratios).sum())
 
@@ -43,13 +55,15 @@ def retained_share(weights):
     out as a whole.
     """
     if not are_counts(weights):
-        return np.zeros_like(weights)
-    return np.maximum(weights - 1, 0) / np.maximum(weights, 1)
+        return np.broadcast_to(0.0, weights.shape)
+    counts = weights[:1] if are_alike(weights) else weights
+    return np.broadcast_to(np.maximum(counts - 1, 0) / np.maximum(counts, 1), weights.shape)
 
 
 def has_one_unit(weights):
     """Whether leaving one observation out leaves no positive weight."""
-    return np.count_nonzero(weights) == 1 and not retained_share(weights).any()
+    n_positive = len(weights) if are_alike(weights) else np.count_nonzero(weights)
+    return n_positive == 1 and not retained_share(weights).any()
 
 
 def scale_values(values):

@@ -84,6 +84,7 @@ CHOICES = {
     ],
     "few keys in a copy": [("_engines.blocks.leaves", "GATHERED_NUMBERS", 300)],
     "no keys in a copy": [("_engines.blocks.leaves", "GATHERED_NUMBERS", 1)],
+    "distinct keys of few": [("_problem", "FEW_KEYS", 0)],
     "labels for few classes": [("_problem", "FEW_CLASSES", 0)],
     "values summed first": [("_engines.dense.gradient", "MANY_COLUMNS", 0)],
     "features summed first": [("_engines.dense.gradient", "MANY_COLUMNS", np.inf)],
@@ -182,6 +183,11 @@ def is_served_by(pooler, algorithm):
     if algorithm == "blocks" and "tree" not in vars(pooler._summations[0]):
         return False  # the leaves are not made before there are many queries
     return pooler.algorithm == algorithm
+
+
+def is_asked_first(pooler, n_queries, tol=1e-10):
+    """Whether the engine of the pooler accepts so many queries."""
+    return pooler._summations[0].accepts(n_queries, tol, gradient=False)
 
 
 def kept_share(pooler, tol):

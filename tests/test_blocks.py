@@ -107,7 +107,7 @@ def test_jensen_bounds_the_mass(kernel, seed, n, scatter, weighting, log_bandwid
     pooler = make_pooler("dense", keys, np.ones((len(keys), 1)), weights, kernel, bandwidth)
     for asked, own in ((keys, None), (None, place)):
         _, log_mass = pool(pooler, asked)
-        bound = leaves.log_mass_bound(KERNELS[kernel], keys, own, kept)
+        bound = leaves.log_mass_bound(KERNELS[kernel], keys, own, (1 - kept) * weights)
         assert (bound <= log_mass + 1e-11 * (1 + np.abs(log_mass))).all()
 
 

@@ -4,7 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
-from engines import is_served_by
+from engines import is_asked_first, is_served_by, make_pooler
 
 from sknw import Kernel, NadarayaWatsonRegressor
 from sknw._kernels import KERNELS
@@ -36,6 +36,13 @@ def test_a_kernel_of_ones_own_in_one_feature():
 def test_two_features():
     assert algorithm(2, 30_000) == "grid"
     assert algorithm(2, 30_000, kernel="epanechnikov") == "blocks"
+
+
+@pytest.mark.parametrize(("n_queries", "is_asked"), [(1, False), (30, False), (5000, True)])
+def test_few_queries_are_not_worth_a_cell_each(n_queries, is_asked):
+    rng = np.random.default_rng(0)
+    keys, values = rng.normal(size=(5000, 2)), rng.normal(size=(5000, 1))
+    assert is_asked_first(make_pooler("grid", keys, values, None, "gaussian", 0.25), n_queries) == is_asked
 
 
 def test_more_features():

@@ -3,6 +3,8 @@
 `summation` has the contract that every engine keeps, `pooler` all that is common to them, and `ENGINES` their list.
 """
 
+from functools import cached_property
+
 from .._problem import DistanceProblem
 from .average import AverageEngine, is_flat
 from .blocks.engine import BlocksEngine
@@ -96,9 +98,21 @@ class Poolers:
                 return self._pooler(name, chain, summation, bandwidth, widths)
         raise AssertionError("the dense engine takes everything")
 
+    @cached_property
+    def condensed(self):
+        """The same for distinct keys, by the parameter `algorithm`; None if these are not far fewer."""
+        problem = self.problem.condensed
+        return None if problem is None else self.derive(problem)
+
     def derive(self, problem, kernel=None, algorithm=None):
         """The same for another problem, kernel, or algorithm; one that does not support the kernel is left out."""
         return Poolers(problem, algorithm or self.algorithm, kernel or self.kernel, self.tol)
+
+    def with_tol(self, tol):
+        """The same for another `tol`, with the same engines."""
+        poolers = Poolers(self.problem, self.algorithm, self.kernel, tol)
+        poolers.average, poolers.engines, poolers.neighbors = self.average, self.engines, self.neighbors
+        return poolers
 
     def _pooler(self, name, chain, first, bandwidth, widths=None):
         return Pooler(self.problem, chain, first, name, self.kernel, bandwidth, self.tol, at=self, widths=widths)

@@ -29,7 +29,7 @@ class LeftOut:
     @property
     def self_index(self):
         """The position of each among the keys (m,), -1 without weight."""
-        return self._problem.self_index[self.rows]
+        return self._problem.self_index(self.rows)
 
     @property
     def retained(self):

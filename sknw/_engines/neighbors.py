@@ -21,6 +21,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from .._canonical import canonical_ratio
+from .._distinct import distinct_rows
 from .._threads import run_blocks
 from .dense.distances import make_keys
 from .dense.pairs import slices
@@ -51,7 +52,7 @@ class NeighborTree:
     """The keys of `dense.keys.Keys` in a k-d tree, in bandwidths from their centre."""
 
     def __init__(self, keys):
-        points = keys.centred.T
+        points = keys.make_augmented()[:-2].T
         self.largest = np.abs(points).max()
         # balanced trees take much longer to make, with many equal keys above all
         self.tree = cKDTree(points, balanced_tree=False, compact_nodes=False)
@@ -123,7 +124,7 @@ class Neighbors:
 
     def _block_rows(self, n_found):
         """The number of queries that are asked for so many neighbours together."""
-        is_in_tree = not self._takes_all(n_found) and self.keys.raw.shape[1] <= MOST_FEATURES
+        is_in_tree = not self._takes_all(n_found) and self.keys.n_used <= MOST_FEATURES
         return max(1, BLOCK_PAIRS // (n_found if is_in_tree else len(self.keys.weights)))
 
     def _takes_all(self, n_found):
@@ -163,7 +164,7 @@ class Neighbors:
         """As `NeighborTree.find`, with own keys out of reach if nothing of them is retained."""
         if self._takes_all(n_found):
             return self._all(pairs)
-        if self.keys.raw.shape[1] > MOST_FEATURES:
+        if self.keys.n_used > MOST_FEATURES:
             return self._nearest_by_products(pairs, n_found)
         keys, t, others = self.tree.find(pairs, n_found)
         if pairs.self_index is not None:
@@ -182,7 +183,7 @@ class Neighbors:
         The n_found-th least of minima over groups of keys is no less than that over keys. t from products errs by at
         most (d + 8) eps (|q| + |x|)².
         """
-        n_keys, d = self.keys.raw.shape
+        n_keys, d = len(self.keys.weights), self.keys.n_used
         every, n_groups = slice(0, n_keys), n_found * GROUPS
         ((_, products),) = pairs.stream_t(by_product=True, blocks=[every])
         pairs.place_self(products, every)
@@ -222,15 +223,6 @@ class Widths:
     def __call__(self, points, left_out=None, n_jobs=None):
         """The factors (m,) of t, as in `Neighbors.scales`."""
         return self.neighbors.scales(points, left_out, [self.n_neighbors], n_jobs)[0]
-
-
-def distinct_rows(rows):
-    """The positions of distinct rows, and for each row that of its equal among these, (n,)."""
-    order = np.lexsort(rows.T)
-    is_new = np.append(True, (rows[order[1:]] != rows[order[:-1]]).any(axis=1))
-    place = np.empty(len(rows), dtype=np.intp)
-    place[order] = np.cumsum(is_new) - 1
-    return order[is_new], place
 
 
 def unit_bandwidth(problem, bandwidth):

@@ -4,12 +4,13 @@ The pooler chooses rows, cuts queries into blocks for threads, hands what an eng
 a chain, and turns sums into means of the values. `summation` has the contract of engines.
 """
 
-from typing import NamedTuple
+from functools import cached_property
 
 import numpy as np
 
 from .._threads import run_blocks
 from .left_out import LeftOut, n_rows, subset
+from .pooled import Pooled
 from .summation import put
 
 ATTENTION_PAIRS = 2**20
@@ -17,37 +18,6 @@ ATTENTION_PAIRS = 2**20
 
 MOST_KEPT, KEPT_NUMBERS = 64, 2**24
 """The most poolers without some features that are kept, and coordinates of keys in all of them."""
-
-
-class Pooled(NamedTuple):
-    """Means of the values for m queries.
-
-    Attributes
-    ----------
-    values : (m, n_values) float ndarray
-        Weighted by attention. Where no key has weight, the limit of a shrinking Gaussian: the mean of the nearest keys,
-        of which ties (t <= t_min (1 + 1e-12)) share by weight.
-    log_mass : (m,) float ndarray
-        log sum_i w_i K(t_i); -inf where no key has weight.
-    nearest_t : (m,) float ndarray
-        t of the nearest keys where no key has weight, else 0.
-    scales : (m,) float ndarray, default=None
-        Factors of t, where the width of a query follows the distance to a neighbour.
-    """
-
-    values: np.ndarray
-    log_mass: np.ndarray
-    nearest_t: np.ndarray
-    scales: np.ndarray | None = None
-
-    @classmethod
-    def empty(cls, n_queries, n_values, scales=None):
-        """Arrays to be filled in."""
-        return cls(np.empty((n_queries, n_values)), np.empty(n_queries), np.zeros(n_queries), scales)
-
-    def take(self, places):
-        """Some of them."""
-        return Pooled(*(None if field is None else field[places] for field in self))
 
 
 class Pooler:
@@ -117,6 +87,8 @@ class Pooler:
         rows = self._positions(queries, rows)
         if scales is None:
             scales = self.scales(queries, rows, n_jobs)
+        if queries is not None and self._condensed is not None:
+            return self._condensed.pool(queries, rows, n_jobs, tol, scales)
         pooled = Pooled.empty(n_rows(rows), self.problem.n_values, scales)
 
         def pool_block(summation, located, places):
@@ -259,6 +231,13 @@ class Pooler:
         scales = self.scales(queries, rows)
         found = dense.slopes(self._locate(dense, queries, rows, scales)[:])
         return *found, np.ones(n_rows(rows)) if scales is None else scales
+
+    @cached_property
+    def _condensed(self):
+        """The pooler of distinct keys, which answers queries in the place of this one; None if it is not faster."""
+        if self.cost == "linear" or self.at.condensed is None:
+            return None
+        return self.at.condensed.with_widths(self.bandwidth, self.widths)
 
     def _positions(self, queries, rows):
         """Some rows of the queries as a slice if they are all, else as positions (m,)."""

@@ -9,6 +9,11 @@ DERIVATIVE_ERROR = 1e-8
 search can tell."""
 
 
+MASS_TOL = 1e-6
+"""The largest `tol` to ask for if log_mass matters, which then errs by at most 2 `tol`. Single precision, which a
+larger `tol` allows for, makes that 1e-4."""
+
+
 class Sums(NamedTuple):
     """Sums over keys for b queries, weighted by w_i K(t_i), up to a factor for each query.
 
@@ -48,7 +53,8 @@ class Sums(NamedTuple):
 def put(found, results, rows):
     """Write the fields of a named tuple of arrays into some rows of those of another one."""
     for field, result in zip(found, results, strict=True):
-        result[rows] = field
+        if field is not None:
+            result[rows] = field
 
 
 class Located:

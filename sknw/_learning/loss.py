@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .._one_hot import OneHot
+from .._one_hot import OneHot, value_ranges
 from .._weights import sample_size
 
 SEARCH_PAIRS, FINAL_PAIRS = 10**7, 10**8
@@ -22,6 +22,16 @@ SEARCH_ROWS = 5000
 
 FEWEST_ROWS = 1000
 """The smallest number of rows in an evaluation. With fewer rows the noise of the loss would exceed possible gains."""
+
+SEARCH_TOL = 1e-5
+"""What predictions may err by in a search, as a fraction of the range of a value, where `tol` is less but not 0."""
+
+ROUGH_KEYS = 1000
+"""The largest number of keys for which searches use `tol` itself: they are fast, and as reproducible as predictions."""
+
+LEAST_ROUGH = 1e-2
+"""The least root mean squared error, as a fraction of the range, that is taken from such predictions. They change the
+loss by 0.2 % of itself at most; below, that would be more."""
 
 CACHE_SIZE = 4
 """Number of bandwidths whose squared errors are cached, as the comparison evaluates bandwidths again."""
@@ -52,9 +62,12 @@ class LeaveOneOutLoss:
         Whether rows without a neighbour are predicted by the mean of all others, and not by the nearest.
     tol : float
     n_jobs : int or None
+    rough : LeaveOneOutLoss, default=None
+        The same with a larger `tol`, which a search takes losses from as long as these are not too small.
     """
 
-    def __init__(self, pooler_of, sample, rows, mean_where_empty, tol, n_jobs):
+    def __init__(self, pooler_of, sample, rows, mean_where_empty, tol, n_jobs, rough=None):
+        self.rough, self.least_rough = rough, 0.0 if rough is None else LEAST_ROUGH**2 * rough.largest
         self.pooler_of, self.sample, self.rows, self.mean_where_empty = pooler_of, sample, rows, mean_where_empty
         self.values, self.tol, self.n_jobs = sample.values, tol, n_jobs
         self.average = pooler_of(np.full(sample.keys.shape[1], np.inf)) if mean_where_empty else None
@@ -67,12 +80,24 @@ class LeaveOneOutLoss:
         """Number of scoring rows."""
         return len(self.rows)
 
+    @property
+    def largest(self):
+        """The sum of the squared ranges of the values, in units of the loss."""
+        low, high = value_ranges(self.values, self.sample.weights > 0)
+        return np.square((high - low) * self.unit).sum()
+
     def subset(self, positions):
         """The loss over the scoring rows at these positions."""
-        rows = self.rows[positions]
-        return LeaveOneOutLoss(self.pooler_of, self.sample, rows, self.mean_where_empty, self.tol, self.n_jobs)
+        rows, rough = self.rows[positions], None if self.rough is None else self.rough.subset(positions)
+        return LeaveOneOutLoss(self.pooler_of, self.sample, rows, self.mean_where_empty, self.tol, self.n_jobs, rough)
 
-    def __call__(self, bandwidth, n_neighbors=None):
+    def __call__(self, bandwidth):
+        """The loss of a bandwidth (n_features,), as a search needs it."""
+        if self.rough is not None and (loss := self.rough(bandwidth)) >= self.least_rough:
+            return loss
+        return self.exact(bandwidth)
+
+    def exact(self, bandwidth, n_neighbors=None):
         """The loss of a bandwidth (n_features,), with the width of the n_neighbors-th neighbour if it is not None."""
         return self.shares @ self.squares(bandwidth, n_neighbors)
 
@@ -82,6 +107,10 @@ class LeaveOneOutLoss:
 
     def sweep(self, bandwidth, octaves):
         """Yield the loss of 2^octave times the bandwidth for each of the octaves."""
+        if self.rough is not None:
+            for octave, loss in zip(octaves, self.rough.sweep(bandwidth, octaves), strict=True):
+                yield loss if loss >= self.least_rough else self.exact(2.0**octave * bandwidth)
+            return
         for pooled in self.pooler_of(bandwidth).sweep(octaves, self.rows, self.n_jobs, self.tol):
             yield self.shares @ self._squares(pooled)
 
@@ -91,7 +120,9 @@ class LeaveOneOutLoss:
             yield self._squares(pooled)
 
     def with_gradient(self, bandwidth):
-        """The loss, and its derivatives (n_features,) with respect to log bandwidths."""
+        """The loss, and its derivatives (n_features,) with respect to log bandwidths, as a search needs them."""
+        if self.rough is not None and (found := self.rough.with_gradient(bandwidth))[0] >= self.least_rough:
+            return found
         pooled, gradient = self.pooler_of(bandwidth).gradient(self._cotangents, self.rows, self.n_jobs, self.tol)
         return self.shares @ self._squares(pooled), gradient
 
@@ -156,7 +187,7 @@ def _shares(weights):
     return shares / shares.sum()
 
 
-def make_losses(pooler_of, sample, is_linear, random_state, **parameters):
+def make_losses(pooler_of, sample, is_linear, random_state, tol, **parameters):
     """The losses of the search and of its end, which are the same object if their scoring rows are the same.
 
     `is_linear` tells whether the cost of an evaluation is proportional to n, and not to n². Scoring rows are drawn
@@ -169,12 +200,15 @@ def make_losses(pooler_of, sample, is_linear, random_state, **parameters):
         n_rows = max(n_rows, FEWEST_ROWS)
         return rows if len(rows) <= n_rows else np.sort(random_state.choice(rows, n_rows, replace=False))
 
+    def make_loss(rows):
+        rough = None
+        if n > ROUGH_KEYS and 0 < tol < SEARCH_TOL:
+            rough = LeaveOneOutLoss(pooler_of.with_tol(SEARCH_TOL), sample, rows, tol=SEARCH_TOL, **parameters)
+        return LeaveOneOutLoss(pooler_of, sample, rows, tol=tol, rough=rough, **parameters)
+
     final_rows = subsample(active, n_final)
-    final_loss = LeaveOneOutLoss(pooler_of, sample, final_rows, **parameters)
-    search_rows = subsample(final_rows, n_search)
-    if len(search_rows) == len(final_rows):
-        return final_loss, final_loss
-    return LeaveOneOutLoss(pooler_of, sample, search_rows, **parameters), final_loss
+    final_loss, search_rows = make_loss(final_rows), subsample(final_rows, n_search)
+    return (final_loss if len(search_rows) == len(final_rows) else make_loss(search_rows)), final_loss
 
 
 class Comparison(NamedTuple):

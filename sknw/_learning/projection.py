@@ -52,6 +52,10 @@ class Projections:
             return self._poolers(keys)(projection, n_neighbors)
         return ProjectedPooler(keys, self._poolers(keys @ projection.T)(np.ones(len(projection)), n_neighbors))
 
+    def with_tol(self, tol):
+        """The same for another `tol`."""
+        return Projections(self.sample, self.kernel, tol)
+
     def _poolers(self, keys):
         return Poolers(Problem(keys, self.sample.values, self.sample.weights), "dense", self.kernel, self.tol)
 

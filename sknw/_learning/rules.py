@@ -67,7 +67,8 @@ def rule_of_thumb(rule, scales, weights, kernel):
     kernel : Kernel
     """
     d = np.count_nonzero(np.isfinite(scales))
-    n = sample_size(weights[weights > 0])
+    positive = weights > 0
+    n = sample_size(weights if positive.all() else weights[positive])
     factor = n ** (-1 / (d + 4))
     if rule == "silverman":
         factor *= (4 / (d + 2)) ** (1 / (d + 4))

@@ -24,7 +24,7 @@ others), weighted by the attention. That last mean is moderate, since shares fal
 and a leaf of share s_b has t <= max(2, 2 log(c_b / (D s_b))); by the inequality of log sums, tau times the mean is then
 at most 2 tau (1 + log(W / (D tau))), W being the mass of all keys at distance 0. The exponential kernel has c <= u, the
 logistic kernel half of that, the cauchy kernel c <= 2. With tol = 1e-10 and D > 1e-10 W that makes some 1e-8 of the
-range, more than enough for a search.
+range, and some 1e-3 with tol = 1e-5, enough for a descent, which compares losses.
 
 Queries with a width of their own have their t, and so all these bounds, multiplied by their scale. For a part of a
 block the least t of a leaf is multiplied by the least scale of the part, and D by that of each query.
@@ -42,7 +42,7 @@ from ..dense.pairs import slices
 from ..dense.stable import T_ROUNDING
 from ..neighbors import MOST_FEATURES
 from ..summation import Engine, Summation, Sums
-from .leaves import LEAF_KEYS, SLACK, KeyTree, kd_order, with_level_numbers
+from .leaves import LEAF_KEYS, SLACK, TINY, KeyTree, kd_order, with_level_numbers
 from .nearest import NearestTree
 
 BLOCK_QUERIES = 128
@@ -146,7 +146,7 @@ class BlocksSummation(Summation):
         collect = derivative_sums if derivatives else collect_sums
         sums = _join([self._block_sums(pairs.take(rows), tol, collect) for rows in slices(len(pairs), size)])
         empty = np.flatnonzero(sums.columns[:, -1] == 0)
-        if len(empty) and self.keys.raw.shape[1] <= MOST_FEATURES:
+        if len(empty) and self.keys.n_used <= MOST_FEATURES:
             sums.columns[empty], sums.nearest_t[empty], resolved = self.nearest.sums(pairs.take(empty))
             empty = empty[~resolved]
         for rows in slices(len(empty), size):
@@ -185,7 +185,7 @@ class BlocksSummation(Summation):
 
     def _constant_sums(self, n_queries, value):
         """Sums of zero, without any weight, or of nan, which are unresolved."""
-        derivatives = np.full((n_queries, self.keys.raw.shape[1], self.keys.columns.shape[1]), value)
+        derivatives = np.full((n_queries, self.keys.n_used, self.keys.columns.shape[1]), value)
         return Sums(derivatives[:, 0], np.full(n_queries, np.log(value)), np.zeros(n_queries), derivatives)
 
     @np.errstate(all="ignore")
@@ -194,8 +194,11 @@ class BlocksSummation(Summation):
         leaves = self.tree.leaves
         if self.kernel.compact:
             return np.flatnonzero(_least_t(leaves, pairs) <= self.keys.edge * (1 + T_ROUNDING))
-        place = None if pairs.self_index is None else self.tree.place[pairs.self_index]
-        bound = leaves.log_mass_bound(self.kernel, pairs.raw, place, pairs.retained, pairs.scale)
+        place = removed = None
+        if pairs.self_index is not None:
+            place = self.tree.place[pairs.self_index]
+            removed = (1 - pairs.retained) * np.maximum(self.keys.weights[pairs.self_index], TINY)
+        bound = leaves.log_mass_bound(self.kernel, pairs.raw, place, removed, pairs.scale)
         shares = np.full(len(leaves.counts), -np.inf)
         for rows in slices(len(pairs), -(-len(pairs) // PARTS)):
             upper = leaves.log_mass + self.kernel.log(_least_t(leaves, pairs.take(rows)))

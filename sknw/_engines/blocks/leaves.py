@@ -14,6 +14,8 @@ origin is. Means are held as (low corner + offset), and products are centred on 
 below SLACK times the squares they are made of, and these are added.
 """
 
+from functools import cached_property
+
 import numpy as np
 
 from ..._one_hot import OneHotColumns
@@ -29,6 +31,9 @@ GATHERED_NUMBERS = 2**21
 
 BOUND_LEAVES = 128
 """Leaves whose masses make the lower bound."""
+
+TINY = np.finfo(float).tiny
+"""Lower bound of weights, of which logarithms are taken."""
 
 
 def kd_order(points, most):
@@ -79,12 +84,12 @@ class Leaves:
         start = np.arange(0, len(raw), size)
         leaf = np.arange(len(raw)) // size
         self.n_keys, self.size, self.counts = len(raw), size, np.diff(np.append(start, len(raw)))
-        self.weights = np.maximum(weights, np.finfo(float).tiny)
+        weights = np.maximum(weights, TINY)
         self.mantissa = mantissa[:, None]
         self.low = np.ascontiguousarray(np.minimum.reduceat(raw, start).T)
         self.high = np.ascontiguousarray(np.maximum.reduceat(raw, start).T)
-        heaviest = np.maximum.reduceat(self.weights, start)
-        shares = self.weights / heaviest[leaf]
+        heaviest = np.maximum.reduceat(weights, start)
+        shares = weights / heaviest[leaf]
         total = np.add.reduceat(shares, start)
         self.mass, self.log_mass = heaviest * total, np.log(heaviest) + np.log(total)
         offset = raw - self.low.T[leaf]
@@ -107,11 +112,11 @@ class Leaves:
         return np.einsum("fb,fb->b", gap, gap)
 
     @np.errstate(all="ignore")
-    def log_mass_bound(self, kernel, raw, self_place, retained, scale=None):
+    def log_mass_bound(self, kernel, raw, self_place, removed, scale=None):
         """A lower bound (b,) of log sum_i w_i K(t_i), for the queries (b, d) of a block.
 
-        `self_place` is None, or the places (b,) of the queries' own keys in kd order, -1 without one, and `retained`
-        (b,) the share of their weight that these retain. `scale` is the factor of t of each query, None for 1.
+        `self_place` is None, or the places (b,) of the queries' own keys in kd order, -1 without one, and `removed`
+        (b,) what is left out of their weights. `scale` is the factor of t of each query, None for 1.
         """
         centre = (raw.min(axis=0) + raw.max(axis=0)) / 2
         means = (self.low - centre[:, None] + self.offset) / self.mantissa
@@ -129,7 +134,7 @@ class Leaves:
         log_mass = np.broadcast_to(self.log_mass[heaviest], t.shape)
         if self_place is not None:
             log_mass = log_mass.copy()
-            self._leave_out(t, log_mass, np.arange(len(self.counts))[heaviest], self_place, retained)
+            self._leave_out(t, log_mass, np.arange(len(self.counts))[heaviest], self_place, removed)
         if scale is not None:
             t *= scale[:, None]
         logs = kernel.log(t)
@@ -138,14 +143,14 @@ class Leaves:
         bound = most + np.log(np.exp(logs - most[:, None]).sum(axis=1))
         return np.where(np.isneginf(most), -np.inf, bound - SLACK * (1 + np.abs(bound)))
 
-    def _leave_out(self, t, log_mass, leaves, self_place, retained):
+    def _leave_out(self, t, log_mass, leaves, self_place, removed):
         """Take the queries' own keys off the mean t (b, n_leaves) and the log_mass (b, n_leaves) of some leaves."""
         column = np.full(len(self.counts) + 1, -1)
         column[leaves] = np.arange(len(leaves))
         leaf = np.where(self_place >= 0, self_place // self.size, len(self.counts))
         rows = np.flatnonzero(column[leaf] >= 0)
         leaf = leaf[rows]
-        mass = (1 - SLACK) * self.mass[leaf] - (1 - retained[rows]) * self.weights[self_place[rows]]
+        mass = (1 - SLACK) * self.mass[leaf] - removed[rows]
         pairs = rows, column[leaf]
         t[pairs] *= np.where(mass > 0, self.mass[leaf] / mass, 1.0)
         log_mass[pairs] = np.log(np.maximum(mass, 0.0))
@@ -161,20 +166,23 @@ class KeyTree:
     order : (n_keys,) int ndarray
         The position among the keys of each key in this order.
     place : (n_keys + 1,) int ndarray
-        The place of each key in this order, and -1 at the end.
+        The place of each key in this order, and -1 at the end; made for the first queries that are keys.
     raw, columns : (n_leaves, size, d) and (n_leaves, size, n_columns) float ndarrays
         The keys as in `Keys.raw`, and their columns; the last leaf is filled up with zeros.
     """
 
     def __init__(self, keys):
-        raw, mantissa = keys.raw, keys.mantissa
+        raw, mantissa = keys.make_raw(), keys.mantissa
         order, size = kd_order(with_level_numbers(raw / mantissa, raw, keys), LEAF_KEYS)
-        self.order = order
-        self.place = np.full(len(order) + 1, -1)
-        self.place[order] = np.arange(len(order))
-        raw = raw[order]
+        self.order, raw = order, raw[order]
         self.leaves = Leaves(raw, keys.weights[order], size, mantissa)
         self.raw, self.columns = _cut(raw, size), _cut(keys.columns.take(order, axis=0), size)
+
+    @cached_property
+    def place(self):
+        place = np.full(len(self.order) + 1, -1)
+        place[self.order] = np.arange(len(self.order))
+        return place
 
     def keys_of(self, kept):
         """The positions of the keys of a slice of leaves."""

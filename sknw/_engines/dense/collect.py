@@ -15,15 +15,27 @@ from functools import partial
 
 import numpy as np
 
-from ..summation import Sums
+from ..summation import Sums, put
 from .pairs import SAFE_NORM
 from .products import SAMPLE_QUERIES, collect_by_products, takes_products
+from .single import collect_single, may_be_single
 from .stable import LOWEST_EXPONENT, TINY_MASS, Nearest, collect_stable, raise_exponents, t_slack
 
 
 def collect_sums(pairs, tol=0.0):
     """`Sums` for some pairs, to `tol`; where no key has weight, of zero if the keys may lack the nearest ones."""
-    return Sums(*_collect(pairs, partial(_sum_columns, pairs.keys), tol))
+    reduce = partial(_sum_columns, pairs.keys)
+    tried = np.flatnonzero(may_be_single(pairs, tol))
+    if len(tried) == 0:
+        return Sums(*_collect(pairs, reduce, tol))
+    columns, log_mass, error = collect_single(pairs.take(tried))
+    sums = Sums(np.empty((len(pairs), columns.shape[1])), np.empty(len(pairs)), np.zeros(len(pairs)))
+    sums.columns[tried], sums.log_mass[tried] = columns, log_mass
+    left = np.ones(len(pairs), dtype=bool)
+    left[tried[error <= tol]] = False
+    if left.any():
+        put(Sums(*_collect(pairs.split(left), reduce, tol)), sums, left)
+    return sums
 
 
 def collect_weights(pairs, by_difference=False):

@@ -7,6 +7,7 @@ import numpy as np
 
 from ..error_free import inverse_square
 from .pairs import Pairs, slices
+from .single import SingleKeys
 
 BLOCK_PAIRS = 512 * 256
 """Pairs in a block: a MiB of weights, which stays in the cache of a core."""
@@ -63,9 +64,9 @@ class Keys(KeyBlocks):
     mantissa : (n_used,) float ndarray
         The bandwidths over powers of two. Division by these powers loses no digit.
     raw : (n_keys, n_used) float ndarray
-        The keys in units of the powers of two.
+        The keys in units of the powers of two; made for the first differences that need them.
     augmented : (n_used + 2, n_keys) float ndarray
-        The keys x in bandwidths from their centre, |x|², and ones.
+        The keys x in bandwidths from their centre, |x|², and ones; made for the first products that need them.
     levels : list of slices
         The columns of each feature that is several columns, one for each level of a category.
     """
@@ -82,25 +83,51 @@ class Keys(KeyBlocks):
         self.mantissa, self._exponents = np.frexp(bandwidth)
         self.squares = 1 / np.square(self.mantissa)
         self.levels = problem.levels(self._features)
-        raw = np.ldexp(np.ascontiguousarray(self._used(problem.keys).T), -self._exponents[:, None])
-        self._put(np.ascontiguousarray(raw.T), np.ldexp(half_median, 1 - self._exponents))
-
-    def _put(self, raw, centre):
-        """Take keys (n_keys, n_used), in units of the powers of two, around a centre (n_used,) in the same units."""
-        self.raw, self._centre = raw, centre
-        n_keys, d = raw.shape
-        self.augmented = np.empty((d + 2, n_keys))
-        centred = np.subtract(raw.T, centre[:, None], out=self.augmented[:d])
-        centred /= self.mantissa[:, None]
-        np.square(centred).sum(axis=0, out=self.augmented[d])
-        self.augmented[d + 1] = 1.0
+        self._keys, self._centre = problem.keys, np.ldexp(half_median, 1 - self._exponents)
 
     def subset(self, raw, columns, centre, has_nearest):
         """Some of the keys, given as in `raw` and `columns`, around another centre (n_used,)."""
         keys = copy(self)
+        vars(keys).pop("single", None)
         keys.columns, keys.weights, keys.has_nearest = columns, columns.T[-1], has_nearest
-        keys._put(raw, centre)
+        keys.raw, keys._centre = raw, centre
+        keys.augmented = keys._augment(raw.T)
         return keys
+
+    @property
+    def n_used(self):
+        """The number of features in use, at least one."""
+        return len(self.mantissa)
+
+    @cached_property
+    def raw(self):
+        return self.make_raw()
+
+    def make_raw(self):
+        """`raw` as a new array."""
+        return np.ascontiguousarray(self._raw_features().T)
+
+    @cached_property
+    def augmented(self):
+        return self.make_augmented()
+
+    def make_augmented(self):
+        """`augmented` as a new array."""
+        return self._augment(self._raw_features())
+
+    def _raw_features(self):
+        """The features of the keys (n_used, n_keys), in units of the powers of two."""
+        return np.ldexp(np.ascontiguousarray(self._used(self._keys).T), -self._exponents[:, None])
+
+    def _augment(self, raw):
+        """`augmented` of keys (n_used, n_keys) in units of the powers of two."""
+        d, n_keys = raw.shape
+        augmented = np.empty((d + 2, n_keys))
+        centred = np.subtract(raw, self._centre[:, None], out=augmented[:d])
+        centred /= self.mantissa[:, None]
+        np.square(centred).sum(axis=0, out=augmented[d])
+        augmented[d + 1] = 1.0
+        return augmented
 
     @property
     def centred(self):
@@ -111,6 +138,11 @@ class Keys(KeyBlocks):
     def largest_norm(self):
         """The greatest |x|² of the keys, in bandwidths from their centre."""
         return self.augmented[-2].max()
+
+    @cached_property
+    def single(self):
+        """The keys in single precision."""
+        return SingleKeys(self)
 
     @cached_property
     def is_uniform(self):
@@ -139,14 +171,8 @@ class Keys(KeyBlocks):
 
     def pairs(self, queries, left_out=None, scale=None):
         """Pairs of queries (b, n_features) and all keys; rows of the problem are left out of their own sums."""
-        if left_out is None:
-            return self.raw_pairs(self._to_raw(queries), scale=scale)
-        index, retained = left_out.self_index, left_out.retained
-        if index.min(initial=0) >= 0:
-            norms = self.augmented[-2, index]
-            norms = norms if scale is None else norms * scale
-            return Pairs(self, self.raw[index], self.centred[:, index].T, norms, index, retained, scale)
-        return self.raw_pairs(self._to_raw(queries), index, retained, scale)
+        own = (None, None) if left_out is None else (left_out.self_index, left_out.retained)
+        return self.raw_pairs(self._to_raw(queries), *own, scale)
 
     def raw_pairs(self, raw, self_index=None, retained=None, scale=None):
         """The same for queries (b, n_used) in units of the powers of two."""

@@ -51,6 +51,10 @@ class Axis:
         cell += np.floor((x - cell * self.units) / self.units)  # -1 where the quotient was rounded up to a whole number
         return cell, (x - cell * self.units) / self.units
 
+    def position(self, x):
+        """The position of each x (b,) in its cell, in [-1, 1]."""
+        return 2 * self._cells(x)[1] - 1
+
     def locate(self, x):
         """The place of each x (b,), -1 where no key is within reach, and its position in the cell, in [-1, 1]."""
         cell, part = self._cells(x)
@@ -71,9 +75,9 @@ class Cells:
         self.columns = columns
         self.axes = [Axis(keys[:, f], *width, margin) for f, width in enumerate(widths)]
         self._is_countable = np.prod([float(axis.n_places) for axis in self.axes]) < 2.0**62
-        cells, positions = self.locate(keys)
+        self._keys, (cells, _) = keys, self.locate(keys)
         self._order = np.argsort(cells)[np.count_nonzero(cells < 0) :]
-        self._positions, cells = np.take(positions, self._order, axis=1), cells[self._order]
+        cells = cells[self._order]
         self._bounds = np.append(np.flatnonzero(np.diff(cells, prepend=-1)), len(cells))
         self.occupied = cells[self._bounds[:-1]]
 
@@ -85,6 +89,11 @@ class Cells:
             cells, within = cells * axis.n_places + place, within & (place >= 0)
         return np.where(within, cells, -1), np.stack(positions)
 
+    def positions(self, rows):
+        """The positions (n_features, b) in their cells of some keys, by rows in the order of the cells."""
+        keys = np.take(self._keys, self._order[rows], axis=0)
+        return np.stack([axis.position(keys[:, f]) for f, axis in enumerate(self.axes)])
+
     def sorted_keys(self, first, last, columns):
         """The keys of the occupied cells first ... last, in their order.
 
@@ -94,7 +103,7 @@ class Cells:
         bounds = self._bounds[first : last + 1]
         rows = slice(bounds[0], bounds[-1])
         columns = np.stack([self.columns.T[k][self._order[rows]] for k in columns])
-        return bounds - bounds[0], self._positions[:, rows], columns
+        return bounds - bounds[0], self.positions(rows), columns
 
     @cached_property
     def mass(self):

@@ -97,7 +97,7 @@ class GridEngine(Engine):
         if n_cells == 0 or not is_worth_it:
             return None
         grid.prepare()
-        return GridSummation(grid)
+        return GridSummation(grid, n_keys)
 
     def _cells_for(self, bandwidth):
         """The keys in cells, kept for other bandwidths of about that size, as a search tries many."""
@@ -124,12 +124,13 @@ class GridSummation(Summation):
 
     chunk_numbers = 2**21
 
-    def __init__(self, grid):
-        self.grid = grid
+    def __init__(self, grid, n_keys):
+        self.grid, self.n_keys = grid, n_keys
 
     def accepts(self, n_queries, tol, gradient):
-        """Whether some error is allowed."""
-        return tol > 0
+        """Whether some error is allowed, and expansions on cells pay for so many queries."""
+        n_cells = min(n_queries, len(self.grid.cells.occupied))
+        return tol > 0 and n_cells * CELL_PAIRS <= n_queries * self.n_keys
 
     def locate(self, points, left_out):
         """Cells and positions in them, in the order of the cells."""

@@ -71,7 +71,7 @@ class PlaneCells(Cells):
         columns = self.columns.T.take(self._order, axis=1)
         moments = np.zeros((len(self._bounds), n_x, len(columns) * n_y))
         for rows, blocks in pieces(self._bounds, PIECE_ROWS):
-            x, y = _polynomials(self._positions[:, rows], n_x, n_y)
+            x, y = _polynomials(self.positions(rows), n_x, n_y)
             weighted = (columns[:, None, rows] * y).reshape(len(columns) * n_y, -1)
             for c, block in blocks:
                 moments[c] += x[:, block] @ weighted[:, block].T

@@ -1,0 +1,127 @@
+"""Single precision: the bound on its error holds, it is used where it can be, and it changes nothing else."""
+
+import numpy as np
+import pytest
+from engines import make_pooler, pool
+from hypothesis import given
+from hypothesis import strategies as st
+from samples import SCATTER, WEIGHTS, assert_close, assert_same_results, spread
+
+import sknw
+from sknw import NadarayaWatsonClassifier, NadarayaWatsonRegressor
+from sknw._engines.dense.keys import Keys
+from sknw._engines.dense.single import MOST_ERROR, SINGLE_TOL, UNIT, collect_single
+from sknw._kernels import KERNELS
+from sknw._problem import Problem
+
+WEIGHTS = WEIGHTS | {"light": lambda rng, n: np.r_[1.0, 1.0, np.exp(rng.uniform(-200, 0, size=n))][:n]}
+VALUES = {
+    "normal": lambda rng, n: rng.normal(size=(n, 2)),
+    "offset": lambda rng, n: 1e6 + rng.normal(size=(n, 2)),
+    "heavy": lambda rng, n: rng.standard_cauchy(size=(n, 1)),
+    "classes": lambda rng, n: np.eye(5)[rng.integers(0, 5, size=n)],
+    "constant": lambda rng, n: np.column_stack([np.full(n, 3.0), rng.random(n)]),
+}
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    d=st.sampled_from([1, 2, 3, 10, 40]),
+    scatter=st.sampled_from(sorted(SCATTER)),
+    weighting=st.sampled_from(sorted(WEIGHTS)),
+    value=st.sampled_from(sorted(VALUES)),
+    bandwidth=st.floats(-2, 2).map(lambda power: 10.0**power),
+    tol=st.sampled_from([SINGLE_TOL, 1e-4, 1e-2]),
+)
+def test_results_keep_tol(seed, d, scatter, weighting, value, bandwidth, tol):
+    rng = np.random.default_rng(seed)
+    keys, queries = np.split(SCATTER[scatter](rng, 330, d), [300])
+    values, weights, queries = VALUES[value](rng, 300), WEIGHTS[weighting](rng, 300), np.r_[queries, 3 * queries]
+    pooler = make_pooler("dense", keys, values, weights, "gaussian", bandwidth * spread(keys), tol)
+    for asked in (queries, None):
+        (expected, mass), (found, found_mass) = pool(pooler, asked), pool(pooler, asked, tol=tol)
+        assert_close(found, expected, values[weights > 0], tol + 1e-11)
+        np.testing.assert_allclose(found_mass, mass, rtol=1e-9, atol=max(MOST_ERROR, 2 * tol))
+
+
+def clouds(rng, d, radius):
+    """Two clouds on a diagonal, where the rounding of features adds up."""
+    keys = rng.normal(size=(700, d)) / max(1, d / 3) ** 0.5 + radius * rng.choice([-1, 1], (700, 1)) / d**0.5
+    return keys, keys[:200] + 0.1 * rng.normal(size=(200, d))
+
+
+def couples(rng, d, radius):
+    """Couples of keys far from each other, and from the centre: each has half of the attention of a query."""
+    middles = rng.normal(size=(350, d))
+    middles *= radius / np.linalg.norm(middles, axis=1, keepdims=True)
+    steps = rng.normal(size=(350, d)) / d**0.5
+    return np.r_[middles + steps, middles - steps], middles[:200]
+
+
+@pytest.mark.parametrize("scatter", [clouds, couples])
+@pytest.mark.parametrize("value", ["normal", "classes"])
+@pytest.mark.parametrize("d", [1, 3, 10, 30])
+def test_errors_are_within_their_bound(d, value, scatter):
+    rng = np.random.default_rng(d)
+    largest = np.sqrt(MOST_ERROR / UNIT / (d + 3))
+    for share in (0.0, 0.3, 0.8):
+        keys, queries = scatter(rng, d, share * largest)
+        problem = Problem(keys, VALUES[value](rng, 700), np.ones(700))
+        columns, log_mass, error = collect_single(Keys(problem, KERNELS["gaussian"], np.ones(d)).pairs(queries))
+        values = problem.means(problem.columns)
+        expected, mass = pool(make_pooler("dense", keys, values), queries)
+        actual = np.abs((problem.means(columns) - expected) / np.ptp(values, axis=0)).max(axis=1)
+        known = np.isfinite(error)
+        assert known.mean() > 0.4
+        assert (actual[known] <= error[known]).all()
+        assert (np.abs(log_mass - mass)[known] <= MOST_ERROR).all()
+
+
+@pytest.mark.parametrize("leave_one_out", [False, True])
+@pytest.mark.parametrize("d", [1, 3, 8])
+def test_few_queries_are_left_to_double_precision(d, leave_one_out, monkeypatch):
+    rng, left = np.random.default_rng(d), []
+    keys, queries = rng.normal(size=(2000, d)), rng.normal(size=(500, d))
+    values = np.sin(keys).mean(axis=1) + 0.1 * rng.normal(size=2000)
+    model = NadarayaWatsonRegressor(algorithm="dense", tol=SINGLE_TOL).fit(keys, values)
+    collect = sknw._engines.dense.collect._collect
+    monkeypatch.setattr(
+        "sknw._engines.dense.collect._collect", lambda pairs, *rest: left.append(len(pairs)) or collect(pairs, *rest)
+    )
+    model.predict(None if leave_one_out else queries)
+    assert sum(left) < 0.1 * (2000 if leave_one_out else 500)
+    left.clear()
+    model.set_params(tol=SINGLE_TOL / 2).predict(queries)
+    assert sum(left) == 500
+
+
+@pytest.mark.parametrize("n", [64, 65, 1000])
+def test_threads_do_not_show(n):
+    rng = np.random.default_rng(n)
+    keys, weights = rng.normal(size=(n, 3)), rng.integers(0, 3, size=n) + 0.5
+    pooler = make_pooler("dense", keys, rng.normal(size=(n, 2)), weights, "gaussian", 0.5, SINGLE_TOL)
+    for asked in (rng.normal(size=(1100, 3)), None):
+        assert_same_results(*(pool(pooler, asked, n_jobs=n_jobs, tol=SINGLE_TOL) for n_jobs in (1, 3)))
+
+
+def test_masses_and_attention_are_in_double_precision():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(1000, 3))
+    models = [NadarayaWatsonClassifier(algorithm="dense", tol=tol).fit(X, X[:, 0] > 0) for tol in (0, SINGLE_TOL)]
+    for ask in ("score_samples", "effective_neighbors"):
+        exact, found = (getattr(model, ask)(X) for model in models)
+        np.testing.assert_allclose(found, exact, rtol=1e-9)
+    exact, found = (model.attention_weights(X[:50]) for model in models)
+    np.testing.assert_allclose(found, exact, rtol=1e-10, atol=1e-14)
+    exact, found = (model.predict_proba(X) for model in models)
+    assert 0 < np.abs(found - exact).max() <= SINGLE_TOL
+
+
+@pytest.mark.parametrize("distance", [5.0, 11.0, 12.0, 13.0, 30.0])
+def test_queries_far_from_all_keys_know_which_are_nearer(distance):
+    """Near the centre, which is far from three clouds, the weights of all keys may be next to nothing."""
+    rng, clouds = np.random.default_rng(0), np.repeat([0, 1, 2], 100)
+    keys = rng.random((300, 2)) + distance * np.array([[-1, 0], [1, 0], [0, 3]])[clouds]
+    queries, values = rng.normal(size=(20, 2)) * [0.2, 0], np.eye(3)[clouds]
+    pooler = make_pooler("dense", keys, values, tol=SINGLE_TOL)
+    assert_close(pool(pooler, queries, tol=SINGLE_TOL)[0], pool(pooler, queries)[0], values, SINGLE_TOL)
