@@ -3,10 +3,11 @@
 It knows cells, moments and expansions, and how much of them is held at once; not what sums are for. Where all moments
 are too much to hold, the columns are summed one after the other, and the cells of queries are cut into slabs along the
 first feature, such that the moments of all cells within reach of one fit into memory; they are made for the slab, and
-forgotten after it. The expansion on a cell
-of queries is made in three steps. Along the first feature the moments of each line of cells are translated to the place
-of the query's cell; that serves all queries at this place. Of what results, lines along the second feature are
-translated to the cell's place there, and the last line along the third.
+forgotten after it.
+
+The expansion on a cell of queries is made in three steps. Along the first feature the moments of each line of cells are
+translated to the place of the query's cell; that serves all queries at this place. Of what results, lines along the
+second feature are translated to the cell's place there, and the last line along the third.
 
 A tensor is a matrix (p, n_pairs): one row for each term along the feature that is translated next, and columns for
 `Pairs` of terms along the two others. Tensors of consecutive cells of a line are one matrix (n_cells * p, n_pairs). The
@@ -33,7 +34,7 @@ from .pairs import Pairs
 from .translation import CELL_ROUNDING, REACH, Translation
 
 WIDTH = 4.5
-"""Bandwidths that a cell is wide: the fewest operations for 10^5 to 10^6 keys that follow a normal distribution."""
+"""Bandwidths that a cell is wide. Wider cells are fewer, but have more terms."""
 
 MARGIN = ceil(REACH / WIDTH)
 """Cells that reach as far."""
