@@ -61,14 +61,26 @@ SMALL_BLOCKS = {
         ("_engines.grid.engine", "CELL_QUERIES", 7),
         ("_engines.grid.gauss_transform", "PIECE_ROWS", 40),
         ("_engines.grid.gauss_transform", "GATHER_VALUES", 30_000),
+        ("_engines.grid.space_sums", "TENSOR_VALUES", 400 * 31**3),
+        ("_engines.grid.space_sums", "LINE_CELLS", 2),
+        ("_engines.grid.space_sums", "PIECE_ROWS", 30),
+        ("_engines.grid.space_sums", "BOUND_CELLS", 3),
     ],
     "sweep": [("_engines.dense.sweep", "SWEEP_PAIRS", 700)],
 }
 """By part of the engines: module or class, constant, and a value that makes the part work in tiny blocks."""
 
 CHOICES = {
-    "cells for few keys": [("_engines.grid.engine", "CELL_PAIRS", 0)],
-    "cells for some keys": [("_engines.grid.engine", "CELL_PAIRS", 1000)],
+    "cells for few keys": [
+        ("_engines.grid.engine", "CELL_PAIRS", 0),
+        ("_engines.grid.engine", "SPACE_CELL_PAIRS", 0),
+        ("_engines.grid.engine", "SPACE_POINT_PAIRS", 0),
+    ],
+    "cells for some keys": [
+        ("_engines.grid.engine", "CELL_PAIRS", 1000),
+        ("_engines.grid.engine", "SPACE_CELL_PAIRS", 1000),
+        ("_engines.grid.engine", "SPACE_POINT_PAIRS", 1),
+    ],
     "blocks for few keys": [
         ("_engines.blocks.engine", "MANY_KEYS", 0),
         ("_engines.blocks.engine", "MOST_KEPT", np.inf),
