@@ -54,7 +54,6 @@ SMALL_BLOCKS = {
         ("_engines.sorted.exponential_sums", "CHUNK", 40),
         ("_engines.sorted.prefix_sums", "BLOCK_KEYS", 40),
         ("_engines.sorted.prefix_sums", "FEW_QUERIES", 10),
-        ("_engines.sorted.prefix_sums", "PIECE_QUERIES", 30),
         ("_engines.sorted.windows", "WINDOW_PAIRS", 300),
     ],
     "grid": [

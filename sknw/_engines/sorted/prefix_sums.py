@@ -25,10 +25,7 @@ BLOCK_KEYS = 2**14
 """Keys done together."""
 
 FEW_QUERIES = 2**8
-"""Queries up to which all moments are taken at once, which is slower for each but takes fewer calls."""
-
-PIECE_QUERIES = 2**13
-"""Queries whose factors are made together."""
+"""Queries up to which all moments, on both sides, are taken at once: slower for each moment, but fewer calls."""
 
 MOST_CELLS = 2.0**40
 """Cells on each side of the first key, or of the middle one where the first is as far off."""
@@ -233,11 +230,19 @@ class PrefixSums:
 
     def _moment_sums(self, q, start, stop):
         """Sums (n_columns, b) over the keys start ... stop, and a bound (b,) on the error of the mass."""
-        sign = np.ones(len(q))
-        if self.basis.odd:
-            middle = np.clip(self.windows.search(q, side="right"), start, stop)
-            start, stop = np.append(start, middle), np.append(middle, stop)
-            q, sign = np.append(q, q), np.append(sign, -sign)
+        below = np.ones(len(q))
+        if not self.basis.odd:
+            return self._sums_beside(q, below, start, stop)
+        middle = np.clip(self.windows.search(q, side="right"), start, stop)
+        sides = [(q, below, start, middle), (q, -below, middle, stop)]
+        if len(q) >= FEW_QUERIES:
+            (one, error), (other, more) = (self._sums_beside(*side) for side in sides)
+            return one + other, error + more
+        sums, error = self._sums_beside(*map(np.concatenate, zip(*sides, strict=True)))
+        return sums[:, : len(q)] + sums[:, len(q) :], error[: len(q)] + error[len(q) :]
+
+    def _sums_beside(self, q, sign, start, stop):
+        """The same over keys below q, where sign (b,) is 1, and above it, where it is -1."""
         sums, error = np.zeros((len(self.units), len(q))), np.zeros(len(q))
         rows = np.flatnonzero(stop > start)
         begin, end = start[rows], stop[rows]
@@ -245,17 +250,12 @@ class PrefixSums:
             cell = np.take(self.cell, begin)
             cut = np.minimum(end, np.take(self.bounds, cell + 1))
             a = self._place(q[rows], cell)
-            for start in range(0, len(rows), PIECE_QUERIES):
-                piece = slice(start, start + PIECE_QUERIES)
-                factors = self.basis.of_queries(a[piece], sign[rows[piece]])
-                found = self._sums_between(begin[piece], cut[piece], factors)
-                for total, part in zip(sums, found, strict=True):  # numpy is faster along one axis
-                    total[rows[piece]] += part
+            found = self._sums_between(begin, cut, self.basis.of_queries(a, sign[rows]))
+            for total, part in zip(sums, found, strict=True):  # numpy is faster along one axis
+                total[rows] += part
             error[rows] += (cut - begin) * self.basis.bound(a)
             more = np.flatnonzero(cut < end)
             rows, begin, end = rows[more], cut[more], end[more]
-        if self.basis.odd:
-            sums, error = (x[..., : len(q) // 2] + x[..., len(q) // 2 :] for x in (sums, error))
         return sums, self.term_error * error
 
     def _sums_between(self, begin, end, factors):
