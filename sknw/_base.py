@@ -165,9 +165,11 @@ class KernelEstimator(Evaluation, CallbackSupportMixin, BaseEstimator):
         if stages:
             points = columns.points(keys)
             sample = make_sample(points, targets, values, weights)._replace(unordered=columns.unordered)
+            problem = poolers.problem
             if sample.keys is not points:
                 problem = columns.make_problem(keys, sample.values, sample.weights, sample.keys)
-                poolers = Poolers(problem, self.algorithm, kernel, self.tol)
+            # what engines keep for the bandwidths of a search ends with it
+            poolers = Poolers(problem, self.algorithm, kernel, self.tol)
             learned |= self._learn(sample, poolers, learned, task)
         for name in LEARNED_ATTRIBUTES:
             vars(self).pop(name, None)

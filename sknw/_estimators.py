@@ -43,11 +43,11 @@ class NadarayaWatsonRegressor(MeanGradients, AttentionDistribution, NumericTarge
         target of its nearest training points. "mean": the mean of all targets. "nan": nan. "raise": a ValueError.
     algorithm : {"auto", "sorted", "grid", "blocks", "dense"}, default="auto"
         The algorithm that computes the sums over training points. "dense" evaluates all pairs of a query and a training
-        point. "sorted" (one feature), "grid" (two features, Gaussian kernel) and "blocks" (every kernel above) are
-        faster for many training points. "auto" uses the first of these that is expected to be faster than "dense" for
-        as many queries as training points. "blocks" falls back to "dense" for fewer than 4,000 queries (up to 50,000
-        training points), or when most pairs contribute. See :ref:`the table of algorithms <algorithm-table>`. "sorted"
-        and "grid" do not support `n_neighbors`.
+        point. "sorted" (one feature), "grid" (two or three features, Gaussian kernel) and "blocks" (every kernel above)
+        are faster for many training points. "auto" uses the first of these that is expected to be faster than "dense"
+        for as many queries as training points. "blocks" falls back to "dense" for fewer than 4,000 queries (up to
+        50,000 training points), or when most pairs contribute. See :ref:`the table of algorithms <algorithm-table>`.
+        "sorted" and "grid" do not support `n_neighbors`.
     tol : float, default=1e-10
         The largest error of a prediction, as a fraction of the range of y. The bound holds at every query. With 0,
         results are exact up to rounding, and "auto" uses "dense". "dense" uses `tol` only where training points or
@@ -213,11 +213,11 @@ class NadarayaWatsonClassifier(LabelTargets, ClassifierMixin, NadarayaWatson):
         ValueError.
     algorithm : {"auto", "sorted", "grid", "blocks", "dense"}, default="auto"
         The algorithm that computes the sums over training points. "dense" evaluates all pairs of a query and a training
-        point. "sorted" (one feature), "grid" (two features, Gaussian kernel) and "blocks" (every kernel above) are
-        faster for many training points. "auto" uses the first of these that is expected to be faster than "dense" for
-        as many queries as training points. "blocks" falls back to "dense" for fewer than 4,000 queries (up to 50,000
-        training points), or when most pairs contribute. See :ref:`the table of algorithms <algorithm-table>`. "sorted"
-        and "grid" do not support `n_neighbors`.
+        point. "sorted" (one feature), "grid" (two or three features, Gaussian kernel) and "blocks" (every kernel above)
+        are faster for many training points. "auto" uses the first of these that is expected to be faster than "dense"
+        for as many queries as training points. "blocks" falls back to "dense" for fewer than 4,000 queries (up to
+        50,000 training points), or when most pairs contribute. See :ref:`the table of algorithms <algorithm-table>`.
+        "sorted" and "grid" do not support `n_neighbors`.
     tol : float, default=1e-10
         The largest error of a probability. The bound holds at every query. With 0, results are exact up to rounding,
         and "auto" uses "dense". "dense" uses `tol` only where training points or queries are many bandwidths from the

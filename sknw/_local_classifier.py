@@ -49,7 +49,7 @@ class LocalLinearClassifier(LabelTargets, ClassifierMixin, LocalLinear):
         line of its nearest training points. "mean": the class frequencies. "nan": nan. "raise": a ValueError.
     algorithm : {"auto", "sorted", "grid", "blocks", "dense"}, default="auto"
         The algorithm that computes sums over training points, as in `NadarayaWatsonClassifier`. "sorted" (one feature)
-        and "grid" (two features, Gaussian kernel) require `n_neighbors=None`.
+        and "grid" (two or three features, Gaussian kernel) require `n_neighbors=None`.
     tol : float, default=1e-10
         The largest error of each moment that a line is computed from, as a fraction of the range of what it averages.
         It is not a bound of the error of a prediction.

@@ -164,7 +164,12 @@ class Problem:
 
     def means(self, sums):
         """Means of the values (b, n_values) from sums of the columns (b, n_values + 1)."""
-        return np.ldexp(sums[:, :-1] / sums[:, -1:] + self._lowest, self._exponents)
+        means = sums[:, :-1] / sums[:, -1:]
+        means += self._lowest
+        half = self._exponents // 2  # 2^1024 is no float
+        means *= np.ldexp(1.0, half)
+        means *= np.ldexp(1.0, self._exponents - half)
+        return means
 
     def scale_cotangents(self, cotangents):
         """Cotangents (b, n_values) of means of the values as those of means of the columns."""

@@ -42,25 +42,44 @@ SMALL_BLOCKS = {
     ],
     "sorted": [
         ("_engines.sorted.engine", "BLOCK_SUMS", 80),
+        ("_engines.sorted.engine.Unordered", "step", 70),
+        ("_engines.sorted.tables", "TOGETHER", 30),
+        ("_engines.sorted.buckets", "ORDERED_KEYS", 100),
+        ("_engines.sorted.buckets", "CELL_KEYS", 0),
+        ("_engines.sorted.cell_sums", "ORDERED_QUERIES", 90),
+        ("_engines.sorted.cell_sums", "CELL_QUERIES", 0),
         ("_engines.sorted.points", "POLYNOMIAL_POINTS", 40),
         ("_engines.sorted.gauss_transform", "GATHER_VALUES", 5000),
         ("_engines.sorted.exponential_sums", "BLOCK_CHUNKS", 2),
         ("_engines.sorted.exponential_sums", "CHUNK", 40),
         ("_engines.sorted.prefix_sums", "BLOCK_KEYS", 40),
+        ("_engines.sorted.prefix_sums", "FEW_QUERIES", 10),
         ("_engines.sorted.windows", "WINDOW_PAIRS", 300),
     ],
     "grid": [
         ("_engines.grid.engine", "CELL_QUERIES", 7),
         ("_engines.grid.gauss_transform", "PIECE_ROWS", 40),
         ("_engines.grid.gauss_transform", "GATHER_VALUES", 30_000),
+        ("_engines.grid.space_sums", "TENSOR_VALUES", 400 * 31**3),
+        ("_engines.grid.space_sums", "LINE_CELLS", 2),
+        ("_engines.grid.space_sums", "PIECE_ROWS", 30),
+        ("_engines.grid.space_sums", "BOUND_CELLS", 3),
     ],
     "sweep": [("_engines.dense.sweep", "SWEEP_PAIRS", 700)],
 }
 """By part of the engines: module or class, constant, and a value that makes the part work in tiny blocks."""
 
 CHOICES = {
-    "cells for few keys": [("_engines.grid.engine", "CELL_PAIRS", 0)],
-    "cells for some keys": [("_engines.grid.engine", "CELL_PAIRS", 1000)],
+    "cells for few keys": [
+        ("_engines.grid.engine", "CELL_PAIRS", 0),
+        ("_engines.grid.engine", "SPACE_CELL_PAIRS", 0),
+        ("_engines.grid.engine", "SPACE_POINT_PAIRS", 0),
+    ],
+    "cells for some keys": [
+        ("_engines.grid.engine", "CELL_PAIRS", 1000),
+        ("_engines.grid.engine", "SPACE_CELL_PAIRS", 1000),
+        ("_engines.grid.engine", "SPACE_POINT_PAIRS", 1),
+    ],
     "blocks for few keys": [
         ("_engines.blocks.engine", "MANY_KEYS", 0),
         ("_engines.blocks.engine", "MOST_KEPT", np.inf),
@@ -72,6 +91,11 @@ CHOICES = {
     ],
     "few keys in a copy": [("_engines.blocks.leaves", "GATHERED_NUMBERS", 300)],
     "no keys in a copy": [("_engines.blocks.leaves", "GATHERED_NUMBERS", 1)],
+    "keys put in order": [("_engines.sorted.buckets", "MOST_NEAR", 0)],
+    "sums looked up": [
+        ("_engines.sorted.cell_sums", "FEWEST_LOOKED_UP", 0),
+        ("_engines.sorted.cell_sums", "PART_QUERIES", 0),
+    ],
     "distinct keys of few": [("_problem", "FEW_KEYS", 0)],
     "labels for few classes": [("_problem", "FEW_CLASSES", 0)],
     "values summed first": [("_engines.dense.gradient", "MANY_COLUMNS", 0)],

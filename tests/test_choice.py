@@ -47,7 +47,9 @@ def test_few_queries_are_not_worth_a_cell_each(n_queries, is_asked):
 
 def test_more_features():
     assert algorithm(3, 30_000, scatter=20.0, kernel="epanechnikov") == "blocks"
-    assert algorithm(3, 30_000, scatter=20.0) == "blocks"
+    assert algorithm(3, 30_000, scatter=20.0) == "grid"
+    assert algorithm(3, 30_000, scatter=20.0, bandwidth=1.0) == "blocks"
+    assert algorithm(3, 5000, scatter=0.0) == "dense"
     assert algorithm(10, 30_000, scatter=0.0) == "dense"
     assert algorithm(3, 30_000, kernel="cauchy") == "dense"
 

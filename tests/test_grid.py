@@ -11,7 +11,11 @@ from properties import check_like_dense
 from samples import SCATTER, WEIGHTS, Problem, assert_same_results, spread
 
 from sknw import NadarayaWatsonClassifier, NadarayaWatsonRegressor
-from sknw._engines.grid.gauss_transform import Cells, Grid
+from sknw._engines.chebyshev import gaussian_coefficients, interpolation
+from sknw._engines.grid.cells import Cells
+from sknw._engines.grid.gauss_transform import Grid, PlaneCells
+from sknw._engines.grid.pairs import Pairs
+from sknw._engines.grid.space_sums import MARGIN, Space, cell_widths
 from sknw._kernels import KERNELS
 
 pytestmark = pytest.mark.usefixtures("small_problems")
@@ -20,31 +24,52 @@ FARTHEST_CELL = 2.0**50
 
 
 def make_grid(keys, columns, bandwidth):
-    grid = Grid(Cells(keys, columns, bandwidth), KERNELS["gaussian"], bandwidth)
+    if keys.shape[1] == 3:
+        return Space(Cells(keys, columns, cell_widths(bandwidth), MARGIN), KERNELS["gaussian"], bandwidth)
+    grid = Grid(PlaneCells(keys, columns, bandwidth), KERNELS["gaussian"], bandwidth)
     grid.prepare()
     return grid
 
 
-def normal_problem(n, bandwidth):
+def sums_in_order(grid, queries):
+    """What a grid makes of queries, and their bounds, in the order of the queries."""
+    cells, positions = grid.cells.locate(queries)
+    order = np.argsort(cells, kind="stable")
+    back = np.argsort(order)
+    return (found[back] for found in grid.sums(cells[order], positions[:, order]))
+
+
+def normal_problem(n, bandwidth, n_features=2):
     rng = np.random.default_rng(0)
-    return rng.normal(size=(n, 2)), rng.normal(size=(n, 1)), np.ones(n), "gaussian", bandwidth
+    return rng.normal(size=(n, n_features)), rng.normal(size=(n, 1)), np.ones(n), "gaussian", bandwidth
 
 
-@given(
-    seed=st.integers(0, 2**32 - 1),
-    n=st.integers(50, 1500),
-    scatter=st.sampled_from(sorted(SCATTER)),
-    weighting=st.sampled_from(sorted(WEIGHTS)),
-    log_bandwidth=st.tuples(st.floats(-4, 2), st.floats(-4, 2)),
-    alike=st.booleans(),
-    tol=st.sampled_from([1e-2, 1e-4, 1e-8, 1e-12]),
-)
+HARD = {
+    "seed": st.integers(0, 2**32 - 1),
+    "scatter": st.sampled_from(sorted(SCATTER)),
+    "weighting": st.sampled_from(sorted(WEIGHTS)),
+    "alike": st.booleans(),
+    "tol": st.sampled_from([1e-2, 1e-4, 1e-8, 1e-12]),
+}
+
+
+@given(n=st.integers(50, 1500), log_bandwidth=st.tuples(st.floats(-4, 2), st.floats(-4, 2)), **HARD)
 def test_errors_stay_within_tol(seed, n, scatter, weighting, log_bandwidth, alike, tol):
+    check_errors(2, seed, n, scatter, weighting, log_bandwidth, alike, tol)
+
+
+@given(n=st.integers(20, 200), log_bandwidth=st.tuples(*[st.floats(-1, 1)] * 3), **HARD)
+def test_errors_in_three_features_stay_within_tol(seed, n, scatter, weighting, log_bandwidth, alike, tol):
+    check_errors(3, seed, n, scatter, weighting, log_bandwidth, alike, tol)
+
+
+def check_errors(n_features, seed, n, scatter, weighting, log_bandwidth, alike, tol):
     rng = np.random.default_rng(seed)
-    keys, values, weights = SCATTER[scatter](rng, n, 2), rng.standard_t(2, size=(n, 2)), WEIGHTS[weighting](rng, n)
-    bandwidth = spread(keys) * 10 ** np.array(log_bandwidth)[[0, 0] if alike else [0, 1]]
+    keys, weights = SCATTER[scatter](rng, n, n_features), WEIGHTS[weighting](rng, n)
+    values = rng.standard_t(2, size=(n, 2))
+    bandwidth = spread(keys) * 10 ** (np.full(n_features, log_bandwidth[0]) if alike else np.array(log_bandwidth))
     queries = np.r_[
-        keys[rng.integers(0, n, size=60)] + bandwidth * rng.standard_t(1, size=(60, 2)),
+        keys[rng.integers(0, n, size=60)] + bandwidth * rng.standard_t(1, size=(60, n_features)),
         [keys.min(axis=0) - 1e4 * bandwidth, keys.max(axis=0) + 1e4 * bandwidth],
     ]
     assert is_served_by(make_pooler("grid", keys, values, weights, "gaussian", bandwidth), "grid")
@@ -71,23 +96,98 @@ def test_expansions_keep_their_bound(bandwidth):
     assert (error <= 1e-12 * 800).all()
 
 
-def test_offsets_and_far_keys_cost_no_digit():
+@pytest.mark.parametrize("bandwidth", [[0.3, 0.3, 0.3], [1.0, 0.49, 2.0], [20.0, 20.0, 0.7]])
+@pytest.mark.parametrize("blocks", ["grid", None])
+def test_expansions_in_space_keep_their_bound(bandwidth, blocks):
+    """Of three features; whole, and a slab at a time."""
+    rng, bandwidth = np.random.default_rng(0), np.array(bandwidth)
+    keys = np.r_[5 * rng.random((300, 3)), np.repeat(5 * rng.random((1, 3)), 100, axis=0), [[60.0, 2.0, 3.0]]]
+    columns = np.c_[rng.random(401), 10 ** rng.uniform(-6, 6, 401), np.ones(401)]
+    queries = np.r_[rng.uniform(-8 * bandwidth, 5 + 8 * bandwidth, size=(400, 3)), keys[::10], [[59.0, 2.0, 3.0]]]
+    grid = make_grid(keys, columns, bandwidth)
+    with constants(*[blocks] * (blocks is not None)):
+        sums, error = sums_in_order(grid, queries)
+    weights = np.exp(-(((queries[:, None] - keys) / bandwidth) ** 2).sum(axis=-1) / 2)
+    assert (np.abs(sums[:, 0, -1] - weights @ columns[:, -1]) <= error).all()
+    assert (np.abs(sums[:, 0, 0] - weights @ columns[:, 0]) <= error).all()
+    assert (error[error < np.inf] <= 6e-14 * 401).all()
+    heaviest = columns[:, 1].max() * np.isfinite(error)
+    assert (np.abs(sums[:, 0, 1] - weights @ columns[:, 1])[heaviest > 0] <= 1e-11 * heaviest.max()).all()
+
+
+def test_sums_in_space_do_not_depend_on_slabs():
+    """Moments are made again where slabs overlap."""
+    keys, _, weights, _, _ = normal_problem(3000, 1.0, 3)
+    columns, bandwidth = np.c_[keys[:, 0], weights], np.array([0.1, 0.6, 0.6])
+    cells = Cells(keys, columns, cell_widths(bandwidth), MARGIN)
+    whole, _ = sums_in_order(Space(cells, KERNELS["gaussian"], bandwidth), keys)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sknw._engines.grid.space_sums.TENSOR_VALUES", 60 * 31**3)
+        space = Space(cells, KERNELS["gaussian"], bandwidth)
+        together, largest = space.room()
+        slabs, _ = sums_in_order(space, keys)
+    assert together == 1
+    assert largest < len(cells.occupied)
+    np.testing.assert_allclose(slabs, whole, rtol=1e-13, atol=1e-300)
+
+
+@pytest.mark.parametrize("bandwidth", [[0.25, 0.7], [0.25, 0.7, 1.3]])
+def test_offsets_and_far_keys_cost_no_digit(bandwidth):
     """Keys on a lattice of 2^-20, so that a shift by 2^30 is exact."""
-    rng = np.random.default_rng(0)
-    keys = rng.integers(0, 2**22, size=(500, 2)) * 2.0**-20
-    near, far = np.ones((500, 1)), np.ones((502, 1))
-    grid = make_grid(keys, near, np.array([0.25, 0.7]))
-    moved = np.r_[[[-1e15, 0.0], [1e200, 3.0]], keys + 2.0**30]
-    moved_grid = make_grid(moved, far, np.array([0.25, 0.7]))
-    for g, points in ((grid, keys), (moved_grid, moved[2:])):
-        cells, positions = g.cells.locate(points)
-        order = np.argsort(cells, kind="stable")
-        sums, error = g.sums(cells[order], positions[:, order])
-        assert (error < 1e-10).all()
-        if g is grid:
-            expected = sums
-        else:
-            np.testing.assert_allclose(sums, expected, rtol=1e-14)
+    rng, bandwidth = np.random.default_rng(0), np.array(bandwidth)
+    keys = rng.integers(0, 2**22, size=(500, len(bandwidth))) * 2.0**-20
+    far = np.zeros((2, len(bandwidth)))
+    far[:, 0] = -1e15, 1e200
+    moved = np.r_[far, keys + 2.0**30]
+    expected, _ = sums_in_order(make_grid(keys, np.ones((500, 1)), bandwidth), keys)
+    sums, error = sums_in_order(make_grid(moved, np.ones((502, 1)), bandwidth), moved[2:])
+    assert (error < 1e-10).all()
+    np.testing.assert_allclose(sums, expected, rtol=1e-14 * len(bandwidth) ** 2)
+
+
+@pytest.mark.parametrize("width", [2.0, 4.5, 6.0])
+def test_coefficients_of_the_gaussian_keep_their_bound(width):
+    """In one argument, for keys up to a cell away."""
+    nodes, to_coefficients = interpolation(40)
+    keys = np.linspace(-1.5, 1.5, 301) * width
+    coefficients = to_coefficients @ np.exp(-np.square(nodes[:, None] * width / 2 - keys) / 2)
+    bounds = gaussian_coefficients(width, 40)
+    assert (np.diff(bounds) <= 0).all()
+    assert (np.abs(coefficients).max(axis=1) <= bounds + 1e-15).all()
+
+
+def test_pairs_left_out_are_small_and_others_turn():
+    """A tensor is turned as its full array of terms is, but for pairs that are left out."""
+    pairs, error = Pairs(4.5, 31, 1e-14), 1e-14
+    sizes = gaussian_coefficients(4.5, 31)
+    kept = np.zeros((31, 31), dtype=bool)
+    kept[pairs.first, pairs.second] = True
+    assert np.outer(sizes, sizes)[~kept].sum() * (1.2 + 6.1 * sizes.sum()) <= error
+    assert 0.7 < kept.mean() < 0.9
+    full = np.random.default_rng(0).normal(size=(31, 31, 31)) * kept  # terms a and pairs (b, c)
+    turned = np.append(full[:, pairs.first, pairs.second], 0.0)[pairs.turn]
+    expected = np.moveaxis(full, 0, 2)
+    np.testing.assert_array_equal(turned, expected[:, pairs.first, pairs.second])
+
+
+def test_positions_in_cells_are_exact():
+    """Also where x over the width of a cell rounds up to the next cell."""
+    bandwidth = np.array([0.3, 0.7, 1.1])
+    widths = np.array([units * 2.0**exponent for exponent, units in cell_widths(bandwidth)])
+    assert ((widths / bandwidth >= 4.5) & (widths / bandwidth < 4.51)).all()
+    edges = np.arange(1e9, 1e9 + 1000)[:, None] * widths
+    points = np.r_[edges, np.nextafter(edges, 0), np.nextafter(edges, np.inf)]
+    cells, positions = Cells(points, np.ones((len(points), 1)), cell_widths(bandwidth), MARGIN).locate(points)
+    assert (cells >= 0).all()
+    assert (np.abs(positions) <= 1).all()
+    np.testing.assert_array_equal(positions[:, :1000], -1)
+    assert (positions[:, 1000:2000] > 0.99).all()
+
+
+def test_cells_that_no_number_counts():
+    keys = np.arange(4e5)[:, None] * np.full(3, 1e3)
+    cells = Cells(keys, np.ones((len(keys), 1)), cell_widths(np.ones(3)), MARGIN)
+    assert len(cells.occupied) == 0
 
 
 def test_keys_and_queries_too_far_for_cells():
@@ -107,18 +207,19 @@ def test_keys_and_queries_too_far_for_cells():
             np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-290)
 
 
-@pytest.mark.parametrize("bandwidth", [0.1, 0.25, 1.0])
-def test_expansions_serve_nearly_all_queries(bandwidth):
-    fast = make_pooler("grid", *normal_problem(5000, bandwidth))
-    queries = np.random.default_rng(1).normal(size=(5000, 2))
+@pytest.mark.parametrize(("bandwidth", "n_features"), [(0.1, 2), (0.25, 2), (1.0, 2), (0.6, 3), (1.0, 3)])
+def test_expansions_serve_nearly_all_queries(bandwidth, n_features):
+    fast = make_pooler("grid", *normal_problem(5000, bandwidth, n_features))
+    queries = np.random.default_rng(1).normal(size=(5000, n_features))
     assert n_unresolved(fast, lambda: pool(fast, queries, tol=1e-10)) <= 50
     assert n_unresolved(fast, lambda: pool(fast, tol=1e-10)) <= 150
 
 
-def test_blocks_and_threads_do_not_show():
+@pytest.mark.parametrize("bandwidth", [[0.1, 0.3], [0.5, 1.0, 0.7]])
+def test_blocks_and_threads_do_not_show(bandwidth):
     """Where expansions serve nearly all queries, many of them in a cell."""
-    problem = normal_problem(2000, [0.1, 0.3])
-    queries = 2 * np.random.default_rng(1).normal(size=(900, 2))
+    problem = normal_problem(2000, bandwidth, len(bandwidth))
+    queries = 2 * np.random.default_rng(1).normal(size=(900, len(bandwidth)))
     for asked in (queries, None):
         whole, _ = pool(make_pooler("grid", *problem), asked, tol=1e-10)
         with constants("grid"):
@@ -150,6 +251,18 @@ def test_memory_is_bounded(scatter):
         assert peak < 260 * 2**20
 
 
+@pytest.mark.parametrize("bandwidth", [0.15, 0.3])
+def test_memory_of_three_features_is_bounded(bandwidth):
+    rng = np.random.default_rng(0)
+    keys, values = rng.normal(size=(10_000, 3)), rng.normal(size=(10_000, 5))
+    pooler = make_pooler("grid", keys, values, None, "gaussian", bandwidth)
+    tracemalloc.start()
+    pool(pooler, keys[:50], tol=1e-6)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert 100 * 2**20 < peak < 400 * 2**20
+
+
 @pytest.mark.parametrize("bandwidth", [0.05, 0.3])
 def test_memory_of_a_gradient_is_bounded(bandwidth):
     """Temporaries do not grow with the number of rows, beyond the results and what orders the rows."""
@@ -167,18 +280,22 @@ def test_memory_of_a_gradient_is_bounded(bandwidth):
     assert peak < (8 * numbers + 100) * len(rows) + 40 * 2**20
 
 
-@pytest.mark.parametrize("bandwidth", [[np.inf, 1.0], [1e-200, 1e-200], [1e-320, 1.0], [1e-3, 1e-3]])
+@pytest.mark.parametrize(
+    "bandwidth",
+    [[np.inf, 1.0], [1e-200, 1e-200], [1e-320, 1.0], [1e-3, 1e-3], [np.inf, 1.0, 1.0], [1e-320, 1.0, 1.0], [1e-3] * 3],
+)
 def test_problems_that_cells_are_not_for(bandwidth):
-    keys, values = np.random.default_rng(0).normal(size=(300, 2)), np.arange(300.0)[:, None]
+    keys, values = np.random.default_rng(0).normal(size=(300, len(bandwidth))), np.arange(300.0)[:, None]
     with constants("cells for some keys"):
         fast, exact = (make_pooler(name, keys, values, None, "gaussian", bandwidth) for name in ("grid", "dense"))
     assert not is_served_by(fast, "grid")
     np.testing.assert_allclose(pool(fast, keys)[0], pool(exact, keys)[0], rtol=1e-12)
 
 
-def test_the_estimators_take_it():
+@pytest.mark.parametrize("n_features", [2, 3])
+def test_the_estimators_take_it(n_features):
     rng = np.random.default_rng(0)
-    X, y = rng.normal(size=(3000, 2)), rng.normal(size=3000)
+    X, y = rng.normal(size=(3000, n_features)), rng.normal(size=3000)
     model = NadarayaWatsonRegressor(algorithm="grid").fit(X, y)
     exact = NadarayaWatsonRegressor(algorithm="dense").fit(X, y)
     for rows in (X, None):

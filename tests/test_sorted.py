@@ -1,5 +1,7 @@
 """The sorted engine against the dense one, on problems large enough for its short cuts."""
 
+import pickle
+
 import numpy as np
 import pytest
 from engines import as_kernel, constants, engines_and_kernels, make_pooler, n_unresolved, pool
@@ -10,7 +12,8 @@ from properties import check_like_dense
 from samples import SCATTER, WEIGHTS, Problem, spread
 
 from sknw import NadarayaWatsonClassifier, NadarayaWatsonRegressor
-from sknw._engines.sorted.gauss_transform import CellMoments
+from sknw._engines.sorted import order
+from sknw._engines.sorted.gauss_transform import CellMoments, Expansion
 from sknw._engines.sorted.points import Points, condense
 from sknw._engines.sorted.prefix_sums import PrefixSums
 from sknw._engines.sorted.windows import Windows
@@ -19,11 +22,9 @@ from sknw._kernels import KERNELS, squared
 SUPPORTED = [kernel for engine, kernel in engines_and_kernels(KERNELS) if engine == "sorted"]
 every_kernel = pytest.mark.parametrize("kernel", SUPPORTED)
 every_compact_kernel = pytest.mark.parametrize("kernel", [name for name in SUPPORTED if KERNELS[name].compact])
+BY_CELLS = ["gaussian", "logistic"]
 SQUARES = {name: squared(KERNELS[name])[0] for name in ("triweight", "tricube", "logistic", "cosine")}
 """Squared kernels that are no named ones, nor of so low a degree."""
-
-NEGLECTED = 1e-21
-"""Weight of keys out of reach, at most."""
 
 
 def scatter_one(name, rng, n):
@@ -35,7 +36,9 @@ def fast_and_exact(kernel, keys, values, weights=None, bandwidth=1.0):
     return [make_pooler(name, keys[:, None], values, weights, kernel, bandwidth) for name in ("sorted", "dense")]
 
 
-@every_kernel
+@pytest.mark.parametrize(
+    ("kernel", "choices"), [*((name, []) for name in SUPPORTED), *((name, ["sums looked up"]) for name in BY_CELLS)]
+)
 @given(
     seed=st.integers(0, 2**32 - 1),
     n=st.integers(50, 1500),
@@ -44,7 +47,7 @@ def fast_and_exact(kernel, keys, values, weights=None, bandwidth=1.0):
     log_bandwidth=st.floats(-4, 2),
     tol=st.sampled_from([1e-2, 1e-4, 1e-8, 1e-12]),
 )
-def test_errors_stay_within_tol(kernel, seed, n, scatter, weighting, log_bandwidth, tol):
+def test_errors_stay_within_tol(kernel, choices, seed, n, scatter, weighting, log_bandwidth, tol):
     rng = np.random.default_rng(seed)
     keys, values, weights = SCATTER[scatter](rng, n, 1), rng.standard_t(2, size=(n, 2)), WEIGHTS[weighting](rng, n)
     bandwidth = spread(keys) * 10**log_bandwidth
@@ -52,7 +55,8 @@ def test_errors_stay_within_tol(kernel, seed, n, scatter, weighting, log_bandwid
         rng.choice(keys, 60) + bandwidth * rng.standard_t(1, size=(60, 1)),
         [keys.min(axis=0) - 1e4 * bandwidth, keys.max(axis=0) + 1e4 * bandwidth],
     ]
-    check_like_dense("sorted", kernel, Problem(keys, values, weights, bandwidth, queries), tol)
+    with constants(*choices):
+        check_like_dense("sorted", kernel, Problem(keys, values, weights, bandwidth, queries), tol)
 
 
 @pytest.mark.parametrize("name", SQUARES)
@@ -116,49 +120,88 @@ def test_tol_holds_in_gaps(kernel, seed, gap, tol, weighting):
 @pytest.mark.parametrize("bandwidth", [0.5, 0.7, 0.999])
 @pytest.mark.parametrize("span", [2.0, 20.0])
 @pytest.mark.parametrize("offset", [0.0, 1e6])
-def test_expansions_keep_their_bound(kernel, bandwidth, span, offset):
+@pytest.mark.parametrize("tol", [1e-10, 1e-6, 1e-2])
+def test_expansions_keep_their_bound(kernel, bandwidth, span, offset, tol):
     rng = np.random.default_rng(0)
     keys = np.sort(offset + span * rng.random(2000))
     columns = np.array([rng.random(2000), np.ones(2000)])
     queries = np.sort(offset + rng.uniform(-5, span + 5, size=500))
-    cells = CellMoments(Points.at_keys(Windows(keys, columns), -1), kernel, 0.5 / bandwidth)
-    sums, error = cells.sums(2 * queries)
+    cells = CellMoments(Points.at_keys(keys, columns, -1), Expansion(kernel, 0.5 / bandwidth, tol))
+    least = 1e-14 if kernel in KERNELS.values() else 1e-13
     exact = columns @ kernel(((queries[:, None] - keys) / bandwidth) ** 2).T
-    known = np.isfinite(error)
-    assert known.any()
-    assert (np.abs(sums - exact)[:, known] <= error[known] + 2000 * NEGLECTED).all()
-    assert (error[known] <= (1e-13 if kernel in KERNELS.values() else 2e-13) * 2000).all()
+    for expansions, factor in ((cells, 1), (cells.table, 3.5)):
+        sums, error = expansions.sums(2 * queries)
+        known = np.isfinite(error)
+        assert known.any()
+        assert (np.abs(sums - exact)[:, known] <= error[known] + 2000 * cells.expansion.neglected).all()
+        assert (error[known] <= (factor * max(1e-4 * tol, least) + 2e-14) * 2000).all()
+
+
+TAILS = {
+    "normal": lambda rng, n: rng.normal(size=n),
+    "offset": lambda rng, n: 1e9 + rng.normal(size=n),
+    "a gap": lambda rng, n: rng.normal(size=n) + np.where(np.arange(n) < n // 2, 0.0, 40.0),
+    "ties": lambda rng, n: np.round(rng.normal(size=n), 2),
+    "lonely keys": lambda rng, n: np.r_[rng.normal(size=n - 5), -30.0, 30.0, 30.0, 31.0, 90.0],
+    "one far key": lambda rng, n: np.r_[rng.normal(size=n - 1), 1500.0],
+}
+"""Keys of which a few in tails and gaps take windows; in cells whose numbers fit 16 bits."""
+
+
+@pytest.mark.parametrize("kernel", BY_CELLS)
+@pytest.mark.parametrize("scatter", TAILS)
+@pytest.mark.parametrize("weighting", sorted(WEIGHTS))
+def test_keys_near_some_queries_are_as_good_as_all(kernel, scatter, weighting):
+    """Sums over windows of the keys in the cells around are those over windows of all keys, bit by bit."""
+    rng = np.random.default_rng(0)
+    n = 20_000
+    keys, values, weights = TAILS[scatter](rng, n)[:, None], rng.normal(size=(n, 2)), WEIGHTS[weighting](rng, n)
+    middle = np.median(keys)
+    queries = np.r_[rng.choice(keys, 300), middle + rng.uniform(-60, 60, size=(20, 1)), [[middle + 1e5]]]
+    outer = np.argsort(np.abs(keys[:, 0] - middle))[-200:]
+    for asked, rows in ((queries, slice(None)), (None, outer)):
+        near = make_pooler("sorted", keys, values, weights, kernel, 0.05)
+        found = pool(near, asked, rows, tol=1e-10)
+        with constants("keys put in order"):
+            whole = make_pooler("sorted", keys, values, weights, kernel, 0.05)
+            expected = pool(whole, asked, rows, tol=1e-10)
+        if kernel == "gaussian" and scatter in ("normal", "lonely keys"):
+            assert [pooler._summations[0].engine.keys.is_ordered for pooler in (near, whole)] == [False, True]
+        for one, other in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(one, other)
 
 
 def moments_of_cells(points, n_terms=12):
-    """Cells (n_cells,), the keys before each, and Chebyshev moments (n_cells, n_terms, n_columns) of their points."""
-    cells, first = np.unique(points.cell, return_index=True)
+    """Chebyshev moments (n_cells, n_terms, n_columns) of the points of each cell."""
     basis = np.cos(np.arange(n_terms)[:, None] * np.arccos(np.clip(points.position, -1, 1)))
-    parts = np.split(basis[:, None] * points.columns, first[1:], axis=-1)
-    return cells, points.n_before[first], np.array([part.sum(axis=-1) for part in parts])
+    parts = np.split(basis[:, None] * points.columns, points.bounds[1:-1], axis=-1)
+    return np.array([part.sum(axis=-1) for part in parts])
 
 
 @pytest.mark.parametrize("scatter", sorted(SCATTER))
 def test_condensed_keys_have_the_same_moments(scatter):
     rng = np.random.default_rng(0)
-    windows = Windows(scatter_one(scatter, rng, 5000), np.array([rng.random(5000), np.ones(5000)]))
-    condensed = condense(windows, 12)
-    assert len(condensed.cell) <= min(len(windows.keys), 1500)
+    keys, columns = np.sort(scatter_one(scatter, rng, 5000)), np.array([rng.random(5000), np.ones(5000)])
+    condensed = condense(keys, columns, 12)
+    assert len(condensed.position) <= 1500
     for exponent in condensed.exponent + np.array([0, 1, 5, 40]):
-        cells, n_before, found = moments_of_cells(condensed.coarser(exponent))
-        expected_cells, expected_before, expected = moments_of_cells(Points.at_keys(windows, exponent))
-        np.testing.assert_array_equal(cells, expected_cells)
-        np.testing.assert_array_equal(n_before, expected_before)
+        found, expected = condensed.coarser(exponent), Points.at_keys(keys, columns, exponent)
+        np.testing.assert_array_equal(found.cells, expected.cells)
+        np.testing.assert_array_equal(found.n_before, expected.n_before)
+        moments, exact = moments_of_cells(found), moments_of_cells(expected)
         # the slope of T_k is k² at most: it multiplies the rounding of positions
-        assert (np.abs(found - expected) <= 12**2 * 5e-16 * expected[:, :1, 1:]).all()
-    assert condensed.n_before[-1] == len(windows.keys)
+        assert (np.abs(moments - exact) <= 12**2 * 5e-16 * exact[:, :1, 1:]).all()
+        every_other = np.arange(0, len(found.cells), 2)
+        for some in (every_other, every_other[:0], np.arange(len(found.cells))):
+            assert (np.abs(found.moments(12, some) - exact[some]) <= 12**2 * 5e-16 * exact[some, :1, 1:]).all()
+    assert condensed.n_before[-1] == len(keys)
 
 
 def test_only_crowds_are_expanded():
     """Keys that no crowd can feel have no moments; far from zero, no position loses digits."""
     crowd = np.linspace(0, 1, 500)
     keys = np.sort(np.r_[crowd, 1e9 + crowd, -1e12, 30 + 40 * np.arange(500)])
-    cells = CellMoments(Points.at_keys(Windows(keys, np.ones((1, 1501))), -1), KERNELS["gaussian"], 1.0)
+    cells = CellMoments(Points.at_keys(keys, np.ones((1, 1501)), -1), Expansion(KERNELS["gaussian"], 1.0, 1e-10))
     assert cells.n_before[-1] == 1000
     sums, error = cells.sums(2 * np.array([0.5, 30.0, 1e9 + 0.5, 2e9]))
     assert sums[0, 0] == pytest.approx(sums[0, 2], rel=1e-6)
@@ -226,12 +269,20 @@ def test_the_only_key_without_a_row_that_has_nearly_all_of_its_weight(kernel):
         np.testing.assert_allclose(log_mass, np.log(weights[::-1]), rtol=1e-12)
 
 
+@pytest.mark.parametrize("n", [3000, 10_000])
 @pytest.mark.parametrize("scatter", sorted(SCATTER))
-def test_keys_are_sorted(scatter):
-    x = scatter_one(scatter, np.random.default_rng(0), 3000)
-    for values in (x, -x, np.r_[x, -x, 0.0, -0.0, 5e-324, 1e308, -1e308]):
+def test_keys_are_sorted(scatter, n):
+    x = scatter_one(scatter, np.random.default_rng(0), n)
+    for values in (x, -x, np.r_[x, -x, 0.0, -0.0, 5e-324, 1e308, -1e308], 1e-320 * np.round(x), 1e290 * x):
         np.testing.assert_array_equal(values[sorted_rows(values)], np.sort(values))
     np.testing.assert_array_equal(sorted_rows(np.repeat([2.0, 1.0], 50)), np.r_[50:100, 0:50])  # stable
+
+
+def test_many_keys_that_32_bits_do_not_tell_apart_are_sorted():
+    rng = np.random.default_rng(0)
+    x = rng.permutation(np.r_[rng.random(9000), 0.5 + 1e-13 * rng.integers(0, 500, size=3000), np.full(50, 0.25)])
+    np.testing.assert_array_equal(sorted_rows(x), np.argsort(x, kind="stable"))
+    np.testing.assert_array_equal(order.sort(x)[1], np.sort(x))
 
 
 def sorted_rows(keys):
@@ -282,9 +333,10 @@ def test_blocks_do_not_show(kernel):
     problem = "sorted", keys, values, None, kernel, 0.1
     asked = [(rows, tol) for rows in (queries[:100], queries, None) for tol in (1e-10, 0.0)]  # 0: a long window
     whole = [pool(make_pooler(*problem), rows, tol=tol)[0] for rows, tol in asked]
-    with constants("sorted"):
-        for (rows, tol), expected in zip(asked, whole, strict=True):
-            np.testing.assert_allclose(pool(make_pooler(*problem), rows, tol=tol)[0], expected, atol=1e-10)
+    for choices in (["sorted"], ["sorted", "sums looked up"]):
+        with constants(*choices):
+            for (rows, tol), expected in zip(asked, whole, strict=True):
+                np.testing.assert_allclose(pool(make_pooler(*problem), rows, tol=tol)[0], expected, atol=1e-10)
 
 
 @every_kernel
@@ -294,6 +346,19 @@ def test_scales_beyond_all_sense_are_left_to_the_dense_engine(kernel, unit, band
     fast, exact = fast_and_exact(kernel, keys, values, None, bandwidth)
     for rows in (keys[:, None], None):
         np.testing.assert_array_equal(pool(fast, rows, tol=1e-10)[0], pool(exact, rows)[0])
+
+
+@pytest.mark.parametrize("kernel", BY_CELLS)
+def test_predictions_after_a_search_are_those_of_a_copy(kernel):
+    """What a search has prepared does not show."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(3000, 1))
+    y = np.sin(3 * X[:, 0]) + rng.normal(size=3000)
+    model = NadarayaWatsonRegressor("loo", kernel=kernel).fit(X, y)
+    assert model.algorithm_ == "sorted"
+    given = NadarayaWatsonRegressor(model.bandwidth_, kernel=kernel).fit(X, y)
+    for other in (pickle.loads(pickle.dumps(model)), given):
+        np.testing.assert_array_equal(other.predict(X), model.predict(X))
 
 
 @every_kernel

@@ -70,7 +70,8 @@ class Poolers:
 
         1. "dense", if there are up to 800 training points, if `tol` is 0, or if only distances are known;
         2. "sorted", for one feature, if the kernel has a short cut (all named ones but cauchy and constant);
-        3. "grid", from 2501 keys on, for the Gaussian of two features, if its cells hold keys enough;
+        3. "grid", from 2501 keys on, for the Gaussian of two or three features, if its cells hold keys enough, and, of
+           three, if as many queries as keys take it less time than the pairs that "blocks" looks at;
         4. "blocks", from 4001 keys on, if far less than all pairs of a query and a key matter at `tol`, judged by some
            of the keys as queries;
         5. "dense".

@@ -36,23 +36,22 @@ class AverageSummation(Summation):
         """Sums of the columns over all keys, (1, n_columns)."""
         return np.ascontiguousarray(np.asarray(self.problem.columns).T).sum(axis=1)[None]
 
-    @cached_property
-    def others(self):
-        """Sums over all keys without what leave-one-out takes away, for each row, (n_rows, n_columns).
+    def others(self, left_out):
+        """Sums over all keys without what leave-one-out takes away, (m, n_columns).
 
-        From the sums before and after a row, since taking a large weight away from a total would cancel.
+        The total less a row keeps all digits but one, unless the row has more than half of the weight, as one may.
         """
-        problem, columns = self.problem, np.asarray(self.problem.columns)
-        zero = np.zeros((1, columns.shape[1]))
-        before = np.cumsum(np.vstack([zero, columns[:-1]]), axis=0)
-        after = np.cumsum(np.vstack([zero, columns[:0:-1]]), axis=0)[::-1]
-        others = np.tile(self.total, (len(problem.rows), 1))
-        others[problem.key_rows] = before + after + problem.retained[problem.key_rows, None] * columns
+        removed = left_out.columns.T
+        others = self.total - removed
+        for heavy in np.flatnonzero(removed[:, -1] > self.total[0, -1] / 2):
+            columns, key = np.asarray(self.problem.columns), left_out[[heavy]].self_index[0]
+            rest = columns[:key].sum(axis=0) + columns[key + 1 :].sum(axis=0)
+            others[heavy] = rest + (columns[key] - removed[heavy])
         return others
 
     def locate(self, points, left_out):
         """The sums themselves; without leave-one-out they are the same for all points."""
-        return LocatedSums(self.total if left_out is None else self.others[left_out.rows], len(points))
+        return LocatedSums(self.total if left_out is None else self.others(left_out), len(points))
 
     def sums(self, queries, tol, derivatives=False):
         """The sums that have been located."""

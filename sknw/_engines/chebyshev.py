@@ -8,6 +8,9 @@ most (1 + the Lebesgue constant of p nodes), which is below 2 + (2 / pi) log(p +
   4 M rho^(1 - p) / (rho - 1), with the Bernstein ellipse of parameter rho, b = w (rho - 1 / rho) / 4 (Trefethen 2013,
   "Approximation theory and approximation practice", theorem 8.2).
 
+Its coefficient of degree k >= 1 in one argument is 2 (w / 4)^k / k! times a mean of K^(k), by Rodrigues' formula and k
+integrations by parts: at most 2.18 (w / 4)^k / sqrt(k!), and at most twice the maximum of K.
+
 On cells r bandwidths apart both err less: by exp(-r² / 4) for the Gaussian. For the logistic kernel K = 1 / cosh², with
 u / 2 = x + iy, |cosh|² = cosh² x - sin² y >= cosh² x cos² y, so that M = 1 / cos²(b / 2). The ellipse begins at r - b
 or further, where 1 / cosh² x <= 4 exp(b - r): it errs less by 45 exp(-r), where that is below 1. Its square is at most
@@ -30,6 +33,12 @@ STRIP = 2.4
 def n_gaussian_terms(width, error):
     """The number of terms that brings the interpolation of the Gaussian on cells of a width below `error`."""
     return _first(lambda p: 2.18 * exp(p * log(width / 4) - gammaln(p + 1) / 2), error)
+
+
+def gaussian_coefficients(width, n_terms):
+    """Bounds (n_terms,) on the coefficients of the Gaussian on cells of a width, none above the one before."""
+    k = np.arange(n_terms)
+    return np.minimum(2.18 * np.exp(k * np.log(width / 4) - gammaln(k + 1) / 2), 2.0)
 
 
 def n_logistic_terms(width, error, power=1):

@@ -80,7 +80,7 @@ class Located:
     def __getitem__(self, places):
         queries = self.order[places]
         removed = None if self.left_out is None else self.left_out[queries].columns
-        return *(array[..., queries] for array in self.arrays), removed
+        return *(np.take(array, queries, axis=-1) for array in self.arrays), removed
 
 
 class Engine:

@@ -1,13 +1,16 @@
-"""The grid engine: the Gaussian kernel of two features, O(n + m) for a fixed number of cells.
+"""The grid engine: the Gaussian kernel of two and three features, O(n + m) for a fixed number of cells.
 
-A fast Gauss transform (Greengard & Strain 1991) with tensor Chebyshev expansions on cells two to four bandwidths
-wide, of which only those that hold keys exist. Keys enter through the moments of their cell, p x p numbers for each
+A fast Gauss transform (Greengard & Strain 1991) with tensor Chebyshev expansions on cells some bandwidths wide, of
+which only those that hold keys exist. Keys enter through the moments of their cell, p x p or p x p x p numbers for each
 column. The Gaussian is a product over features, so moments become the expansion of the sums over a cell of queries
-by p x p matrices, one for each distance between cells: first along the first feature, then along the second.
+by p x p matrices, one for each distance between cells: first along the first feature, then along the next.
 
-Error. `gauss_transform` bounds the errors of sums. Values lie in [0, range], so the error of a prediction, as a
-fraction of the range, is at most twice the error of the mass over the mass. Queries for which that exceeds `tol` (in
-tails and gaps, and in leave-one-out where little else is near) are unresolved.
+In two features moments are kept for later queries. In three they are many, and made anew for each batch of queries,
+on one thread: few queries, and derivatives, are left to the next engine.
+
+Error. `gauss_transform` and `space_sums` bound the errors of sums. Values lie in [0, range], so the error of a
+prediction, as a fraction of the range, is at most twice the error of the mass over the mass. Queries for which that
+exceeds `tol` (in tails and gaps, and in leave-one-out where little else is near) are unresolved.
 
 Derivatives. With u_f the distance along feature f in bandwidths, S_k = sum_i K c_ik and D_fk = sum_i u_if² K c_ik over
 the columns c, the last of which is the weight, the derivatives by log h_f are
@@ -22,10 +25,16 @@ of the range, but for products of errors: its size is at most D_f,last / S_last,
 Queries for which that exceeds DERIVATIVE_ERROR are unresolved too, whatever `tol` is.
 """
 
+from functools import cached_property
+from math import log, pi, sqrt
+
 import numpy as np
 
 from ..summation import DERIVATIVE_ERROR, Engine, Located, Summation, Sums
-from .gauss_transform import DERIVATIVES, REACH, SUMS, Cells, Grid
+from .cells import Cells
+from .gauss_transform import DERIVATIVES, Grid, PlaneCells
+from .space_sums import MARGIN, WIDTH, Space, cell_widths
+from .translation import REACH
 
 CHECKED_KEYS = 9000
 """Up to here, cells made in vain would cost a part of the time of other engines."""
@@ -40,7 +49,17 @@ FEW_COLUMNS = 16
 """Columns from which on moments may take no more numbers than the columns of the keys."""
 
 CELL_QUERIES = 2**14
-"""Queries done together."""
+"""Queries of two features done together."""
+
+SPACE_CELL_PAIRS, SPACE_POINT_PAIRS = 800_000, 2000
+"""Pairs that take other engines as long as expansions on a cell take in three features, and as a query or a key does;
+for each column."""
+
+LEAF_RADIUS = 2
+"""Bandwidths by which blocks of queries and keys extend how far the "blocks" engine looks, about."""
+
+SAMPLED_KEYS = 2**15
+"""The most keys that tell how many cells hold keys."""
 
 
 class GridEngine(Engine):
@@ -50,8 +69,8 @@ class GridEngine(Engine):
 
     @staticmethod
     def supports(kernel, n_features):
-        """The Gaussian kernel of two features."""
-        return kernel.form == "gaussian" and n_features == 2
+        """The Gaussian kernel of two or three features."""
+        return kernel.form == "gaussian" and n_features in (2, 3)
 
     def __init__(self, problem):
         super().__init__(problem)
@@ -59,8 +78,17 @@ class GridEngine(Engine):
 
     def prepare(self, kernel, bandwidth, tol):
         """The sums, if cells are worth it."""
+        if not np.isfinite(bandwidth).all():
+            return None
+        return (self._prepare_plane if len(bandwidth) == 2 else self._prepare_space)(kernel, bandwidth, tol)
+
+    def _prepare_space(self, kernel, bandwidth, tol):
+        summation = SpaceSummation(self.problem, kernel, bandwidth)
+        return summation if summation.is_worth_it(len(self.problem.keys), tol) else None
+
+    def _prepare_plane(self, kernel, bandwidth, tol):
         keys = self.problem.keys
-        if not np.isfinite(bandwidth).all() or (len(keys) <= CHECKED_KEYS and not _may_be_worth_it(keys, bandwidth)):
+        if len(keys) <= CHECKED_KEYS and not _may_be_worth_it(keys, bandwidth):
             return None
         grid = Grid(self._cells_for(bandwidth), kernel, bandwidth)
         n_cells, n_keys = len(grid.cells.occupied), len(keys)
@@ -76,7 +104,7 @@ class GridEngine(Engine):
         cells = self._cells
         if cells is None or not cells.fit(bandwidth):
             cells = self._cells = None
-            cells = self._cells = Cells(self.problem.keys, self.problem.columns, bandwidth)
+            cells = self._cells = PlaneCells(self.problem.keys, self.problem.columns, bandwidth)
         return cells
 
 
@@ -116,7 +144,7 @@ class GridSummation(Summation):
         Own weights are K(0) = 1, and add nothing to sums with u².
         """
         cells, positions, removed = queries
-        sums, error = self.grid.sums(cells, positions, DERIVATIVES if derivatives else SUMS)
+        sums, error = self.grid.sums(cells, positions, *((DERIVATIVES,) if derivatives else ()))
         if removed is not None:
             sums[:, 0] -= removed.T
             error += np.finfo(float).eps * removed[-1]
@@ -125,3 +153,48 @@ class GridSummation(Summation):
         for moment in sums[:, 1:, -1].T:
             resolved &= mass * DERIVATIVE_ERROR > (2 * REACH**2 + 3 * moment / mass) * error
         return Sums(sums[:, 0], np.where(resolved, np.log(mass), np.nan), None, sums[:, 1:])
+
+
+class SpaceSummation(GridSummation):
+    """Keys of three features with one bandwidth; in cells for the first queries that are worth it."""
+
+    cost, chunk_numbers = "pairs", 3 * 2**20
+
+    def __init__(self, problem, kernel, bandwidth):
+        self.problem, self.kernel, self.bandwidth = problem, kernel, bandwidth
+
+    @cached_property
+    def grid(self):
+        """The keys in cells."""
+        cells = Cells(self.problem.keys, self.problem.columns, cell_widths(self.bandwidth), MARGIN)
+        return Space(cells, self.kernel, self.bandwidth)
+
+    def accepts(self, n_queries, tol, gradient):
+        """Whether some error is allowed, and there are queries enough."""
+        return tol > 0 and not gradient and self.is_worth_it(n_queries, tol) and self.grid.room()[1] > 0
+
+    def is_worth_it(self, n_queries, tol):
+        """Whether cells take less time than the pairs that the "blocks" or the "dense" engine looks at."""
+        n_keys, n_columns = self.problem.columns.shape
+        if n_queries * n_keys <= (n_queries + n_keys) * n_columns * SPACE_POINT_PAIRS:
+            return False
+        n_cells, n_together = self._occupied
+        ball = 4 / 3 * pi * ((sqrt(-2 * log(min(tol, 1))) + LEAF_RADIUS) / WIDTH) ** 3 if tol > 0 else np.inf
+        n_pairs = n_queries * min(n_keys, ball * n_together)
+        return n_pairs > n_columns * (n_cells * SPACE_CELL_PAIRS + (n_queries + n_keys) * SPACE_POINT_PAIRS)
+
+    @cached_property
+    @np.errstate(all="ignore")
+    def _occupied(self):
+        """How many cells hold keys, and how many keys a key shares its cell with, on average; told from some keys."""
+        keys = self.problem.keys
+        step = -(-len(keys) // SAMPLED_KEYS)
+        cells = np.floor(keys[::step] / (WIDTH * self.bandwidth))
+        cells = np.where(np.isfinite(cells), cells, keys[::step]) @ np.sqrt([1, 2, 3])
+        _, counts = np.unique(cells, return_counts=True)
+        return len(counts), 1 + step * (np.square(counts).sum() / len(cells) - 1)
+
+    def locate(self, points, left_out):
+        """Cells and positions in them, in the order of the cells; all are done together."""
+        cells, positions = self.grid.cells.locate(points)
+        return Located([cells, positions], np.argsort(cells), len(points), left_out)

@@ -1,21 +1,13 @@
 """Gaussian sums over keys of two features, by tensor Chebyshev expansions on cells.
 
-`Cells` know the keys: which cells hold some, and the moments of these. A `Grid` makes expansions of moments for one
-bandwidth. Cells are two to four bandwidths wide, so bandwidths within a factor of two share them.
+`PlaneCells` know the keys: which cells hold some, and the moments of these. A `Grid` makes expansions of moments for
+one bandwidth. Cells are two to four bandwidths wide, a power of two, so bandwidths within a factor of two share them.
 
-Positions. Cells are a power of two wide and begin at multiples of it, so x / width, its floor and what remains are
-exact, wherever x is: neither a far key nor an offset costs a digit. Keys and queries more than FARTHEST_CELL cells from
-zero, where floats are too coarse for cells, have no cell.
-
-Error. Let k be the Gaussian of one feature and k' its interpolant on two cells at distance d. They differ by at most
-INTERPOLATION g(d), as `chebyshev` proves, where g(d) = exp(-d² / 4), and k <= g². With distances x and y along the two
-features
+Error. With distances x and y along the two features, and k, k' and g of `translation`,
 
     |k'(x) k'(y) - k(x) k(y)| <= |k'(x) - k(x)| |k'(y)| + |k(x)| |k'(y) - k(y)| <= 2 INTERPOLATION g(x) g(y)
 
-for each unit of mass, but for INTERPOLATION². Rounding is bounded alike, with CELL_ROUNDING: sums of terms up to k
-round by as much as k, and a distance u that is off by eps u changes k by eps u² k(u) <= 1.5 eps g(u). Keys more than
-REACH bandwidths away along a feature may be left out, and weigh less than exp(-REACH² / 2) each.
+for each unit of mass, but for INTERPOLATION². Rounding is bounded alike, with CELL_ROUNDING.
 
 Sums of u_f² K, u_f being the distance along feature f in bandwidths, come from the same moments, with translations of
 k2(u) = u² k(u) along f. By `chebyshev` k2 and its interpolant from p terms differ by less than
@@ -27,16 +19,14 @@ but for INTERPOLATION²: less than REACH² / 2 times as much as above. Keys left
 each. All in all such a sum errs by no more than REACH² times what one of K may err by.
 """
 
-from functools import cached_property
-from math import ceil, exp
+from math import ceil
 
 import numpy as np
 
 from ..._threads import single_threaded_blas
-from ..chebyshev import n_gaussian_terms, polynomials, translations
-
-REACH = 9
-"""Bandwidths along each feature within which all keys count: exp(-81 / 2) = 3e-18."""
+from ..chebyshev import n_gaussian_terms, polynomials
+from .cells import Cells, pieces
+from .translation import CELL_ROUNDING, REACH, Translation
 
 MARGIN = ceil(REACH / 2)
 """Cells that reach as far, however many bandwidths wide."""
@@ -44,88 +34,26 @@ MARGIN = ceil(REACH / 2)
 INTERPOLATION = 2e-15
 """Error of the interpolation along one feature, for each unit of mass and of g."""
 
-CELL_ROUNDING = 32 * np.finfo(float).eps
-"""Rounding of the sums along one feature, for each unit of mass; up to 16 eps were seen, where keys are equal."""
+PIECE_ROWS = 2**11
+"""Sorted keys, or queries, whose Chebyshev polynomials are taken together."""
 
 SUMS, DERIVATIVES = ((0, 0),), ((0, 0), (1, 0), (0, 1))
 """What is expanded: powers of u² that the kernel is multiplied by, along each feature."""
 
-FARTHEST_CELL = 2.0**50
-"""Cells from zero up to which keys and queries have a cell."""
-
 GATHER_VALUES = 2**19
 """Numbers in the moments that are translated together."""
 
-PIECE_ROWS = 2**11
-"""Sorted keys, or queries, whose Chebyshev polynomials are taken together."""
 
-
-class Axis:
-    """Cells along one feature: where they are.
-
-    Places count the cells without the gaps that no query can feel both sides of. Of all places, the first and the
-    last MARGIN hold no key.
-    """
-
-    def __init__(self, x, exponent):
-        self.exponent = exponent
-        cell, _ = self._cells(x)
-        cell = np.unique(np.where(np.abs(cell) < FARTHEST_CELL, cell, 0.0))
-        last = np.flatnonzero(np.diff(cell) > 2 * MARGIN)
-        self.low = cell[np.append(0, last + 1)] - MARGIN
-        self.high = cell[np.append(last, -1)] + MARGIN
-        ends = np.cumsum(self.high - self.low + 1)
-        self.base = np.append(0.0, ends[:-1]) - self.low
-        self.n_places = int(ends[-1])
-
-    def _cells(self, x):
-        with np.errstate(over="ignore"):
-            x = np.ldexp(x, -self.exponent)
-        return np.floor(x), x
-
-    def position(self, x):
-        """The position of each x (b,) in its cell, in [-1, 1]."""
-        cell, x = self._cells(x)
-        return 2 * (x - cell) - 1
-
-    def locate(self, x):
-        """The place of each x (b,), -1 where no key is within reach, and its position in the cell, in [-1, 1]."""
-        cell, x = self._cells(x)
-        segment = np.maximum(np.searchsorted(self.low, cell, side="right") - 1, 0)
-        within = (cell >= self.low[segment]) & (cell <= self.high[segment]) & (np.abs(cell) < FARTHEST_CELL)
-        with np.errstate(invalid="ignore"):
-            return np.where(within, cell + self.base[segment], -1).astype(np.int64), 2 * (x - cell) - 1
-
-
-class Cells:
-    """Keys (n, 2) in the order of their cells, for all bandwidths that `fit`.
-
-    A cell is its place along the first feature times the number of places along the second, plus its place there.
-    """
+class PlaneCells(Cells):
+    """Keys (n, 2) in cells, and their moments, for all bandwidths that `fit`."""
 
     def __init__(self, keys, columns, bandwidth):
-        self.exponents, self.columns, self._latest = _exponents(bandwidth), columns, (None, None)
-        self.axes = [Axis(keys[:, f], exponent) for f, exponent in enumerate(self.exponents)]
-        self._keys, (cells, _) = keys, self.locate(keys)
-        self._order = np.argsort(cells)[np.count_nonzero(cells < 0) :]
-        cells = cells[self._order]
-        self._bounds = np.append(np.flatnonzero(np.diff(cells, prepend=-1)), len(cells))
-        self.occupied = cells[self._bounds[:-1]]
+        self.exponents, self._latest = _exponents(bandwidth), (None, None)
+        super().__init__(keys, columns, [(exponent, 1) for exponent in self.exponents], MARGIN)
 
     def fit(self, bandwidth):
         """Whether cells are as wide as for another bandwidth."""
         return (_exponents(bandwidth) == self.exponents).all()
-
-    def locate(self, points):
-        """The cell of each point (b, 2), -1 where no key is within reach, and its position (2, b) there."""
-        (x, x_position), (y, y_position) = (axis.locate(points[:, f]) for f, axis in enumerate(self.axes))
-        cells = np.where((x >= 0) & (y >= 0), x * self.axes[1].n_places + y, -1)
-        return cells, np.stack([x_position, y_position])
-
-    @cached_property
-    def mass(self):
-        """The mass of each cell, and 0, (n_cells + 1,)."""
-        return np.append(np.add.reduceat(np.take(self.columns.T[-1], self._order), self._bounds[:-1]), 0.0)
 
     def moments(self, n_terms):
         """Moments (n_cells + 1, n_x, n_columns * n_y) for (n_x, n_y) terms, kept until others are asked for.
@@ -142,10 +70,8 @@ class Cells:
     def _make_moments(self, n_x, n_y):
         columns = self.columns.T.take(self._order, axis=1)
         moments = np.zeros((len(self._bounds), n_x, len(columns) * n_y))
-        for rows, blocks in _pieces(self._bounds):
-            keys = np.take(self._keys, self._order[rows], axis=0)
-            positions = np.stack([axis.position(keys[:, f]) for f, axis in enumerate(self.axes)])
-            x, y = _polynomials(positions, n_x, n_y)
+        for rows, blocks in pieces(self._bounds, PIECE_ROWS):
+            x, y = _polynomials(self.positions(rows), n_x, n_y)
             weighted = (columns[:, None, rows] * y).reshape(len(columns) * n_y, -1)
             for c, block in blocks:
                 moments[c] += x[:, block] @ weighted[:, block].T
@@ -156,42 +82,15 @@ def _exponents(bandwidth):
     return np.frexp(bandwidth)[1] + 1
 
 
+def _n_terms(width):
+    n_terms = n_gaussian_terms(width, INTERPOLATION)
+    return n_terms + n_terms % 2  # so that more bandwidths share moments
+
+
 def _polynomials(positions, n_x, n_y):
     """The Chebyshev polynomials (n_x, b) and (n_y, b) at positions (2, b); made together, to be quick."""
     both = polynomials(positions.reshape(-1), max(n_x, n_y)).reshape(-1, *positions.shape)
     return both[:n_x, 0], both[:n_y, 1]
-
-
-class Translation:
-    """What it takes to get from moments to expansions along one feature."""
-
-    def __init__(self, kernel, h):
-        self.kernel, self.width = kernel, 2 / np.frexp(h)[0]
-        self.n_terms, self.reach = n_gaussian_terms(self.width, INTERPOLATION), ceil(REACH / self.width)
-        self.n_terms += self.n_terms % 2  # so that more bandwidths share moments
-
-    @property
-    def far_weight(self):
-        """What a key out of reach weighs at most, also if u² / REACH² comes on top, which falls from u² = 2 on."""
-        t = (self.width * self.reach) ** 2
-        return t / REACH**2 * exp(-t / 2)
-
-    @cached_property
-    def matrices(self):
-        """Matrices from the moments of all cells within reach to an expansion, side by side.
-
-        For the kernel and u² times the kernel: (2, n_terms, n_offsets * n_terms).
-        """
-        kernels = self.kernel, lambda t: t * self.kernel(t)
-        return np.stack([translations(kernel, self.n_terms, self.width, self._offsets()) for kernel in kernels])
-
-    @cached_property
-    def decay(self):
-        """exp(-d² / 4) at the least distance d between two cells, for all cells within reach."""
-        return np.exp(np.square(self.width * np.maximum(np.abs(self._offsets()) - 1, 0)) / -4)
-
-    def _offsets(self):
-        return np.arange(self.reach, -self.reach - 1, -1)
 
 
 class Grid:
@@ -199,7 +98,7 @@ class Grid:
 
     def __init__(self, cells, kernel, bandwidth):
         self.cells, self.n_columns = cells, cells.columns.shape[1]
-        self.along = [Translation(kernel, h) for h in bandwidth]
+        self.along = [Translation(kernel, width, _n_terms(width)) for width in 2 / np.frexp(bandwidth)[0]]
         self.n_terms = tuple(one.n_terms for one in self.along)
         self.cell_values = self.n_columns * self.n_terms[0] * self.n_terms[1]
 
@@ -276,7 +175,7 @@ class Grid:
     def _evaluate(self, local, bounds, positions):
         """Sums (b, n_expansions, n_columns) for queries bounds[c] ... bounds[c + 1] in the cell of local[c]."""
         sums = np.empty((positions.shape[1], local.shape[1], self.n_columns))
-        for rows, blocks in _pieces(bounds):
+        for rows, blocks in pieces(bounds, PIECE_ROWS):
             x, y = _polynomials(positions[:, rows], *self.n_terms)
             terms = np.empty((local.shape[3], x.shape[1]))
             for e in range(local.shape[1]):
@@ -286,12 +185,3 @@ class Grid:
                 products *= x[:, None]
                 sums[rows, e] = products.sum(axis=0).T
         return sums
-
-
-def _pieces(bounds):
-    """Cut rows bounds[c] ... bounds[c + 1] of cells c into (slice of rows, [(c, block of that cell in the slice)])."""
-    for begin in range(0, bounds[-1], PIECE_ROWS):
-        end = min(begin + PIECE_ROWS, bounds[-1])
-        first, last = np.searchsorted(bounds, begin, side="right") - 1, np.searchsorted(bounds, end)
-        cuts = (np.clip(bounds[first : last + 1], begin, end) - begin).tolist()
-        yield slice(begin, end), [(first + c, slice(*cuts[c : c + 2])) for c in range(last - first)]

@@ -1,11 +1,11 @@
-"""Gaussian and logistic sums over sorted keys: by `CellMoments` where these are right, else by windows.
+"""Gaussian and logistic sums over keys: by `CellMoments` where these are right, else by windows of sorted keys.
 
-Error. The expansions err by at most EXPANSION_ERROR for each unit of mass (SQUARE_ERROR for the square of the logistic
-kernel), as `chebyshev` proves, and by rounding. Keys out of reach weigh less than NEGLECTED each. Queries for which
-that is too much (in tails and gaps, and in leave-one-out where little else is near) and those with few keys around sum
-their window key by key: the exact softmax over all keys but those that, all together, weigh less than tol / 4 of the
-nearest. A key at the distance u and the nearest at u0, in bandwidths, have log K(u) / K(u0) = (u0² - u²) / 2 for the
-Gaussian, and for the logistic kernel at most log 4 + u0 - u, of which the square has twice.
+Error. The expansions err by a bound for each unit of mass, as `chebyshev` and `tables` prove, and by rounding. The
+bound is a fraction of the `tol` that they are made for, and so is the weight of each key out of reach. Queries for
+which that is too much (in tails and gaps, and in leave-one-out where little else is near) and those with few keys
+around sum their window key by key: the exact softmax over all keys but those that, all together, weigh less than tol /
+4 of the nearest. A key at the distance u and the nearest at u0, in bandwidths, have log K(u) / K(u0) = (u0² - u²) / 2
+for the Gaussian, and for the logistic kernel at most log 4 + u0 - u, of which the square has twice.
 """
 
 from math import log
@@ -13,65 +13,89 @@ from math import log
 import numpy as np
 
 from ..error_free import excess
-from .gauss_transform import CellMoments
-from .windows import argsort, argsort_coarsely, take
+from .gauss_transform import CellMoments, Expansion
+from .order import DIGIT, argsort_coarsely, sort
+from .windows import leave_out, take
 
 CELL_EXPONENT = -1
 WIDTH = 2.0**CELL_EXPONENT
 """Width of a cell."""
 
-NEGLECTED = 1e-21
-"""Weight of keys out of reach, at most."""
+ORDERED_QUERIES, CELL_QUERIES = 2**16, 2**8
+"""Queries that are put in order together, at least, and for each cell: the fewer, the nearer they are in memory."""
+
+FEWEST_LOOKED_UP, PART_QUERIES, MOST_COLUMNS = 2**13, 1, 4
+"""Queries, in all and for each part of a cell, from which on, and columns up to which, a table is faster than an order
+by cells.
+"""
 
 
 class CellSums:
-    """Sums of the columns of `Windows`, weighted by the kernel, for a bandwidth 0.5 <= h < 1."""
+    """Sums of the columns of `ScaledKeys`, weighted by the kernel, for a bandwidth 0.5 <= h < 1."""
 
-    def __init__(self, windows, kernel, h, points):
-        self.windows, self.h = windows, h
-        self.total, self.lightest = windows.columns[-1].sum(), windows.columns[-1].min()
-        self.cells = CellMoments(points, kernel, WIDTH / h)
+    def __init__(self, keys, kernel, h, tol):
+        self.keys, self.h = keys, h
+        expansion = Expansion(kernel, WIDTH / h, tol)
+        self.cells = CellMoments(keys.points(h, CELL_EXPONENT, expansion.most_terms), expansion)
         power = 2 if kernel.form == "squared logistic" else 1
         self.relative = _GaussianTail() if kernel.form == "gaussian" else _LogisticTail(power)
 
     def order(self, q):
-        """An order of queries that puts those of a cell together."""
-        first, last = np.floor(self.windows.keys[[0, -1]] / WIDTH)
+        """An order of queries that puts those of a cell together, for some queries after the others."""
+        first, last = np.floor(np.array([self.keys.low, self.keys.high]) / WIDTH)
         first, last = first - self.cells.reach, last + self.cells.reach
-        return argsort_coarsely(q, first * WIDTH, WIDTH) if last - first < 65536 else argsort(q)
+        if last - first >= DIGIT:
+            return sort(q)[0]
+        order, step = np.empty(len(q), dtype=np.intp), max(ORDERED_QUERIES, CELL_QUERIES * len(self.cells.sources))
+        for start in range(0, len(q), step):
+            part = slice(start, start + step)
+            np.add(argsort_coarsely(q[part], first * WIDTH, WIDTH), start, out=order[part])
+        return order
 
-    def sums(self, q, removed, tol):
+    def looks_up(self, n_queries):
+        """Whether so many queries are answered by a table, and need no order."""
+        if n_queries < FEWEST_LOOKED_UP or self.keys.n_columns > MOST_COLUMNS:
+            return False
+        table = self.cells.table
+        return table is not None and n_queries >= PART_QUERIES * table.n_parts
+
+    def sums(self, q, removed, tol, look_up=False):
         """Sums (n_columns, b) for ordered queries (b,), up to a factor, and the logarithm of that factor (b,).
 
-        nan for unresolved queries. `removed` is as in `Windows`.
+        nan for unresolved queries. `removed` is as in `Windows`. If `look_up`, queries come in any order.
         """
         log_scale = np.zeros(len(q))
         if tol == 0:
-            sums, unresolved = np.empty((len(self.windows.columns), len(q))), np.arange(len(q))
+            sums, unresolved = np.empty((self.keys.n_columns, len(q))), np.arange(len(q))
         else:
-            sums, error = self.cells.sums(q / WIDTH)
-            error += self.total * NEGLECTED
-            unresolved = self.windows.leave_out(sums, error, removed, tol)
+            sums, error = (self.cells.table if look_up else self.cells).sums(q / WIDTH)
+            error += self.keys.total * self.cells.expansion.neglected
+            unresolved = leave_out(sums, error, removed, tol)
         if len(unresolved):
-            sums[:, unresolved], log_scale[unresolved] = self._window_sums(
-                q[unresolved], take(removed, unresolved), tol
-            )
+            found = self._window_sums(q[unresolved], take(removed, unresolved), tol)
+            sums[:, unresolved], log_scale[unresolved] = found
         return sums, log_scale
 
     def _window_sums(self, q, removed, tol):
         """Sums by the exact softmax over windows, relative to the weight of the nearest key, and its logarithm."""
-        keys = self.windows.keys
-        anchor = keys[self.windows.nearest(q, removed)]
+        spread = log(4 * self.keys.total) - log(tol) - log(self.keys.lightest) if tol > 0 else np.inf
+        spread = max(spread, 0.0)
+
+        def reach(distance):
+            return self.relative.reach(distance / self.h, spread) * self.h
+
+        windows = self.keys.near(q, removed is not None, reach)
+        keys = windows.keys
+        anchor = keys[windows.nearest(q, removed)]
         u0 = np.abs(anchor - q) / self.h
-        spread = log(4 * self.total) - log(tol) - log(self.lightest) if tol > 0 else np.inf
-        start, stop = self.windows.within(q, self.relative.reach(u0, max(spread, 0.0)) * self.h)
+        start, stop = windows.within(q, reach(np.abs(anchor - q)))
 
         def weigh(query, key):
             more = _further(q[query], keys[key], anchor[query])
             more = np.maximum(more / self.h, 0.0)  # an own key that is removed may be nearer
             return self.relative.weigh(more, u0[query])
 
-        return self.windows.sums(q, start, stop, weigh, removed), self.relative.log(u0)
+        return windows.sums(q, start, stop, weigh, removed), self.relative.log(u0)
 
 
 def _further(q, x, anchor):

@@ -1,6 +1,6 @@
 """The sorted engine: one feature, O((n + m) log n), for the kernels whose sums over sorted keys have a short cut.
 
-`CellSums`, `ExponentialSums` and `PrefixSums` know the sums; the engine sorts keys and queries.
+`CellSums`, `ExponentialSums` and `PrefixSums` know the sums; the engine orders keys and queries.
 """
 
 from functools import cached_property
@@ -8,19 +8,24 @@ from functools import cached_property
 import numpy as np
 
 from ..summation import Engine, Located, Summation, Sums
-from .cell_sums import CELL_EXPONENT, CellSums
+from .cell_sums import CellSums
 from .exponential_sums import ExponentialSums
-from .gauss_transform import MOST_TERMS
-from .points import Points, condense
+from .keys import Keys, ScaledKeys
+from .order import sort
+from .points import times_power
 from .prefix_sums import PrefixSums, has_basis
-from .windows import Windows, argsort, take
+from .windows import take
 
 BLOCK_SUMS = 2**15
 """Sums of ordered queries that are done together."""
 
 
+UNORDERED_QUERIES = 2**17
+"""Queries without an order that are done together: many, as those in tails take sorted keys."""
+
+
 class SortedEngine(Engine):
-    """The keys of the problem in ascending order."""
+    """The keys of the problem, in the order that is needed."""
 
     @staticmethod
     def supports(kernel, n_features):
@@ -30,66 +35,60 @@ class SortedEngine(Engine):
         has_short_cut = kernel.form in ("gaussian", "logistic", "squared logistic", "exponential") or has_basis(kernel)
         return n_features == 1 and has_short_cut
 
+    _latest = None, None
+
     @cached_property
-    def windows(self):
-        """The keys in ascending order; sorted for the first bandwidth."""
-        problem = self.problem
-        windows = Windows(problem.keys[:, 0], problem.columns.T, problem.memo.get("order"))
-        problem.memo["order"] = windows.sorted_rows
-        return windows
+    def keys(self):
+        """The keys; put in order for the first bandwidth."""
+        return Keys(self.problem)
 
     @cached_property
     def ordered_rows(self):
         """All rows of the problem in ascending order: the order, their feature, and what leave-one-out removes."""
-        problem, order = self.problem, self.windows.sorted_rows
+        problem, order = self.problem, self.keys.windows.sorted_rows
         if len(order) < len(problem.rows):
-            order = argsort(problem.rows[:, 0])
+            order, _ = sort(problem.rows[:, 0])
         removed = problem.removed_columns.T.take(order, axis=1)
         return order, np.take(problem.rows[:, 0], order), removed
 
-    @cached_property
-    def condensed(self):
-        """Points in the place of the keys, for all bandwidths that are wide enough."""
-        return condense(self.windows, MOST_TERMS)
-
-    def points(self, exponent):
-        """The keys in cells 2^exponent wide."""
-        if exponent >= self.condensed.exponent:
-            return self.condensed.coarser(exponent)
-        return Points.at_keys(self.windows, exponent)
-
     def prepare(self, kernel, bandwidth, tol):
         """The sums, unless the bandwidth is so far from the size of the keys that floats end."""
-        h, largest = bandwidth[0], np.abs(self.windows.keys[[0, -1]]).max()
-        if not largest * 1e-140 < h < np.inf:
+        h, keys = bandwidth[0], self.keys
+        if not max(-keys.low, keys.high) * 1e-140 < h < np.inf:
             return None
-        windows = self.windows.scaled(-np.frexp(h)[1])  # a power of two loses no digit but by underflow
-        return SortedSummation(self, windows, kernel, h) if (windows.keys[1:] > windows.keys[:-1]).all() else None
+        if keys.smallest < 2 * h * np.finfo(float).tiny:  # division by a power of two loses no digit but by underflow
+            return None
+        asked = kernel, h, tol
+        if self._latest[0] != asked:  # searches ask for some bandwidths twice
+            self._latest = asked, SortedSummation(self, kernel, h, tol)
+        return self._latest[1]
 
 
 class SortedSummation(Summation):
-    """Sorted keys with one kernel and one bandwidth."""
+    """Keys with one kernel and one bandwidth."""
 
-    def __init__(self, engine, windows, kernel, bandwidth):
-        self.engine, self.windows = engine, windows
+    def __init__(self, engine, kernel, bandwidth, tol):
         h, self.exponent = np.frexp(bandwidth)
-        self.short_cut = self._make_short_cut(kernel, float(h))
+        self.engine, self.keys = engine, ScaledKeys(engine.keys, self.exponent)
+        self.short_cut = self._make_short_cut(kernel, float(h), tol)
 
-    def _make_short_cut(self, kernel, h):
+    def _make_short_cut(self, kernel, h, tol):
         """The sums that the kernel allows."""
         if kernel.form == "exponential":
-            return ExponentialSums(self.windows, h)
+            return ExponentialSums(self.keys.windows, h)
         if kernel.compact:
-            return PrefixSums(self.windows, kernel, h)
-        return CellSums(self.windows, kernel, h, self.engine.points(self.exponent + CELL_EXPONENT))
+            return PrefixSums(self.keys.windows, kernel, h)
+        return CellSums(self.keys, kernel, h, tol)
 
     def accepts(self, n_queries, tol, gradient):
         """Whether no gradient is asked for: along one feature a search needs none."""
         return not gradient
 
     def locate(self, points, left_out):
-        """Queries in the units of the keys, in ascending order, at least by and large."""
-        step = max(1, BLOCK_SUMS // len(self.windows.columns))
+        """Queries in the units of the keys, in an order that the sums are fast for."""
+        if self.short_cut.looks_up(len(points)):
+            return Unordered(self._scale, points, left_out)
+        step = max(1, BLOCK_SUMS // self.keys.n_columns)
         if left_out is not None and left_out.is_all:
             order, x, removed = self.engine.ordered_rows
             return OrderedRows(self._scale(x), removed, order, step)
@@ -97,20 +96,19 @@ class SortedSummation(Summation):
         return Located([q], self.short_cut.order(q), step, left_out)
 
     def _scale(self, q):
-        with np.errstate(over="ignore"):
-            q = np.ldexp(q, -self.exponent)
-        return np.clip(q, self.windows.keys[0] - 1e150, self.windows.keys[-1] + 1e150, out=q)
+        q = times_power(q, -self.exponent)
+        return np.clip(q, self.keys.low - 1e150, self.keys.high + 1e150, out=q)
 
     @np.errstate(divide="ignore", invalid="ignore")
     def sums(self, queries, tol, derivatives=False):
         """`Sums` for ordered queries; unresolved where a window is too long."""
-        q, removed = queries
-        sums, log_scale = self.short_cut.sums(q, removed, tol)
+        q, removed, *unordered = queries
+        sums, log_scale = self.short_cut.sums(q, removed, tol, *unordered)
         log_mass = np.log(sums[-1]) + log_scale
         nearest_t, empty = None, np.flatnonzero(sums[-1] == 0)
         if len(empty):
             nearest_t = np.zeros(len(q))
-            sums[:, empty], least = self.windows.nearest_sums(q[empty], take(removed, empty))
+            sums[:, empty], least = self.keys.windows.nearest_sums(q[empty], take(removed, empty))
             nearest_t[empty] = least / np.square(self.short_cut.h)
             log_mass[empty] = np.where(np.isnan(sums[-1, empty]), np.nan, -np.inf)
         return Sums(sums.T, log_mass, nearest_t)
@@ -124,3 +122,16 @@ class OrderedRows:
 
     def __getitem__(self, places):
         return self.q[places], self.removed[:, places]
+
+
+class Unordered:
+    """Queries that need no order; as `Located`, with `look_up` of `CellSums` at the end."""
+
+    order, step = None, UNORDERED_QUERIES
+
+    def __init__(self, scale, points, left_out):
+        self.scale, self.points, self.left_out = scale, points, left_out
+
+    def __getitem__(self, places):
+        removed = None if self.left_out is None else self.left_out[places].columns
+        return self.scale(self.points[places, 0]), removed, True

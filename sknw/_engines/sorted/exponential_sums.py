@@ -29,6 +29,10 @@ class ExponentialSums:
         self.up_to = _decaying_sums(self.keys, windows.columns, h)
         self.from_on = _decaying_sums(-self.keys[::-1], windows.columns[:, ::-1], h)  # last key first
 
+    def looks_up(self, n_queries):
+        """Queries are needed in order."""
+        return False
+
     def order(self, q):
         """An order of queries in which neighbours are near each other."""
         return self.windows.order(q)

@@ -19,10 +19,13 @@ from math import comb, pi
 
 import numpy as np
 
-from .windows import take
+from .windows import leave_out, take
 
 BLOCK_KEYS = 2**14
 """Keys done together."""
+
+FEW_QUERIES = 2**8
+"""Queries up to which all moments, on both sides, are taken at once: slower for each moment, but fewer calls."""
 
 MOST_CELLS = 2.0**40
 """Cells on each side of the first key, or of the middle one where the first is as far off."""
@@ -40,6 +43,11 @@ class Polynomial:
         self.size = len(coefficients)
         self.odd = any(coefficients[1::2])
         self.n_cells = 1 if self.size <= LOW_DEGREE + 1 else NARROW_CELLS
+        half, factors = 0.5 / self.n_cells, np.zeros((self.size, self.size))
+        for r in range(self.size):
+            row = [coefficients[j] * comb(j, r) * (-half) ** r for j in range(r, self.size)]
+            factors[r, : len(row)] = row
+        self._factors = factors  # (size, size), of the powers of a in A_r(a)
 
     def of_keys(self, b):
         """Stream the terms (2 b)^r."""
@@ -49,10 +57,16 @@ class Polynomial:
             power = power * (2 * self.n_cells * b)
 
     def of_queries(self, a, sign):
-        """Stream the factors A_r(a) for keys on one side: sign = 1 if b <= a, -1 if b > a."""
-        signed, half = self.coefficients * np.power(sign, range(self.size)), 0.5 / self.n_cells
-        for r in range(self.size):
-            yield _horner([signed[j] * comb(j, r) * (-half) ** r for j in range(r, self.size)], a)
+        """The factors A_r(a), (size, b), for keys on one side: sign (b,) is 1 if b <= a, -1 if b > a, where |a - b| is
+        the same of -a and -b.
+        """
+        powers = np.empty((self.size, len(a)))
+        powers[0], x = 1, a * sign
+        for j in range(1, self.size):
+            np.multiply(powers[j - 1], x, out=powers[j])
+        factors = self._factors @ powers
+        factors[1::2] *= sign
+        return factors
 
     def bound(self, a):
         """sum_r |A_r(a)|, at most."""
@@ -68,7 +82,7 @@ class Cosine:
         yield from (np.cos(pi / 2 * b), np.sin(pi / 2 * b))
 
     def of_queries(self, a, sign):
-        yield from (np.cos(pi / 2 * a), np.sin(pi / 2 * a))
+        return np.stack([np.cos(pi / 2 * a), np.sin(pi / 2 * a)])
 
     def bound(self, a):
         return 1.5  # |cos| + |sin| <= sqrt(2)
@@ -83,7 +97,7 @@ class SquaredCosine:
         yield from (np.ones_like(b), np.cos(pi * b), np.sin(pi * b))
 
     def of_queries(self, a, sign):
-        yield from (np.full_like(a, 0.5), np.cos(pi * a) / 2, np.sin(pi * a) / 2)
+        return np.stack([np.ones_like(a), np.cos(pi * a), np.sin(pi * a)]) / 2
 
     def bound(self, a):
         return 1.25  # 1 / 2 + (|cos| + |sin|) / 2
@@ -160,6 +174,10 @@ class PrefixSums:
                     np.cumsum(moments, out=sums[begin + 1 : block.stop + 1])
         return prefix
 
+    def looks_up(self, n_queries):
+        """Queries are needed in order."""
+        return False
+
     def order(self, q):
         """An order of queries in which neighbours are near each other."""
         return self.windows.order(q)
@@ -174,7 +192,7 @@ class PrefixSums:
             sums, unresolved = np.empty((len(self.windows.columns), len(q))), np.arange(len(q))
         else:
             sums, error = self._moment_sums(q, start, stop)
-            unresolved = self.windows.leave_out(sums, error, removed, tol)
+            unresolved = leave_out(sums, error, removed, tol)
         if len(unresolved):
 
             def weigh(query, key):
@@ -212,28 +230,43 @@ class PrefixSums:
 
     def _moment_sums(self, q, start, stop):
         """Sums (n_columns, b) over the keys start ... stop, and a bound (b,) on the error of the mass."""
+        below = np.ones(len(q))
+        if not self.basis.odd:
+            return self._sums_beside(q, below, start, stop)
+        middle = np.clip(self.windows.search(q, side="right"), start, stop)
+        sides = [(q, below, start, middle), (q, -below, middle, stop)]
+        if len(q) >= FEW_QUERIES:
+            (one, error), (other, more) = (self._sums_beside(*side) for side in sides)
+            return one + other, error + more
+        sums, error = self._sums_beside(*map(np.concatenate, zip(*sides, strict=True)))
+        return sums[:, : len(q)] + sums[:, len(q) :], error[: len(q)] + error[len(q) :]
+
+    def _sums_beside(self, q, sign, start, stop):
+        """The same over keys below q, where sign (b,) is 1, and above it, where it is -1."""
         sums, error = np.zeros((len(self.units), len(q))), np.zeros(len(q))
-        halves = [(start, stop, 1)]
-        if self.basis.odd:
-            middle = np.clip(self.windows.search(q, side="right"), start, stop)
-            halves = [(start, middle, 1), (middle, stop, -1)]
-        for begin, end, sign in halves:
-            rows = np.flatnonzero(end > begin)
-            begin, end = begin[rows], end[rows]
-            while len(rows):
-                cell = np.take(self.cell, begin)
-                cut = np.minimum(end, np.take(self.bounds, cell + 1))
-                a = self._place(q[rows], cell)
-                self._add_moments(sums, rows, list(self.basis.of_queries(a, sign)), begin, cut)
-                error[rows] += (cut - begin) * self.basis.bound(a)
-                more = np.flatnonzero(cut < end)
-                rows, begin, end = rows[more], cut[more], end[more]
+        rows = np.flatnonzero(stop > start)
+        begin, end = start[rows], stop[rows]
+        while len(rows):
+            cell = np.take(self.cell, begin)
+            cut = np.minimum(end, np.take(self.bounds, cell + 1))
+            a = self._place(q[rows], cell)
+            found = self._sums_between(begin, cut, self.basis.of_queries(a, sign[rows]))
+            for total, part in zip(sums, found, strict=True):  # numpy is faster along one axis
+                total[rows] += part
+            error[rows] += (cut - begin) * self.basis.bound(a)
+            more = np.flatnonzero(cut < end)
+            rows, begin, end = rows[more], cut[more], end[more]
         return sums, self.term_error * error
 
-    def _add_moments(self, sums, rows, factors, begin, end):
-        """Add to `sums` (n_columns, b) of some rows those over the keys begin ... end, of one cell each."""
-        for c, (prefix, unit) in enumerate(zip(self.prefix, self.units, strict=True)):
-            found = np.zeros(len(rows))
-            for moments, factor in zip(prefix, factors, strict=True):
-                found += factor * (np.take(moments, end) - np.take(moments, begin))
-            sums[c, rows] += found * unit
+    def _sums_between(self, begin, end, factors):
+        """Sums (n_columns, b) over the keys begin ... end, of one cell each, by factors (n_moments, b)."""
+        if len(begin) < FEW_QUERIES:
+            moments = self.prefix[:, :, end] - self.prefix[:, :, begin]
+            sums = np.einsum("rb,crb->cb", factors, moments.astype(float))
+        else:
+            sums = np.zeros((len(self.prefix), len(begin)))
+            for found, prefix in zip(sums, self.prefix, strict=True):
+                for moments, factor in zip(prefix, factors, strict=True):
+                    found += factor * (moments.take(end) - moments.take(begin))
+        sums *= self.units[:, None]
+        return sums

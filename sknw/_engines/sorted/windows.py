@@ -1,4 +1,4 @@
-"""Sums over windows of sorted keys, pair by pair: for the queries that a short cut cannot answer; and sorting itself.
+"""Sums over windows of sorted keys, pair by pair: for the queries that a short cut cannot answer.
 
 In leave-one-out a query is a key itself, and `removed` (n_columns, b) is what its row takes out of the columns there;
 zero for a row without weight. Otherwise `removed` is None.
@@ -10,9 +10,14 @@ import numpy as np
 
 from ..._kernels import EDGE
 from ..error_free import excess
+from .order import argsort_coarsely, sort
+from .points import gather, times_power
 
 LONGEST = 1024
 """Keys in a window from which on another engine is cheaper."""
+
+FEW = 2**10
+"""Queries up to which an exact order is cheaper than a coarse one."""
 
 WINDOW_PAIRS = 2**16
 """Pairs of a query and a key done together."""
@@ -26,6 +31,16 @@ def take(removed, queries):
     return None if removed is None else removed[:, queries]
 
 
+def leave_out(sums, error, removed, tol):
+    """Take what is removed off sums (n_columns, b) that are off by `error` (b,); the queries (k,) that are then off by
+    too much.
+    """
+    if removed is not None:
+        sums -= removed
+        error += np.finfo(float).eps * removed[-1]
+    return np.flatnonzero(~(sums[-1] * tol > 2 * error))
+
+
 class Windows:
     """Ascending keys (n,), equal ones collapsed, and their columns (n_columns, n), of which the last is the weight.
 
@@ -33,8 +48,8 @@ class Windows:
     """
 
     def __init__(self, keys, columns, order=None):
-        self.sorted_rows = order = argsort(keys) if order is None else order
-        self.keys, self.columns = np.take(keys, order), columns.take(order, axis=1)
+        self.sorted_rows, self.keys = sort(keys) if order is None else (order, np.take(keys, order))
+        self.columns = np.ascontiguousarray(gather(columns, self.sorted_rows))
         new = np.append(True, self.keys[1:] > self.keys[:-1])
         self.collapsed = None
         if not new.all():
@@ -45,11 +60,13 @@ class Windows:
     def scaled(self, exponent):
         """The same with keys times 2^exponent."""
         windows = copy(self)
-        windows.keys = np.ldexp(self.keys, exponent)
+        windows.keys = times_power(self.keys, exponent)
         return windows
 
     def order(self, q):
         """An order of queries in which neighbours are near each other."""
+        if len(q) < FEW:
+            return np.argsort(q)
         low, high = np.quantile(self.keys[:: max(1, len(self.keys) // 1000)], [0.01, 0.99])
         return argsort_coarsely(q, low, (high - low) / 65535 or 1.0)
 
@@ -81,15 +98,6 @@ class Windows:
         """Where the keys at distances up to `reach` (b,), or hardly more, start and stop."""
         reach = reach + 8 * np.finfo(float).eps * (np.abs(q) + reach)
         return self.search(q - reach), self.search(q + reach, side="right")
-
-    def leave_out(self, sums, error, removed, tol):
-        """Take what is removed off sums (n_columns, b) that are off by `error` (b,); the queries (k,) that are then off
-        by too much.
-        """
-        if removed is not None:
-            sums -= removed
-            error += np.finfo(float).eps * removed[-1]
-        return np.flatnonzero(~(sums[-1] * tol > 2 * error))
 
     def sums(self, q, start, stop, weigh, removed):
         """Sums (n_columns, b) over the keys start ... stop of each query; nan for windows that are too long.
@@ -128,28 +136,3 @@ class Windows:
             return np.square(self.keys[key] - q[query]) <= most[query]
 
         return self.sums(q, start, stop, is_tie, removed), least
-
-
-def argsort(x):
-    """The order (n,) that sorts finite floats (n,); equal ones stay in order.
-
-    By radix, 16 bits at a time, which is several times faster than by comparisons.
-    """
-    bits = np.ascontiguousarray(x, dtype="<f8").view("<i8")
-    ascending = bits >> 63  # negative floats sort by their flipped bits, the others come after them
-    ascending |= np.int64(-(2**63))
-    ascending ^= bits
-    digits = ascending.view("<u2").reshape(-1, 4)
-    order = np.argsort(digits[:, 0], kind="stable")
-    for digit in digits.T[1:]:
-        order = np.take(order, np.argsort(np.take(digit, order), kind="stable"))
-    return order
-
-
-def argsort_coarsely(x, low, step):
-    """The order (n,) by the number of steps from `low`, cut to 0 ... 65535."""
-    with np.errstate(over="ignore"):
-        steps = np.subtract(x, low)
-        steps /= step
-    np.clip(steps, 0, 65535, out=steps)
-    return np.argsort(steps.astype(np.uint16), kind="stable")
