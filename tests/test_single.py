@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from engines import make_pooler, pool
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from samples import SCATTER, WEIGHTS, assert_close, assert_same_results, spread
 
@@ -40,6 +40,7 @@ def test_the_exponential_is_one_of_two():
     bandwidth=st.floats(-2, 2).map(lambda power: 10.0**power),
     tol=st.sampled_from([SINGLE_TOL, 1e-4, 1e-2]),
 )
+@example(1135, 2, "cauchy", "light", "heavy", 10**-0.625, SINGLE_TOL)
 def test_results_keep_tol(seed, d, scatter, weighting, value, bandwidth, tol):
     rng = np.random.default_rng(seed)
     keys, queries = np.split(SCATTER[scatter](rng, 330, d), [300])

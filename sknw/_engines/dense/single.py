@@ -32,7 +32,7 @@ the values, and |v| is at most 1.
 Terms of second order are at most |e|² / 2 and what keys far away add, which have a large e. There |x|² <= 2 |q|² + 4 T
 makes e <= MOST_ERROR + 5 u (d + 3) T, a small fraction of T, and exp(e - T) next to nothing. All this is less than a
 tenth of the bound, or a hundredth of the least `tol`. So are weights below exp(LOWEST), which are raised to that, in a
-mass of at least LEAST_MASS.
+mass of at least LEAST_MASS, and keys that are dropped for their weights, which are at most MOST_DROPPED of the mass.
 """
 
 import sys
@@ -85,6 +85,9 @@ FARTHEST = 1e6
 LEAST_WEIGHT = 1e-30
 """Weights below this, in units of the largest, become zero, lest products are denormal."""
 
+MOST_DROPPED = 1e-2 * SINGLE_TOL
+"""The largest sum of these, as a share of the mass."""
+
 
 @cache
 def exponential():
@@ -116,6 +119,8 @@ class SingleKeys:
         A bound on the standard deviation of each of the moved values.
     log_weight : float
         The logarithm of the sum of the weights.
+    dropped : float
+        The sum of the weights that have become zero.
     """
 
     def __init__(self, keys):
@@ -130,6 +135,7 @@ class SingleKeys:
         self.augmented[:, -1] = 1.0
         rounding = norms[:n_keys] / -2 - self.log_base * self.augmented[:n_keys, -2].astype(float)
         weights = np.where(keys.weights > LEAST_WEIGHT, keys.weights, 0.0)
+        self.dropped = keys.weights[weights == 0].sum()
         total = weights.sum()
         self.log_weight = np.log(total)
         values = self._move(np.ascontiguousarray(keys.columns.T[:-1]) / keys.weights, weights > 0)
@@ -247,7 +253,8 @@ def _error(pairs, single, means, log_mass):
     variance = np.maximum(np.minimum(squares - means.sum(axis=1), 1 - means.min(axis=1)), 0.0)
     variance += 6 * means.shape[1] * (error + CHUNK * UNIT)
     rounding = CHUNK * UNIT / 2 * (np.sqrt(np.minimum(squares, 1.0)) + np.sqrt(means.max(axis=1)))
-    return np.where(error <= MOST_ERROR, error * np.sqrt(variance) / 2 + rounding, np.inf)
+    is_known = (error <= MOST_ERROR) & (np.log(single.dropped) <= log_mass + np.log(MOST_DROPPED))
+    return np.where(is_known, error * np.sqrt(variance) / 2 + rounding, np.inf)
 
 
 def _log_error(pairs, norms, log_ratio):
