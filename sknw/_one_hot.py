@@ -105,7 +105,7 @@ class _Transposed:
     __array_ufunc__ = None
 
     def __init__(self, columns):
-        self.columns = columns
+        self.columns, self.shape = columns, columns.shape[::-1]
 
     def __array__(self, dtype=None, copy=None):
         return self.take(slice(None))
