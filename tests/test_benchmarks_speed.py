@@ -100,13 +100,13 @@ def test_bytes_that_a_model_keeps(tiny):
 
 
 def test_queries_left_to_other_engines():
-    problem = make_problem(2, 3000, 50)
-    far = problem._replace(queries=np.concatenate([problem.queries[:40], problem.queries[:10] + 100]))
+    problem = make_problem(2, 5000, 5000)
+    far = problem._replace(queries=np.concatenate([problem.queries[:4000], problem.queries[:1000] + 100]))
     prediction, _, left = speed.watch(partial(predict_own, algorithm="grid"), far)
     np.testing.assert_array_equal(prediction, predict_own(far, "grid"))
-    assert 10 / 50 <= left < 40 / 50
+    assert 0.2 <= left < 0.8
     assert speed.watch(predict_own, make_problem(3, 80, 9))[2] == 0
-    assert speed.watch(lambda problem: np.zeros(9), far)[2] is None
+    assert speed.watch(lambda problem: np.zeros(5000), far)[2] is None
 
 
 @pytest.mark.parametrize("name", speed.COPIES)
