@@ -18,6 +18,7 @@ from problems import random_problem
 mp = mpmath.mp
 
 FORCED = {"CELL_PAIRS": 0, "CROWD": 0, "FEW_ROWS": 0, "MANY_KEYS": 0, "MOST_KEPT": np.inf}
+FORCED |= {"FEWEST_LOOKED_UP": 0, "PART_QUERIES": 0, "SPACE_CELL_PAIRS": 0, "SPACE_POINT_PAIRS": 0}
 """Constants of the engines that keep small problems from the short cuts of large ones, and values that force these."""
 
 EDGE = 1e-12

@@ -38,7 +38,7 @@ CROWD = 4
 MOST_LOOKED_UP = 2**19
 """Numbers in a `Table`, at most."""
 
-MOST_KEPT = 2**18
+MOST_EXPANDED = 2**18
 """Numbers in expansions up to which those of all cells are kept."""
 
 GATHER_VALUES = 2**19
@@ -141,7 +141,7 @@ class CellMoments:
     def _kept(self):
         """The first cell that may be expanded, and the expansions of all such cells and of one that is not; or None."""
         ends = self.sources[[0, -1]] + [-self.reach, self.reach + 1] if len(self.sources) else np.zeros(2)
-        if np.ptp(ends) * self.moments[:1].size > MOST_KEPT:
+        if np.ptp(ends) * self.moments[:1].size > MOST_EXPANDED:
             return None
         return ends[0], *self._expand(np.arange(ends[0], ends[1] + 1))
 
