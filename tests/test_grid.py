@@ -124,7 +124,7 @@ def test_sums_in_space_do_not_depend_on_slabs():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sknw._engines.grid.space_sums.TENSOR_VALUES", 60 * 31**3)
         space = Space(cells, KERNELS["gaussian"], bandwidth)
-        together, largest = space.room()
+        together, largest = space.room
         slabs, _ = sums_in_order(space, keys)
     assert together == 1
     assert largest < len(cells.occupied)

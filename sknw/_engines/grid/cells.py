@@ -78,7 +78,7 @@ class Cells:
         self._keys, (cells, _) = keys, self.locate(keys)
         self._order = np.argsort(cells)[np.count_nonzero(cells < 0) :]
         cells = cells[self._order]
-        self._bounds = np.append(np.flatnonzero(np.diff(cells, prepend=-1)), len(cells))
+        self._bounds = bounds_of(cells)
         self.occupied = cells[self._bounds[:-1]]
 
     def locate(self, points):
@@ -88,6 +88,11 @@ class Cells:
         for place, axis in zip(places[1:], self.axes[1:], strict=True):
             cells, within = cells * axis.n_places + place, within & (place >= 0)
         return np.where(within, cells, -1), np.stack(positions)
+
+    def find(self, cells):
+        """The positions of cells, of any shape, among those that are occupied; the number of these where one is not."""
+        at = np.minimum(np.searchsorted(self.occupied, cells), len(self.occupied) - 1)
+        return np.where(self.occupied[at] == cells, at, len(self.occupied))
 
     def positions(self, rows):
         """The positions (n_features, b) in their cells of some keys, by rows in the order of the cells."""
@@ -109,6 +114,11 @@ class Cells:
     def mass(self):
         """The mass of each cell, and 0, (n_cells + 1,)."""
         return np.append(np.add.reduceat(np.take(self.columns.T[-1], self._order), self._bounds[:-1]), 0.0)
+
+
+def bounds_of(cells):
+    """Where each cell begins in ascending cells (n,), and where the last one ends; points in cell -1 are left out."""
+    return np.append(np.flatnonzero(np.diff(cells, prepend=-1)), len(cells))
 
 
 def pieces(bounds, step):

@@ -171,7 +171,7 @@ class SpaceSummation(GridSummation):
 
     def accepts(self, n_queries, tol, gradient):
         """Whether some error is allowed, and there are queries enough."""
-        return tol > 0 and not gradient and self.is_worth_it(n_queries, tol) and self.grid.room()[1] > 0
+        return tol > 0 and not gradient and self.is_worth_it(n_queries, tol) and self.grid.room[1] > 0
 
     def is_worth_it(self, n_queries, tol):
         """Whether cells take less time than the pairs that the "blocks" or the "dense" engine looks at."""

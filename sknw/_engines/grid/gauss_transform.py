@@ -25,7 +25,7 @@ import numpy as np
 
 from ..._threads import single_threaded_blas
 from ..chebyshev import n_gaussian_terms, polynomials
-from .cells import Cells, pieces
+from .cells import Cells, bounds_of, pieces
 from .translation import CELL_ROUNDING, REACH, Translation
 
 MARGIN = ceil(REACH / 2)
@@ -113,9 +113,8 @@ class Grid:
         And a bound (b,) on the errors of those of the kernel; inf in cell -1.
         """
         sums, error = np.zeros((len(cells), len(powers), self.n_columns)), np.full(len(cells), np.inf)
-        start = np.flatnonzero(np.diff(cells, prepend=-1))
-        bounds = np.append(start, len(cells))
-        targets = cells[start]
+        bounds = bounds_of(cells)
+        targets = cells[bounds[:-1]]
         for first, last in self._runs(targets):
             local, bound = self._expansions(targets[first:last], powers)
             rows = slice(bounds[first], bounds[last])
@@ -138,12 +137,11 @@ class Grid:
         Translated along the first feature, to the places along the second that are within reach of a target; these
         are the rows of `near`, in which the places within reach of one target follow each other.
         """
-        (x, y), occupied = self.along, self.cells.occupied
+        x, y = self.along
         near, window = np.unique(targets[:, None] + np.arange(-y.reach, y.reach + 1), return_inverse=True)
         window = window.reshape(len(targets), -1)
         sources = near[:, None] + np.arange(-x.reach, x.reach + 1) * self.cells.axes[1].n_places
-        at = np.minimum(np.searchsorted(occupied, sources), len(occupied) - 1)
-        at = np.where(occupied[at] == sources, at, len(occupied))
+        at = self.cells.find(sources)
         mass = self.cells.mass[at]
         error = 2 * (mass @ x.decay)[window] @ y.decay
 

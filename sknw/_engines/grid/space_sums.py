@@ -23,13 +23,14 @@ for each unit of mass, but for INTERPOLATION²: features are exchanged one after
 not kept add LEFT_OUT g(x) g(y) g(z), see `pairs`. Rounding is bounded alike, with CELL_ROUNDING for each feature.
 """
 
+from functools import cached_property
 from math import ceil
 from typing import NamedTuple
 
 import numpy as np
 
 from ..chebyshev import n_gaussian_terms, polynomials
-from .cells import pieces
+from .cells import bounds_of, pieces
 from .pairs import Pairs
 from .translation import CELL_ROUNDING, REACH, Translation
 
@@ -107,11 +108,10 @@ class Space:
         And a bound (b,) on their errors; inf in cell -1.
         """
         sums, error = np.zeros((len(cells), 1, self.n_columns)), np.full(len(cells), np.inf)
-        start = np.flatnonzero(np.diff(cells, prepend=-1))
-        bounds, targets = np.append(start, len(cells)), cells[start]
-        if len(targets):
-            error[start[0] :] = np.repeat(self._errors(targets), np.diff(bounds))
-        together, largest = self.room()
+        bounds = bounds_of(cells)
+        targets = cells[bounds[:-1]]
+        error[bounds[0] :] = np.repeat(self._errors(targets), np.diff(bounds))
+        together, largest = self.room
         for first, last in self._slabs(targets, largest):
             rows = slice(bounds[first], bounds[last])
             slab = targets[first:last], bounds[first : last + 1] - bounds[first], positions[:, rows]
@@ -128,14 +128,12 @@ class Space:
         near = np.empty(len(targets))
         for begin in range(0, len(targets), BOUND_CELLS):
             block = slice(begin, begin + BOUND_CELLS)
-            sources = targets[block, None] + offsets
-            at = np.minimum(np.searchsorted(self.cells.occupied, sources), len(self.cells.occupied) - 1)
-            at = np.where(self.cells.occupied[at] == sources, at, len(self.cells.occupied))
-            masses = mass[at].reshape(-1, len(x), len(y), len(z))
+            masses = mass[self.cells.find(targets[block, None] + offsets)].reshape(-1, len(x), len(y), len(z))
             near[block] = masses @ self.along[2].decay @ self.along[1].decay @ self.along[0].decay
         share = 3 * (INTERPOLATION + CELL_ROUNDING) + LEFT_OUT
         return share * near + self.cells.columns.T[-1].sum() * far_weight
 
+    @cached_property
     def room(self):
         """How many columns are summed together, and of how many cells of keys.
 

@@ -19,7 +19,6 @@ from .windows import take
 BLOCK_SUMS = 2**15
 """Sums of ordered queries that are done together."""
 
-
 UNORDERED_QUERIES = 2**17
 """Queries without an order that are done together: many, as those in tails take sorted keys."""
 
@@ -35,7 +34,9 @@ class SortedEngine(Engine):
         has_short_cut = kernel.form in ("gaussian", "logistic", "squared logistic", "exponential") or has_basis(kernel)
         return n_features == 1 and has_short_cut
 
-    _latest = None, None
+    def __init__(self, problem):
+        super().__init__(problem)
+        self._latest = None, None
 
     @cached_property
     def keys(self):
