@@ -62,7 +62,7 @@ class LeaveOneOutLoss:
         Whether rows without a neighbour are predicted by the mean of all others, and not by the nearest.
     tol : float
     n_jobs : int or None
-    rough : LeaveOneOutLoss, default=None
+    rough : RoughLoss, default=None
         The same with a larger `tol`, which a search takes losses from as long as these are not too small.
     """
 
@@ -89,13 +89,11 @@ class LeaveOneOutLoss:
     def subset(self, positions):
         """The loss over the scoring rows at these positions."""
         rows, rough = self.rows[positions], None if self.rough is None else self.rough.subset(positions)
-        return LeaveOneOutLoss(self.pooler_of, self.sample, rows, self.mean_where_empty, self.tol, self.n_jobs, rough)
+        return type(self)(self.pooler_of, self.sample, rows, self.mean_where_empty, self.tol, self.n_jobs, rough)
 
     def __call__(self, bandwidth):
         """The loss of a bandwidth (n_features,), as a search needs it."""
-        if self.rough is not None and (loss := self.rough(bandwidth)) >= self.least_rough:
-            return loss
-        return self.exact(bandwidth)
+        return self.shares @ self.search_squares(bandwidth)
 
     def exact(self, bandwidth, n_neighbors=None):
         """The loss of a bandwidth (n_features,), with the width of the n_neighbors-th neighbour if it is not None."""
@@ -123,8 +121,8 @@ class LeaveOneOutLoss:
         """The loss, and its derivatives (n_features,) with respect to log bandwidths, as a search needs them."""
         if self.rough is not None and (found := self.rough.with_gradient(bandwidth))[0] >= self.least_rough:
             return found
-        pooled, gradient = self.pooler_of(bandwidth).gradient(self._cotangents, self.rows, self.n_jobs, self.tol)
-        return self.shares @ self._squares(pooled), gradient
+        squares, gradient = self._squares_with_gradient(bandwidth)
+        return self.shares @ squares, gradient
 
     def in_units_of_y(self, losses):
         """Losses times 4^exponent; above 1e308 they become inf."""
@@ -136,15 +134,25 @@ class LeaveOneOutLoss:
         rows = np.flatnonzero(np.isin(self.sample.rows, self.rows))
         return {"loo_loss_": self.in_units_of_y(loss), "loo_rows_": rows}
 
+    def search_squares(self, bandwidth):
+        """Squared errors (n_rows,) of a bandwidth (n_features,), as a search needs them."""
+        if self.rough is not None and self.rough(bandwidth) >= self.least_rough:
+            return self.rough.squares(bandwidth)
+        return self.squares(bandwidth)
+
     def squares(self, bandwidth, n_neighbors=None):
         """Squared errors (n_rows,), which are cached for the last bandwidths."""
         key = bandwidth.tobytes(), n_neighbors
         if key not in self.cache:
             pooler = self.pooler_of(bandwidth, n_neighbors)
-            self.cache[key] = self._squares(pooler.pool(None, self.rows, self.n_jobs, self.tol))
-            if len(self.cache) > CACHE_SIZE:
-                del self.cache[next(iter(self.cache))]
+            self._remember(key, self._squares(pooler.pool(None, self.rows, self.n_jobs, self.tol)))
         return self.cache[key]
+
+    def _remember(self, key, squares):
+        """Cache squared errors (n_rows,) by a bandwidth in bytes and a number of neighbours."""
+        self.cache[key] = squares
+        if len(self.cache) > CACHE_SIZE:
+            del self.cache[next(iter(self.cache))]
 
     def compare(self, squares, common):
         """A `Comparison` of the squared errors (n_rows,) of a learned bandwidth with those of a common one."""
@@ -155,6 +163,11 @@ class LeaveOneOutLoss:
         error = largest * np.sqrt(self.shares @ np.square(gains - gain / largest) / n)
         n_contributing = n * (self.shares @ np.abs(gains)) ** 2 / (self.shares @ np.square(gains) or 1)
         return Comparison(self.shares @ squares, gain, error, n, n_contributing)
+
+    def _squares_with_gradient(self, bandwidth):
+        """Squared errors (n_rows,), and the derivatives (n_features,) of the loss."""
+        pooled, gradient = self.pooler_of(bandwidth).gradient(self._cotangents, self.rows, self.n_jobs, self.tol)
+        return self._squares(pooled), gradient
 
     def _squares(self, pooled):
         """Squared errors (n_rows,) of the `Pooled` values of all scoring rows."""
@@ -172,6 +185,15 @@ class LeaveOneOutLoss:
             if len(empty):
                 predictions[empty] = self.average.pool(None, rows[empty]).values
         return predictions * self.unit - self.values[rows] * self.unit
+
+
+class RoughLoss(LeaveOneOutLoss):
+    """The loss with a `tol` that is enough for a search; squared errors that come with a gradient are cached too."""
+
+    def _squares_with_gradient(self, bandwidth):
+        squares, gradient = super()._squares_with_gradient(bandwidth)
+        self._remember((bandwidth.tobytes(), None), squares)
+        return squares, gradient
 
 
 def _exponent(sample):
@@ -203,7 +225,7 @@ def make_losses(pooler_of, sample, is_linear, random_state, tol, **parameters):
     def make_loss(rows):
         rough = None
         if n > ROUGH_KEYS and 0 < tol < SEARCH_TOL:
-            rough = LeaveOneOutLoss(pooler_of.with_tol(SEARCH_TOL), sample, rows, tol=SEARCH_TOL, **parameters)
+            rough = RoughLoss(pooler_of.with_tol(SEARCH_TOL), sample, rows, tol=SEARCH_TOL, **parameters)
         return LeaveOneOutLoss(pooler_of, sample, rows, tol=tol, rough=rough, **parameters)
 
     final_rows = subsample(active, n_final)
@@ -276,7 +298,7 @@ class CrossValidation:
         self.folds = [(loss.subset(learning), loss.subset(validation)) for learning, validation in self.positions]
 
     def compare(self, learned, mean, common):
-        """A `Comparison` of learned bandwidths with a common one.
+        """A `Comparison` of learned bandwidths with a common one, as a search needs it.
 
         Parameters
         ----------
@@ -286,11 +308,20 @@ class CrossValidation:
             The mean of the learned bandwidths, which all other rows of the final loss evaluate.
         common : (n_features,) float ndarray
         """
-        squares = self.final_loss.squares(mean).copy()
+        squares = self._squares(learned, mean, LeaveOneOutLoss.search_squares)
+        return self.final_loss.compare(squares, self.final_loss.search_squares(common))
+
+    def exact(self, learned, mean):
+        """The loss of learned bandwidths."""
+        return self.final_loss.shares @ self._squares(learned, mean, LeaveOneOutLoss.squares)
+
+    def _squares(self, learned, mean, squares_of):
+        """Squared errors (n_rows,) of learned bandwidths, by a function of a loss and a bandwidth."""
+        squares = squares_of(self.final_loss, mean).copy()
         squares[np.isin(self.final_loss.rows, self.rows)] = 0
         for (_, loss), bandwidth in zip(self.folds, learned, strict=True):
-            squares[np.searchsorted(self.final_loss.rows, loss.rows)] += loss.squares(bandwidth) / self.n_draws
-        return self.final_loss.compare(squares, self.final_loss.squares(common))
+            squares[np.searchsorted(self.final_loss.rows, loss.rows)] += squares_of(loss, bandwidth) / self.n_draws
+        return squares
 
 
 def _means_by_category(codes, values):
