@@ -170,9 +170,10 @@ class Pooler:
     def sweep(self, octaves, rows=slice(None), n_jobs=None, tol=0.0):
         """Yield the `Pooled` values of some rows in leave-one-out with 2^octave times the bandwidth, for each octave.
 
-        Where the first engine has a sweep of its own, they are off by at most 1e-6 of their range.
+        Where the engine that does so many rows has a sweep of its own, they are off by at most 1e-6 of their range.
         """
-        rows, own_sweep = self._positions(None, rows), self._summations[0].sweep
+        rows = self._positions(None, rows)
+        own_sweep = self._first_to_accept(n_rows(rows), tol).sweep
         if own_sweep is None:
             for octave in octaves:
                 yield self.at(2.0**octave * self.bandwidth).pool(None, rows, n_jobs, tol)
@@ -254,6 +255,11 @@ class Pooler:
             widths = () if self.widths is None else (self.widths,)
             self._summations[k] = self.chain[k].prepare(self.kernel, self.bandwidth, self.tol, *widths)
         return self._summations[k]
+
+    def _first_to_accept(self, n_queries, tol):
+        """The first summation of the chain that accepts so many queries; the dense engine accepts any."""
+        summations = filter(None, map(self._summation, range(len(self.chain))))
+        return next(found for found in summations if found.accepts(n_queries, tol, gradient=False))
 
     def _points(self, queries, rows):
         """Some rows of the queries, and what leave-one-out takes away, or None."""
