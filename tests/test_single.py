@@ -2,21 +2,28 @@
 
 import numpy as np
 import pytest
-from engines import make_pooler, pool
+from engines import constants, make_pooler, pool
 from hypothesis import example, given
 from hypothesis import strategies as st
 from samples import SCATTER, WEIGHTS, assert_close, assert_same_results, spread
 
 import sknw
 from sknw import NadarayaWatsonClassifier, NadarayaWatsonRegressor
+from sknw._engines.blocks.leaves import KeyTree
+from sknw._engines.blocks.single import LOOSE, SingleLeaves, _differentiate
+from sknw._engines.dense.gradient import derivative_sums
 from sknw._engines.dense.keys import Keys
-from sknw._engines.dense.single import MOST_ERROR, SINGLE_TOL, UNIT, collect_single, exponential
+from sknw._engines.dense.single import MOST_ERROR, SINGLE_TOL, UNIT, collect_single
+from sknw._engines.dense.single_keys import exponential
 from sknw._kernels import KERNELS
 from sknw._problem import Problem
 
 WEIGHTS = WEIGHTS | {"light": lambda rng, n: np.r_[1.0, 1.0, np.exp(rng.uniform(-200, 0, size=n))][:n]}
 EXPONENTIALS = [(np.exp, 1.0), (np.exp2, np.log(2))]
 """Both, whichever is faster here."""
+
+TOL = 2 * SINGLE_TOL
+"""A tol that most queries keep in single precision."""
 
 VALUES = {
     "normal": lambda rng, n: rng.normal(size=(n, 2)),
@@ -71,13 +78,13 @@ def couples(rng, d, radius):
 @pytest.mark.parametrize("value", ["normal", "classes"])
 @pytest.mark.parametrize("d", [1, 3, 10, 30])
 def test_errors_are_within_their_bound(d, value, scatter, exp, monkeypatch):
-    monkeypatch.setattr("sknw._engines.dense.single.exponential", lambda: exp)
+    monkeypatch.setattr("sknw._engines.dense.single_keys.exponential", lambda: exp)
     rng = np.random.default_rng(d)
     largest = np.sqrt(MOST_ERROR / UNIT / (d + 3))
     for share in (0.0, 0.3, 0.8):
         keys, queries = scatter(rng, d, share * largest)
         problem = Problem(keys, VALUES[value](rng, 700), np.ones(700))
-        columns, log_mass, error = collect_single(Keys(problem, KERNELS["gaussian"], np.ones(d)).pairs(queries))
+        columns, log_mass, error, _ = collect_single(Keys(problem, KERNELS["gaussian"], np.ones(d)).pairs(queries))
         values = problem.means(problem.columns)
         expected, mass = pool(make_pooler("dense", keys, values), queries)
         actual = np.abs((problem.means(columns) - expected) / np.ptp(values, axis=0)).max(axis=1)
@@ -87,13 +94,77 @@ def test_errors_are_within_their_bound(d, value, scatter, exp, monkeypatch):
         assert (np.abs(log_mass - mass)[known] <= MOST_ERROR).all()
 
 
+def covariances(sums):
+    """The derivatives (b, n_used, n_values) of means by log h."""
+    mass, means = sums.columns[:, -1:], sums.columns[:, :-1] / sums.columns[:, -1:]
+    return (sums.derivatives[:, :, :-1] - means[:, None] * sums.derivatives[:, :, -1:]) / mass[:, None]
+
+
+LEAVES = {
+    "clouds": lambda rng, d: clouds(rng, d, 20.0),
+    "couples": lambda rng, d: couples(rng, d, 4.0),
+    "offset": lambda rng, d: [1e8 + points for points in clouds(rng, d, 20.0)],
+    "cauchy": lambda rng, d: np.split(rng.standard_cauchy(size=(900, d)) / d, [700]),
+    "one far": lambda rng, d: np.split(np.r_[np.full((1, d), 1e9), rng.normal(size=(899, d))], [700]),
+    "lattice": lambda rng, d: np.split(rng.integers(-3, 4, size=(900, d)) / 2, [700]),
+}
+
+
+@pytest.mark.parametrize("exp", EXPONENTIALS)
+@pytest.mark.parametrize("scatter", sorted(LEAVES))
+@pytest.mark.parametrize("value", ["normal", "offset", "heavy", "classes"])
+@pytest.mark.parametrize("d", [1, 3, 10])
+def test_leaves_are_within_their_bound(d, value, scatter, exp, monkeypatch):
+    monkeypatch.setattr("sknw._engines.blocks.single.exponential", lambda: exp)
+    rng, n_known = np.random.default_rng(d), 0
+    keys, queries = LEAVES[scatter](rng, d)
+    problem = Problem(keys, VALUES[value](rng, 700), WEIGHTS["importances"](rng, 700))
+    of_keys = Keys(problem, KERNELS["gaussian"], np.ones(d))
+    tree, pairs = KeyTree(of_keys), of_keys.pairs(queries)
+    single, all_leaves, nowhere = SingleLeaves(tree), np.arange(len(tree.leaves.counts)), np.full(40, -1)
+    for rows in np.array_split(np.lexsort(queries.T), 5):
+        block = pairs.take(rows)
+        found = single.known(single.sums(all_leaves, block, nowhere, True), True)
+        expected, known = derivative_sums(block), found.error < 1e-3
+        scale = np.ptp(problem.means(problem.columns), axis=0)
+        off = np.abs(problem.means(found.columns) - problem.means(expected.columns)) / scale
+        assert (off.max(axis=1) <= found.error)[known].all()
+        assert (np.abs(found.log_mass - expected.log_mass) <= MOST_ERROR)[known].all()
+        off = np.abs(covariances(found.as_sums()) - covariances(expected)) / scale
+        assert (off.max(axis=(1, 2)) <= LOOSE * found.error)[known].all()
+        n_known += known.sum()
+    assert n_known > 80
+
+
+@pytest.mark.parametrize("weighting", sorted(WEIGHTS))
+@pytest.mark.parametrize("value", ["normal", "offset", "classes"])
+def test_gradients_of_blocks_are_in_single_precision(value, weighting, monkeypatch):
+    rng, n, tried = np.random.default_rng(0), 900, []
+    keys, values, weights = 100 + rng.normal(size=(n, 3)), VALUES[value](rng, n), WEIGHTS[weighting](rng, n)
+    slopes = rng.random(values.shape) / np.ptp(values, axis=0)
+
+    def gradient(engine, tol):
+        pooler = make_pooler(engine, keys, values, weights, "gaussian", 0.3, tol)
+        return pooler.gradient(lambda _, places: slopes[places], tol=tol)
+
+    exact_pooled, exact = gradient("dense", 1e-10)
+    monkeypatch.setattr(
+        "sknw._engines.blocks.single._differentiate", lambda *found: tried.append(1) or _differentiate(*found)
+    )
+    with constants("blocks for few keys"):
+        pooled, found = gradient("blocks", TOL)
+    assert len(tried) > 0
+    assert_close(pooled.values, exact_pooled.values, values[weights > 0], TOL)
+    np.testing.assert_allclose(found, exact, rtol=0, atol=1e-5 * slopes.size)
+
+
 @pytest.mark.parametrize("leave_one_out", [False, True])
 @pytest.mark.parametrize("d", [1, 3, 8])
 def test_few_queries_are_left_to_double_precision(d, leave_one_out, monkeypatch):
     rng, left = np.random.default_rng(d), []
     keys, queries = rng.normal(size=(2000, d)), rng.normal(size=(500, d))
     values = np.sin(keys).mean(axis=1) + 0.1 * rng.normal(size=2000)
-    model = NadarayaWatsonRegressor(algorithm="dense", tol=SINGLE_TOL).fit(keys, values)
+    model = NadarayaWatsonRegressor(algorithm="dense", tol=TOL).fit(keys, values)
     collect = sknw._engines.dense.collect._collect
     monkeypatch.setattr(
         "sknw._engines.dense.collect._collect", lambda pairs, *rest: left.append(len(pairs)) or collect(pairs, *rest)
@@ -101,7 +172,7 @@ def test_few_queries_are_left_to_double_precision(d, leave_one_out, monkeypatch)
     model.predict(None if leave_one_out else queries)
     assert sum(left) < 0.1 * (2000 if leave_one_out else 500)
     left.clear()
-    model.set_params(tol=SINGLE_TOL / 2).predict(queries)
+    model.set_params(tol=SINGLE_TOL / 1.01).predict(queries)
     assert sum(left) == 500
 
 
@@ -110,14 +181,17 @@ def test_single_precision_is_tried_where_most_queries_are_near(share, is_tried, 
     rng, tried = np.random.default_rng(0), []
     keys, queries = rng.normal(size=(1000, 3)), rng.normal(size=(200, 3))
     queries[: int(share * 200)] *= 100
-    pooler = make_pooler("dense", keys, rng.normal(size=(1000, 1)), None, "gaussian", 0.3, SINGLE_TOL)
+    pooler = make_pooler("dense", keys, rng.normal(size=(1000, 1)), None, "gaussian", 0.3, TOL)
     expected, mass = pool(pooler, queries)
-    monkeypatch.setattr(
-        "sknw._engines.dense.collect.collect_single", lambda pairs: tried.append(len(pairs)) or collect_single(pairs)
-    )
-    found, found_mass = pool(pooler, queries, tol=SINGLE_TOL)
+
+    def count(pairs, *rest):
+        tried.append(len(pairs))
+        return collect_single(pairs, *rest)
+
+    monkeypatch.setattr("sknw._engines.dense.collect.collect_single", count)
+    found, found_mass = pool(pooler, queries, tol=TOL)
     assert sum(tried) == (200 if is_tried else 0)
-    assert_close(found, expected, expected, SINGLE_TOL)
+    assert_close(found, expected, expected, TOL)
     np.testing.assert_allclose(found_mass, mass, rtol=1e-6, atol=MOST_ERROR)
 
 
@@ -125,22 +199,22 @@ def test_single_precision_is_tried_where_most_queries_are_near(share, is_tried, 
 def test_threads_do_not_show(n):
     rng = np.random.default_rng(n)
     keys, weights = rng.normal(size=(n, 3)), rng.integers(0, 3, size=n) + 0.5
-    pooler = make_pooler("dense", keys, rng.normal(size=(n, 2)), weights, "gaussian", 0.5, SINGLE_TOL)
+    pooler = make_pooler("dense", keys, rng.normal(size=(n, 2)), weights, "gaussian", 0.5, TOL)
     for asked in (rng.normal(size=(1100, 3)), None):
-        assert_same_results(*(pool(pooler, asked, n_jobs=n_jobs, tol=SINGLE_TOL) for n_jobs in (1, 3)))
+        assert_same_results(*(pool(pooler, asked, n_jobs=n_jobs, tol=TOL) for n_jobs in (1, 3)))
 
 
 def test_masses_and_attention_are_in_double_precision():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(1000, 3))
-    models = [NadarayaWatsonClassifier(algorithm="dense", tol=tol).fit(X, X[:, 0] > 0) for tol in (0, SINGLE_TOL)]
+    models = [NadarayaWatsonClassifier(algorithm="dense", tol=tol).fit(X, X[:, 0] > 0) for tol in (0, TOL)]
     for ask in ("score_samples", "effective_neighbors"):
         exact, found = (getattr(model, ask)(X) for model in models)
         np.testing.assert_allclose(found, exact, rtol=1e-9)
     exact, found = (model.attention_weights(X[:50]) for model in models)
     np.testing.assert_allclose(found, exact, rtol=1e-10, atol=1e-14)
     exact, found = (model.predict_proba(X) for model in models)
-    assert 0 < np.abs(found - exact).max() <= SINGLE_TOL
+    assert 0 < np.abs(found - exact).max() <= TOL
 
 
 @pytest.mark.parametrize("distance", [5.0, 11.0, 12.0, 13.0, 30.0])
@@ -149,5 +223,5 @@ def test_queries_far_from_all_keys_know_which_are_nearer(distance):
     rng, clouds = np.random.default_rng(0), np.repeat([0, 1, 2], 100)
     keys = rng.random((300, 2)) + distance * np.array([[-1, 0], [1, 0], [0, 3]])[clouds]
     queries, values = rng.normal(size=(20, 2)) * [0.2, 0], np.eye(3)[clouds]
-    pooler = make_pooler("dense", keys, values, tol=SINGLE_TOL)
-    assert_close(pool(pooler, queries, tol=SINGLE_TOL)[0], pool(pooler, queries)[0], values, SINGLE_TOL)
+    pooler = make_pooler("dense", keys, values, tol=TOL)
+    assert_close(pool(pooler, queries, tol=TOL)[0], pool(pooler, queries)[0], values, TOL)

@@ -39,11 +39,13 @@ from ..dense.collect import collect_sums
 from ..dense.gradient import derivative_sums
 from ..dense.keys import Keys
 from ..dense.pairs import slices
+from ..dense.single import takes_single
 from ..dense.stable import T_ROUNDING
 from ..neighbors import MOST_FEATURES
-from ..summation import Engine, Summation, Sums
+from ..summation import Engine, Summation, Sums, put
 from .leaves import LEAF_KEYS, SLACK, TINY, KeyTree, kd_order, with_level_numbers
 from .nearest import NearestTree
+from .single import SingleLeaves
 
 BLOCK_QUERIES = 128
 """The most queries in a block."""
@@ -59,6 +61,15 @@ BLOCKS_TOGETHER = 8
 
 MOST_KEPT = 0.6
 """The share of pairs from which on the dense engine is faster."""
+
+SINGLE_SHARE, SINGLE_GAIN = 0.7, 4 / 3
+"""The part of `tol` that is for single precision, if that is of use, the rest being for leaves that are left out; and
+by how much the share of pairs may then be larger. Queries are near the centre of their block, but far from that of all
+keys, which keeps the dense engine from single precision.
+"""
+
+PLANNED = 2**15
+"""Pairs of a part of a block and a leaf that are planned together."""
 
 FEW_QUERIES, MANY_KEYS = 4000, 50_000
 """Queries up to which the dense engine is done before the leaves are made, unless there are so many keys."""
@@ -80,10 +91,10 @@ class BlocksEngine(Engine):
     def prepare(self, kernel, bandwidth, tol, scales_of=None):
         """The sums, if not too many pairs matter."""
         keys = self.problem.keys
-        if expected_share(kernel, keys, bandwidth, tol, scales_of) > MOST_KEPT:
-            return None
         summation = BlocksSummation(self.problem, kernel, bandwidth, scales_of)
-        is_worth_it = len(keys) <= MANY_KEYS or summation.kept_share(tol) <= MOST_KEPT
+        if expected_share(kernel, keys, bandwidth, tol, scales_of) > summation.most_kept(tol):
+            return None
+        is_worth_it = len(keys) <= MANY_KEYS or summation.kept_share(tol) <= summation.most_kept(tol)
         return summation if is_worth_it else None
 
 
@@ -107,6 +118,11 @@ class BlocksSummation(Summation):
         return KeyTree(self.keys)
 
     @cached_property
+    def single(self):
+        """The leaves in single precision."""
+        return SingleLeaves(self.tree)
+
+    @cached_property
     def nearest(self):
         """The tree for queries without any weight."""
         return NearestTree(self.keys)
@@ -115,7 +131,7 @@ class BlocksSummation(Summation):
         """Whether there are many queries, or very many keys, and not too many pairs matter."""
         if len(self.problem.keys) > MANY_KEYS:
             return True
-        return n_queries >= FEW_QUERIES and self.kept_share(tol) <= MOST_KEPT
+        return n_queries >= FEW_QUERIES and self.kept_share(tol) <= self.most_kept(tol)
 
     def locate(self, points, left_out, scale=None):
         """Queries in kd order, in blocks that are leaves too."""
@@ -126,6 +142,15 @@ class BlocksSummation(Summation):
         ratio = n_queries / len(self.problem.keys)
         return int(np.clip(BLOCK_QUERIES * np.sqrt(ratio), FEWEST_QUERIES, BLOCK_QUERIES))
 
+    def most_kept(self, tol):
+        """The share of pairs that matter from which on the dense engine is faster."""
+        return MOST_KEPT * (SINGLE_GAIN if self._single_tol(tol) else 1)
+
+    def _single_tol(self, tol):
+        """The part of `tol` that is for single precision; 0 where that is of no use."""
+        part = SINGLE_SHARE * tol
+        return part if self.scales_of is None and takes_single(self.problem, self.kernel, part) else 0.0
+
     def kept_share(self, tol):
         """The share of pairs that matter, estimated from some blocks of the keys as queries."""
         if tol not in self._shares:
@@ -135,7 +160,8 @@ class BlocksSummation(Summation):
                 points = self.problem.keys[self.tree.keys_of(slice(first, first + together))]
                 pairs = self.keys.pairs(points, scale=self.scales_of and self.scales_of(points))
                 order, _ = _order_blocks(pairs, len(pairs))
-                total += leaves.counts[self._plan(pairs.take(order), tol)].sum()
+                (kept,) = self._plan(pairs.take(order), len(pairs), tol)
+                total += leaves.counts[kept].sum()
             self._shares[tol] = total / (SAMPLE_BLOCKS * leaves.n_keys)
         return self._shares[tol]
 
@@ -144,7 +170,7 @@ class BlocksSummation(Summation):
         """`Sums` for pairs in kd order, in blocks of a size; unresolved where a copy of the keys would be too large."""
         pairs, size = queries
         collect = derivative_sums if derivatives else collect_sums
-        sums = _join([self._block_sums(pairs.take(rows), tol, collect) for rows in slices(len(pairs), size)])
+        sums = (self._single_sums if self._single_tol(tol) else self._sums)(pairs, size, tol, collect)
         empty = np.flatnonzero(sums.columns[:, -1] == 0)
         if len(empty) and self.keys.n_used <= MOST_FEATURES:
             sums.columns[empty], sums.nearest_t[empty], resolved = self.nearest.sums(pairs.take(empty))
@@ -154,20 +180,35 @@ class BlocksSummation(Summation):
             sums.columns[empty[rows]], sums.nearest_t[empty[rows]] = found.columns, found.nearest_t
         return sums
 
-    def _block_sums(self, pairs, tol, collect):
-        """The sums for a block of queries, from the keys that matter to it; `collect(pairs)` makes them."""
-        kept, half = self._plan(pairs, tol), len(pairs) // 2
+    def _single_sums(self, pairs, size, tol, collect):
+        """The same in single precision; in double precision for queries whose means then err by too much."""
+        place = np.full(len(pairs), -1) if pairs.self_index is None else self.tree.place[pairs.self_index]
+        single_tol, derivatives, found = self._single_tol(tol), collect is derivative_sums, []
+        for rows, kept in self._plans(pairs, size, tol - single_tol):
+            found.append(self.single.sums(kept, pairs.take(rows), place[rows], derivatives))
+        found = self.single.known(np.concatenate(found, axis=1), derivatives)
+        sums, left = found.as_sums(), np.flatnonzero(~(found.error <= single_tol))
+        if len(left):
+            put(self._sums(pairs.take(left), size, tol, collect), sums, left)
+        return sums
+
+    def _sums(self, pairs, size, tol, collect):
+        """The sums for queries in kd order, in blocks of a size, by `collect(pairs)` of the keys that matter."""
+        blocks = [(pairs.take(rows), kept) for rows, kept in self._plans(pairs, size, tol)]
+        return _join([self._block_sums(block, kept, tol, collect) for block, kept in blocks])
+
+    def _block_sums(self, pairs, kept, tol, collect):
+        """The sums for a block of queries, from the keys of the leaves `kept`."""
         if self.tree.fits(kept):
             return self._sums_among(kept, pairs, collect, has_nearest=not self.kernel.compact)
-        if len(pairs) <= FEWEST_QUERIES:
+        if len(pairs) <= max(FEWEST_QUERIES, PARTS):
             return self._constant_sums(len(pairs), np.nan)
-        halves = slice(half), slice(half, None)
-        return _join([self._block_sums(pairs.take(rows), tol, collect) for rows in halves])
+        return self._sums(pairs, PARTS * -(-len(pairs) // (2 * PARTS)), tol, collect)
 
     def _nearest_sums(self, pairs):
         """Sums over the nearest keys, for a block of queries without any weight."""
         leaves, box = self.tree.leaves, _box(pairs.raw)
-        least, furthest = leaves.nearest(*box), leaves.furthest(*box)
+        (least,), furthest = leaves.nearest(*np.array(box)[:, None]), leaves.furthest(*box)
         has_others = leaves.counts > (pairs.self_index is not None)
         reach = np.min(furthest, where=has_others, initial=np.inf) * (1 + T_ROUNDING)
         return self._sums_among(np.flatnonzero(least <= reach), pairs, collect_sums, has_nearest=True)
@@ -188,23 +229,35 @@ class BlocksSummation(Summation):
         derivatives = np.full((n_queries, self.keys.n_used, self.keys.columns.shape[1]), value)
         return Sums(derivatives[:, 0], np.full(n_queries, np.log(value)), np.zeros(n_queries), derivatives)
 
+    def _plans(self, pairs, size, tol):
+        """Blocks of a size of queries in kd order, as slices, and the leaves (n_kept,) that matter to each."""
+        together = size * max(1, PLANNED // (PARTS * len(self.tree.leaves.counts)))
+        for group in slices(len(pairs), together):
+            plan = self._plan(pairs.take(group), size, tol)
+            yield from zip(slices(group.stop, size, group.start), plan, strict=True)
+
     @np.errstate(all="ignore")
-    def _plan(self, pairs, tol):
-        """The leaves (n_kept,) that matter to a block of queries in kd order, ascending."""
-        leaves = self.tree.leaves
+    def _plan(self, pairs, size, tol):
+        """The leaves (n_kept,) that matter to each block of a size of queries in kd order, ascending, as a list."""
+        leaves, step = self.tree.leaves, -(-size // PARTS)
+        parts = np.arange(0, len(pairs), step)
+        blocks = np.arange(0, len(parts), PARTS)
+        t = leaves.nearest(np.minimum.reduceat(pairs.raw, parts), np.maximum.reduceat(pairs.raw, parts))
+        if pairs.scale is not None:
+            t *= np.minimum.reduceat(pairs.scale, parts)[:, None]
         if self.kernel.compact:
-            return np.flatnonzero(_least_t(leaves, pairs) <= self.keys.edge * (1 + T_ROUNDING))
+            matters = np.minimum.reduceat(t, blocks) <= self.keys.edge * (1 + T_ROUNDING)
+            return [np.flatnonzero(row) for row in matters]
         place = removed = None
         if pairs.self_index is not None:
             place = self.tree.place[pairs.self_index]
             removed = (1 - pairs.retained) * np.maximum(self.keys.weights[pairs.self_index], TINY)
         bound = leaves.log_mass_bound(self.kernel, pairs.raw, place, removed, pairs.scale)
-        shares = np.full(len(leaves.counts), -np.inf)
-        for rows in slices(len(pairs), -(-len(pairs) // PARTS)):
-            upper = leaves.log_mass + self.kernel.log(_least_t(leaves, pairs.take(rows)))
-            upper += SLACK * (1 + np.abs(upper))
-            np.maximum(shares, upper - bound[rows].min(), out=shares)
-        return _heaviest(shares, tol)
+        upper = self.kernel.log(t)
+        upper += leaves.log_mass
+        upper += SLACK * (1 + np.abs(upper))
+        upper -= np.minimum.reduceat(bound, parts)[:, None]
+        return [_heaviest(shares, tol) for shares in np.maximum.reduceat(upper, blocks)]
 
 
 class LocatedBlocks:
@@ -255,12 +308,6 @@ def expected_share(kernel, keys, bandwidth, tol, scales_of=None, n_queries=16, n
 
 def _box(raw):
     return raw.min(axis=0), raw.max(axis=0)
-
-
-def _least_t(leaves, pairs):
-    """The least t between any of the queries and each leaf, (n_leaves,)."""
-    t = leaves.nearest(*_box(pairs.raw))
-    return t if pairs.scale is None else t * pairs.scale.min()
 
 
 def _heaviest(log_shares, tol):

@@ -32,6 +32,9 @@ GATHERED_NUMBERS = 2**21
 BOUND_LEAVES = 128
 """Leaves whose masses make the lower bound."""
 
+NEGLIGIBLE = -50.0
+"""Logarithm of a share of the mass that is far less than SLACK."""
+
 TINY = np.finfo(float).tiny
 """Lower bound of weights, of which logarithms are taken."""
 
@@ -99,14 +102,17 @@ class Leaves:
         self.spread = np.add.reduceat(shares * squares, start) / total + SLACK * diagonal
 
     def nearest(self, low, high):
-        """The least t between a box and each leaf, (n_leaves,)."""
-        gap = np.maximum(self.low - high[:, None], low[:, None] - self.high)
-        np.maximum(gap, 0.0, out=gap)
-        gap /= self.mantissa
-        return np.einsum("fb,fb->b", gap, gap)
+        """The least t between boxes, given by corners (n_boxes, d), and each leaf, (n_boxes, n_leaves)."""
+        t = np.zeros((len(low), len(self.counts)))
+        for f, mantissa in enumerate(self.mantissa[:, 0]):
+            gap = np.maximum(self.low[f] - high[:, f, None], low[:, f, None] - self.high[f])
+            np.maximum(gap, 0.0, out=gap)
+            gap /= mantissa
+            t += np.square(gap, out=gap)
+        return t
 
     def furthest(self, low, high):
-        """The greatest t between a box and each leaf, (n_leaves,)."""
+        """The greatest t between a box, given by corners (d,), and each leaf, (n_leaves,)."""
         gap = np.maximum(self.high - low[:, None], high[:, None] - self.low)
         gap /= self.mantissa
         return np.einsum("fb,fb->b", gap, gap)
@@ -140,7 +146,9 @@ class Leaves:
         logs = kernel.log(t)
         logs += log_mass
         most = logs.max(axis=1)
-        bound = most + np.log(np.exp(logs - most[:, None]).sum(axis=1))
+        logs -= most[:, None]
+        np.maximum(logs, NEGLIGIBLE, out=logs)  # exp is slow where it underflows
+        bound = most + np.log(np.exp(logs, out=logs).sum(axis=1))
         return np.where(np.isneginf(most), -np.inf, bound - SLACK * (1 + np.abs(bound)))
 
     def _leave_out(self, t, log_mass, leaves, self_place, removed):
@@ -167,8 +175,8 @@ class KeyTree:
         The position among the keys of each key in this order.
     place : (n_keys + 1,) int ndarray
         The place of each key in this order, and -1 at the end; made for the first queries that are keys.
-    raw, columns : (n_leaves, size, d) and (n_leaves, size, n_columns) float ndarrays
-        The keys as in `Keys.raw`, and their columns; the last leaf is filled up with zeros.
+    raw, columns : (d, n_leaves, size) and (n_leaves, size, n_columns) float ndarrays
+        The features of the keys as in `Keys.raw`, and their columns; the last leaf is filled up with zeros.
     """
 
     def __init__(self, keys):
@@ -176,7 +184,8 @@ class KeyTree:
         order, size = kd_order(with_level_numbers(raw / mantissa, raw, keys), LEAF_KEYS)
         self.order, raw = order, raw[order]
         self.leaves = Leaves(raw, keys.weights[order], size, mantissa)
-        self.raw, self.columns = _cut(raw, size), _cut(keys.columns.take(order, axis=0), size)
+        self.raw = np.ascontiguousarray(_cut(raw, size).transpose(2, 0, 1))
+        self.columns = _cut(keys.columns.take(order, axis=0), size)
 
     @cached_property
     def place(self):
@@ -189,14 +198,15 @@ class KeyTree:
         return self.order[kept.start * self.leaves.size : kept.stop * self.leaves.size]
 
     def gather(self, kept):
-        """The keys and the columns of the leaves `kept`."""
+        """The features (d, n_keys) and the columns of the keys of the leaves `kept`."""
         n_keys = self.leaves.counts[kept].sum()
-        return [array[kept].reshape((-1, array.shape[2]))[:n_keys] for array in (self.raw, self.columns)]
+        raw, columns = self.raw.take(kept, axis=1), self.columns[kept]
+        return raw.reshape(len(raw), -1)[:, :n_keys], columns.reshape((-1, columns.shape[2]))[:n_keys]
 
     def fits(self, kept):
         """Whether a copy of these is not too large."""
         n_columns = 2 if isinstance(self.columns, OneHotColumns) else self.columns.shape[2]
-        numbers = 2 * self.raw.shape[2] + 2 + n_columns
+        numbers = 2 * len(self.raw) + 2 + n_columns
         return self.leaves.counts[kept].sum() * numbers <= GATHERED_NUMBERS
 
     def index_among(self, kept, place):

@@ -27,9 +27,8 @@ def collect_sums(pairs, tol=0.0):
     reduce = partial(_sum_columns, pairs.keys)
     if not may_be_single(pairs, tol):
         return Sums(*_collect(pairs, reduce, tol))
-    columns, log_mass, error = collect_single(pairs)
-    sums = Sums(columns, log_mass, np.zeros(len(pairs)))
-    left = ~(error <= tol)
+    found = collect_single(pairs)
+    sums, left = found.as_sums(), ~(found.error <= tol)
     if left.any():
         put(Sums(*_collect(pairs.split(left), reduce, tol)), sums, left)
     return sums

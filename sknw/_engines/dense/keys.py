@@ -7,7 +7,7 @@ import numpy as np
 
 from ..error_free import inverse_square
 from .pairs import Pairs, slices
-from .single import SingleKeys
+from .single_keys import SingleColumns, SingleKeys
 
 BLOCK_PAIRS = 512 * 256
 """Pairs in a block: a MiB of weights, which stays in the cache of a core."""
@@ -86,12 +86,12 @@ class Keys(KeyBlocks):
         self._keys, self._centre = problem.keys, np.ldexp(half_median, 1 - self._exponents)
 
     def subset(self, raw, columns, centre, has_nearest):
-        """Some of the keys, given as in `raw` and `columns`, around another centre (n_used,)."""
+        """Some of the keys, given by `raw` (n_used, n) and as in `columns`, around another centre (n_used,)."""
         keys = copy(self)
-        vars(keys).pop("single", None)
+        for name in ("augmented", "single", "single_columns"):
+            vars(keys).pop(name, None)
         keys.columns, keys.weights, keys.has_nearest = columns, columns.T[-1], has_nearest
-        keys.raw, keys._centre = raw, centre
-        keys.augmented = keys._augment(raw.T)
+        keys.raw, keys._centre = raw.T, centre
         return keys
 
     @property
@@ -109,10 +109,10 @@ class Keys(KeyBlocks):
 
     @cached_property
     def augmented(self):
-        return self.make_augmented()
+        return self._augment(self.raw.T) if "raw" in vars(self) else self.make_augmented()
 
     def make_augmented(self):
-        """`augmented` as a new array."""
+        """`augmented` of all keys as a new array."""
         return self._augment(self._raw_features())
 
     def _raw_features(self):
@@ -142,7 +142,12 @@ class Keys(KeyBlocks):
     @cached_property
     def single(self):
         """The keys in single precision."""
-        return SingleKeys(self)
+        return SingleKeys(self.single_columns, self.centred)
+
+    @cached_property
+    def single_columns(self):
+        """Their columns in single precision."""
+        return SingleColumns(self.columns, self.weights)
 
     @cached_property
     def is_uniform(self):

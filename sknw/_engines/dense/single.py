@@ -35,15 +35,16 @@ tenth of the bound, or a hundredth of the least `tol`. So are weights below exp(
 mass of at least LEAST_MASS, and keys that are dropped for their weights, which are at most MOST_DROPPED of the mass.
 """
 
-import sys
-from functools import cache
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
+from ..summation import Sums
 from .pairs import slices
+from .single_keys import CHUNK, FARTHEST, squared_norms
 
-SINGLE_TOL = 1e-5
+SINGLE_TOL = 5e-6
 """The least `tol` for which single precision is of use."""
 
 SHARE = 0.9
@@ -51,12 +52,6 @@ SHARE = 0.9
 
 UNIT = 2.0**-24
 """The largest relative error of a rounded number."""
-
-CHUNK = 64
-"""Keys that are summed in single precision."""
-
-AVX512 = ("AVX512_SKX", "X86_V4")
-"""What numpy calls these instructions."""
 
 BLOCK_PAIRS = 512 * 256
 """Pairs in a block: half a MiB of weights."""
@@ -79,86 +74,8 @@ WORTH = 0.75
 OFTEN = 0.002
 """The share of weights that are next to nothing from which on a floor costs less than they do."""
 
-FARTHEST = 1e6
-"""|x|² above this is replaced by it in E |x|⁴, as such keys have no weight for queries in question."""
-
-LEAST_WEIGHT = 1e-30
-"""Weights below this, in units of the largest, become zero, lest products are denormal."""
-
 MOST_DROPPED = 1e-2 * SINGLE_TOL
 """The largest sum of these, as a share of the mass."""
-
-
-@cache
-def exponential():
-    """np.exp or np.exp2, whichever is faster in single precision, and the logarithm of its base.
-
-    On Linux numpy has both with the instructions of AVX-512, where exp2 takes half the time. Elsewhere only exp uses
-    vector instructions.
-    """
-    if sys.platform == "linux" and hasattr(np.lib, "introspect"):
-        found = np.lib.introspect.opt_func_info(func_name="^exp2$", signature="float32")
-        if any(loop["current"] in AVX512 for loop in found.get("exp2", {}).values()):
-            return np.exp2, np.log(2)
-    return np.exp, 1.0
-
-
-class SingleKeys:
-    """Keys with one bandwidth in single precision, filled up to a multiple of CHUNK with keys of no weight.
-
-    Attributes
-    ----------
-    augmented : (n, n_used + 2) float32 ndarray
-        The keys x in bandwidths from their centre, -|x|² / 2 over the logarithm of the base of exponents, and ones.
-    columns : (n / CHUNK, n_values + 3, CHUNK) float32 ndarray
-        Times the weights, which make up for the rounding of |x|²: the values moved to [-1, 1], ones, the sum of the
-        squares of the values, and |x|⁴ in units of FARTHEST².
-    middle, half_range : (n_values,) float ndarray
-        What values are moved by.
-    spread : float
-        A bound on the standard deviation of each of the moved values.
-    log_weight : float
-        The logarithm of the sum of the weights.
-    dropped : float
-        The sum of the weights that have become zero.
-    """
-
-    def __init__(self, keys):
-        self.exp, self.log_base = exponential()
-        self.d, n_keys = keys.centred.shape
-        n = -(-n_keys // CHUNK) * CHUNK
-        self.augmented = np.zeros((n, self.d + 2), dtype=np.float32)
-        points = self.augmented[:, :-2]
-        np.clip(keys.centred.T, -FARTHEST, FARTHEST, out=points[:n_keys], casting="same_kind")
-        norms = _squares(points)
-        self.augmented[:, -2] = norms / (-2 * self.log_base)
-        self.augmented[:, -1] = 1.0
-        rounding = norms[:n_keys] / -2 - self.log_base * self.augmented[:n_keys, -2].astype(float)
-        weights = np.where(keys.weights > LEAST_WEIGHT, keys.weights, 0.0)
-        self.dropped = keys.weights[weights == 0].sum()
-        total = weights.sum()
-        self.log_weight = np.log(total)
-        values = self._move(np.ascontiguousarray(keys.columns.T[:-1]) / keys.weights, weights > 0)
-        squares = np.square(values).sum(axis=0)
-        variance = squares @ weights / total - np.square(values @ weights / total).sum()
-        self.spread = np.sqrt(np.clip(variance, 0.0, 1.0))
-        columns = np.zeros((len(values) + 3, n), dtype=np.float32)
-        farness = np.square(np.minimum(norms[:n_keys] / FARTHEST, 1.0))
-        weights *= np.exp(np.clip(rounding, -1.0, 1.0))
-        np.multiply([*values, np.ones(n_keys), squares, farness], weights, out=columns[:, :n_keys])
-        self.columns = np.ascontiguousarray(columns.reshape(len(columns), -1, CHUNK).transpose(1, 0, 2))
-
-    def _move(self, values, counts):
-        """Values (n_values, n_keys) moved to [-1, 1], those of the keys that count."""
-        counted = values if counts.all() else values[:, counts]
-        low, high = counted.min(axis=1), counted.max(axis=1)
-        self.middle, self.half_range = (low + high) / 2, (high - low) / 2
-        return (values - self.middle[:, None]) / np.where(self.half_range > 0, self.half_range, 1.0)[:, None]
-
-
-def _squares(points):
-    """|x|² (n,) of points (n, d), in double precision."""
-    return np.einsum("if,if->i", points, points, dtype=float)
 
 
 class SingleSums(NamedTuple):
@@ -172,40 +89,61 @@ class SingleSums(NamedTuple):
         Right to MOST_ERROR, where `error` is finite.
     error : (b,) float ndarray
         A bound on the error of means, as a fraction of the range of the values; inf if there is none.
+    derivatives : (b, n_used, n_columns) float ndarray, default=None
+        As of `Sums`.
     """
 
     columns: np.ndarray
     log_mass: np.ndarray
     error: np.ndarray
+    derivatives: np.ndarray | None = None
+
+    def as_sums(self):
+        """The same as `Sums`."""
+        return Sums(self.columns, self.log_mass, np.zeros(len(self.columns)), self.derivatives)
+
+
+def takes_single(problem, kernel, tol):
+    """Whether sums can be in single precision, for queries that all have the same width.
+
+    Not if the problem, or keys in its place, have no values, and masses are what is asked for; nor for many classes.
+    """
+    is_able = tol >= SINGLE_TOL and kernel.form == "gaussian"
+    return is_able and isinstance(problem.columns, np.ndarray) and problem.columns.shape[1] > 1
 
 
 def may_be_single(pairs, tol):
-    """Whether most queries may keep `tol` in single precision, judged by |q|² and the standard deviation of the values.
-
-    Not if the problem has no values, and its masses are what is asked for; nor for many classes, or with a width for
-    each query.
-    """
+    """Whether most queries may keep `tol` in single precision, by |q|² and the standard deviation of the values."""
     keys = pairs.keys
-    is_able = tol >= SINGLE_TOL and keys.kernel.form == "gaussian" and keys.has_coordinates and pairs.scale is None
-    if not (is_able and isinstance(keys.columns, np.ndarray) and keys.columns.shape[1] > 1):
+    if pairs.scale is not None or not keys.has_coordinates or not takes_single(keys, keys.kernel, tol):
         return False
     error = _log_error(pairs, 2 * pairs.norms, 0.0)
     may, most = error <= MOST_ERROR, WORTH * len(pairs)
     if np.count_nonzero(may) > most:  # else keys need not be made
-        may &= (error + CHUNK * UNIT) * keys.single.spread / 2 < SHARE * tol
+        may &= (error + CHUNK * UNIT) * keys.single_columns.spread / 2 < SHARE * tol
     return np.count_nonzero(may) > most
 
 
 def collect_single(pairs):
     """`SingleSums` of some pairs."""
-    single = pairs.keys.single
     with np.errstate(all="ignore"):
-        sums, log_units = _sum_columns(pairs, single)
-        mass = sums[:, -3]
-        means, log_mass = sums / mass[:, None], np.log(mass) + log_units
-        error = np.where(mass >= LEAST_MASS, _error(pairs, single, means, log_mass), np.inf)
-        values = (single.middle + single.half_range * means[:, :-3]) * mass[:, None]
-        return SingleSums(np.column_stack([values, mass]), log_mass, error / SHARE)
+        sums, log_units = _sum_columns(pairs, pairs.keys.single)
+        log_error = partial(_key_log_error, pairs)
+        return known_sums(pairs.keys.single_columns, sums, log_units, log_error)
+
+
+def known_sums(columns, sums, log_units, log_error):
+    """`SingleSums` of sums (b, n_values + 3) of `SingleColumns`, and of fourth powers of distances.
+
+    `log_units` are the logarithms of the units of weights, and `log_error` is a function from the mean of the fourth
+    powers, and from L, to a bound on |e|, all (b,).
+    """
+    mass = sums[:, -3]
+    means, log_mass = sums / mass[:, None], np.log(mass) + log_units
+    log_ratio = np.maximum(columns.log_weight - log_mass, 0.0)
+    error = _error(columns, means, log_mass, log_error(FARTHEST**2 * means[:, -1], log_ratio))
+    error = np.where(mass >= LEAST_MASS, error, np.inf)
+    return SingleSums(columns.move_back(sums[:, :-2]), log_mass, error / SHARE)
 
 
 def _sum_columns(pairs, single):
@@ -219,7 +157,7 @@ def _sum_columns(pairs, single):
     sums = np.zeros((single.columns.shape[1], len(pairs)))
     for chunks in slices(len(single.columns), step):
         block = slice(chunks.start * CHUNK, chunks.stop * CHUNK)
-        weights = np.matmul(single.augmented[block], augmented, out=buffer[: block.stop - block.start])
+        weights = np.matmul(single.augmented[:, block].T, augmented, out=buffer[: block.stop - block.start])
         weights_of_chunks = weights.reshape(-1, CHUNK, len(pairs))
         if lowest is not None:
             np.maximum(weights_of_chunks, lowest, out=weights_of_chunks)
@@ -231,30 +169,33 @@ def _sum_columns(pairs, single):
 
 def _augment(pairs, single):
     """Queries as `SingleKeys.augmented` takes them (n_used + 2, b), and the logarithms (b,) of the units of weights."""
-    queries = (pairs.centred / single.log_base).astype(np.float32)
-    half_norms = _squares(queries) * single.log_base**2 / 2
+    queries = (pairs.centred.T / single.log_base).astype(np.float32)
+    half_norms = squared_norms(queries) * single.log_base**2 / 2
     lift = (np.minimum(MOST_LIFT - half_norms, 0.0) / single.log_base).astype(np.float32)
-    augmented = np.vstack([queries.T, np.ones_like(lift), lift])
+    augmented = np.vstack([queries, np.ones_like(lift), lift])
     return augmented, -half_norms - single.log_base * lift.astype(float)
 
 
 def _often_underflow(augmented, single):
     """Whether, judged by a sample, weights would often be denormal or zero."""
-    n_keys, n_queries = len(single.augmented), augmented.shape[1]
+    n_keys, n_queries = single.augmented.shape[1], augmented.shape[1]
     keys, queries = slice(None, None, 1 + n_keys // 256), slice(None, None, 1 + n_queries // 16)
-    return np.mean(single.augmented[keys] @ augmented[:, queries] < LOWEST / single.log_base) > OFTEN
+    return np.mean(single.augmented[:, keys].T @ augmented[:, queries] < LOWEST / single.log_base) > OFTEN
 
 
-def _error(pairs, single, means, log_mass):
+def _error(columns, means, log_mass, log_error):
     """What means err by (b,), as a fraction of the range of the values; inf where terms of second order may matter."""
-    log_ratio = np.maximum(single.log_weight - log_mass, 0.0)
-    error = _log_error(pairs, pairs.norms + FARTHEST * np.sqrt(means[:, -1]), log_ratio)
     squares, means = means[:, -2], np.square(means[:, :-3])
     variance = np.maximum(np.minimum(squares - means.sum(axis=1), 1 - means.min(axis=1)), 0.0)
-    variance += 6 * means.shape[1] * (error + CHUNK * UNIT)
+    variance += 6 * means.shape[1] * (log_error + CHUNK * UNIT)
     rounding = CHUNK * UNIT / 2 * (np.sqrt(np.minimum(squares, 1.0)) + np.sqrt(means.max(axis=1)))
-    is_known = (error <= MOST_ERROR) & (np.log(single.dropped) <= log_mass + np.log(MOST_DROPPED))
-    return np.where(is_known, error * np.sqrt(variance) / 2 + rounding, np.inf)
+    is_known = (log_error <= MOST_ERROR) & (np.log(columns.dropped) <= log_mass + np.log(MOST_DROPPED))
+    return np.where(is_known, log_error * np.sqrt(variance) / 2 + rounding, np.inf)
+
+
+def _key_log_error(pairs, fourth, log_ratio):
+    """The bound (b,) on |e|, from E |x|⁴ and from L."""
+    return _log_error(pairs, pairs.norms + np.sqrt(fourth), log_ratio)
 
 
 def _log_error(pairs, norms, log_ratio):
