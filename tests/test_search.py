@@ -42,9 +42,6 @@ class Halves:
         least, other = np.mean(losses, axis=0)
         return Comparison(least, other - least, self.error, 400, self.n_contributing)
 
-    def exact(self, learned, mean):
-        return self.compare(learned, mean, mean).loss
-
 
 class Watch:
     """A task that stops its subtasks after a number of ends."""

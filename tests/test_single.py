@@ -22,9 +22,6 @@ WEIGHTS = WEIGHTS | {"light": lambda rng, n: np.r_[1.0, 1.0, np.exp(rng.uniform(
 EXPONENTIALS = [(np.exp, 1.0), (np.exp2, np.log(2))]
 """Both, whichever is faster here."""
 
-TOL = 2 * SINGLE_TOL
-"""A tol that most queries keep in single precision."""
-
 VALUES = {
     "normal": lambda rng, n: rng.normal(size=(n, 2)),
     "offset": lambda rng, n: 1e6 + rng.normal(size=(n, 2)),
@@ -152,9 +149,9 @@ def test_gradients_of_blocks_are_in_single_precision(value, weighting, monkeypat
         "sknw._engines.blocks.single._differentiate", lambda *found: tried.append(1) or _differentiate(*found)
     )
     with constants("blocks for few keys"):
-        pooled, found = gradient("blocks", TOL)
+        pooled, found = gradient("blocks", SINGLE_TOL)
     assert len(tried) > 0
-    assert_close(pooled.values, exact_pooled.values, values[weights > 0], TOL)
+    assert_close(pooled.values, exact_pooled.values, values[weights > 0], SINGLE_TOL)
     np.testing.assert_allclose(found, exact, rtol=0, atol=1e-5 * slopes.size)
 
 
@@ -164,7 +161,7 @@ def test_few_queries_are_left_to_double_precision(d, leave_one_out, monkeypatch)
     rng, left = np.random.default_rng(d), []
     keys, queries = rng.normal(size=(2000, d)), rng.normal(size=(500, d))
     values = np.sin(keys).mean(axis=1) + 0.1 * rng.normal(size=2000)
-    model = NadarayaWatsonRegressor(algorithm="dense", tol=TOL).fit(keys, values)
+    model = NadarayaWatsonRegressor(algorithm="dense", tol=SINGLE_TOL).fit(keys, values)
     collect = sknw._engines.dense.collect._collect
     monkeypatch.setattr(
         "sknw._engines.dense.collect._collect", lambda pairs, *rest: left.append(len(pairs)) or collect(pairs, *rest)
@@ -172,7 +169,7 @@ def test_few_queries_are_left_to_double_precision(d, leave_one_out, monkeypatch)
     model.predict(None if leave_one_out else queries)
     assert sum(left) < 0.1 * (2000 if leave_one_out else 500)
     left.clear()
-    model.set_params(tol=SINGLE_TOL / 1.01).predict(queries)
+    model.set_params(tol=SINGLE_TOL / 2).predict(queries)
     assert sum(left) == 500
 
 
@@ -181,7 +178,7 @@ def test_single_precision_is_tried_where_most_queries_are_near(share, is_tried, 
     rng, tried = np.random.default_rng(0), []
     keys, queries = rng.normal(size=(1000, 3)), rng.normal(size=(200, 3))
     queries[: int(share * 200)] *= 100
-    pooler = make_pooler("dense", keys, rng.normal(size=(1000, 1)), None, "gaussian", 0.3, TOL)
+    pooler = make_pooler("dense", keys, rng.normal(size=(1000, 1)), None, "gaussian", 0.3, SINGLE_TOL)
     expected, mass = pool(pooler, queries)
 
     def count(pairs, *rest):
@@ -189,9 +186,9 @@ def test_single_precision_is_tried_where_most_queries_are_near(share, is_tried, 
         return collect_single(pairs, *rest)
 
     monkeypatch.setattr("sknw._engines.dense.collect.collect_single", count)
-    found, found_mass = pool(pooler, queries, tol=TOL)
+    found, found_mass = pool(pooler, queries, tol=SINGLE_TOL)
     assert sum(tried) == (200 if is_tried else 0)
-    assert_close(found, expected, expected, TOL)
+    assert_close(found, expected, expected, SINGLE_TOL)
     np.testing.assert_allclose(found_mass, mass, rtol=1e-6, atol=MOST_ERROR)
 
 
@@ -199,22 +196,22 @@ def test_single_precision_is_tried_where_most_queries_are_near(share, is_tried, 
 def test_threads_do_not_show(n):
     rng = np.random.default_rng(n)
     keys, weights = rng.normal(size=(n, 3)), rng.integers(0, 3, size=n) + 0.5
-    pooler = make_pooler("dense", keys, rng.normal(size=(n, 2)), weights, "gaussian", 0.5, TOL)
+    pooler = make_pooler("dense", keys, rng.normal(size=(n, 2)), weights, "gaussian", 0.5, SINGLE_TOL)
     for asked in (rng.normal(size=(1100, 3)), None):
-        assert_same_results(*(pool(pooler, asked, n_jobs=n_jobs, tol=TOL) for n_jobs in (1, 3)))
+        assert_same_results(*(pool(pooler, asked, n_jobs=n_jobs, tol=SINGLE_TOL) for n_jobs in (1, 3)))
 
 
 def test_masses_and_attention_are_in_double_precision():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(1000, 3))
-    models = [NadarayaWatsonClassifier(algorithm="dense", tol=tol).fit(X, X[:, 0] > 0) for tol in (0, TOL)]
+    models = [NadarayaWatsonClassifier(algorithm="dense", tol=tol).fit(X, X[:, 0] > 0) for tol in (0, SINGLE_TOL)]
     for ask in ("score_samples", "effective_neighbors"):
         exact, found = (getattr(model, ask)(X) for model in models)
         np.testing.assert_allclose(found, exact, rtol=1e-9)
     exact, found = (model.attention_weights(X[:50]) for model in models)
     np.testing.assert_allclose(found, exact, rtol=1e-10, atol=1e-14)
     exact, found = (model.predict_proba(X) for model in models)
-    assert 0 < np.abs(found - exact).max() <= TOL
+    assert 0 < np.abs(found - exact).max() <= SINGLE_TOL
 
 
 @pytest.mark.parametrize("distance", [5.0, 11.0, 12.0, 13.0, 30.0])
@@ -223,5 +220,5 @@ def test_queries_far_from_all_keys_know_which_are_nearer(distance):
     rng, clouds = np.random.default_rng(0), np.repeat([0, 1, 2], 100)
     keys = rng.random((300, 2)) + distance * np.array([[-1, 0], [1, 0], [0, 3]])[clouds]
     queries, values = rng.normal(size=(20, 2)) * [0.2, 0], np.eye(3)[clouds]
-    pooler = make_pooler("dense", keys, values, tol=TOL)
-    assert_close(pool(pooler, queries, tol=TOL)[0], pool(pooler, queries)[0], values, TOL)
+    pooler = make_pooler("dense", keys, values, tol=SINGLE_TOL)
+    assert_close(pool(pooler, queries, tol=SINGLE_TOL)[0], pool(pooler, queries)[0], values, SINGLE_TOL)

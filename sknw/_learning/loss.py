@@ -92,8 +92,11 @@ class LeaveOneOutLoss:
         return type(self)(self.pooler_of, self.sample, rows, self.mean_where_empty, self.tol, self.n_jobs, rough)
 
     def __call__(self, bandwidth):
-        """The loss of a bandwidth (n_features,), as a search needs it."""
-        return self.shares @ self.search_squares(bandwidth)
+        """The loss of a bandwidth (n_features,), as a search needs it; to `tol` if it is known."""
+        is_known = (bandwidth.tobytes(), None) in self.cache
+        if not is_known and self.rough is not None and (loss := self.rough(bandwidth)) >= self.least_rough:
+            return loss
+        return self.exact(bandwidth)
 
     def exact(self, bandwidth, n_neighbors=None):
         """The loss of a bandwidth (n_features,), with the width of the n_neighbors-th neighbour if it is not None."""
@@ -133,12 +136,6 @@ class LeaveOneOutLoss:
         """The attributes of an estimator that record its loss over the scoring rows."""
         rows = np.flatnonzero(np.isin(self.sample.rows, self.rows))
         return {"loo_loss_": self.in_units_of_y(loss), "loo_rows_": rows}
-
-    def search_squares(self, bandwidth):
-        """Squared errors (n_rows,) of a bandwidth (n_features,), as a search needs them."""
-        if self.rough is not None and self.rough(bandwidth) >= self.least_rough:
-            return self.rough.squares(bandwidth)
-        return self.squares(bandwidth)
 
     def squares(self, bandwidth, n_neighbors=None):
         """Squared errors (n_rows,), which are cached for the last bandwidths."""
@@ -298,7 +295,7 @@ class CrossValidation:
         self.folds = [(loss.subset(learning), loss.subset(validation)) for learning, validation in self.positions]
 
     def compare(self, learned, mean, common):
-        """A `Comparison` of learned bandwidths with a common one, as a search needs it.
+        """A `Comparison` of learned bandwidths with a common one.
 
         Parameters
         ----------
@@ -308,20 +305,11 @@ class CrossValidation:
             The mean of the learned bandwidths, which all other rows of the final loss evaluate.
         common : (n_features,) float ndarray
         """
-        squares = self._squares(learned, mean, LeaveOneOutLoss.search_squares)
-        return self.final_loss.compare(squares, self.final_loss.search_squares(common))
-
-    def exact(self, learned, mean):
-        """The loss of learned bandwidths."""
-        return self.final_loss.shares @ self._squares(learned, mean, LeaveOneOutLoss.squares)
-
-    def _squares(self, learned, mean, squares_of):
-        """Squared errors (n_rows,) of learned bandwidths, by a function of a loss and a bandwidth."""
-        squares = squares_of(self.final_loss, mean).copy()
+        squares = self.final_loss.squares(mean).copy()
         squares[np.isin(self.final_loss.rows, self.rows)] = 0
         for (_, loss), bandwidth in zip(self.folds, learned, strict=True):
-            squares[np.searchsorted(self.final_loss.rows, loss.rows)] += squares_of(loss, bandwidth) / self.n_draws
-        return squares
+            squares[np.searchsorted(self.final_loss.rows, loss.rows)] += loss.squares(bandwidth) / self.n_draws
+        return self.final_loss.compare(squares, self.final_loss.squares(common))
 
 
 def _means_by_category(codes, values):

@@ -113,15 +113,15 @@ class Search:
         learned = self._learn_halves(halves.folds, initial, by_gradient, enough_rows)
         if self.stopped:
             return self._learned(initial)
-        bandwidth = mean = self._combine(learned)
-        comparison = halves.compare(learned, mean, self._best_factor() * self.start)
+        bandwidth = self._combine(learned)
+        comparison = halves.compare(learned, bandwidth, self._best_factor() * self.start)
         if not comparison.is_significant():
             return self.factor()
-        if self.final_loss(mean) > comparison.loss:  # the minima are so far apart that their mean is not near one
+        loss = comparison.loss
+        if self.final_loss(bandwidth) > loss:  # the minima are so far apart that their mean is not near one
             bandwidth = min(learned, key=self.final_loss)
-        refined = self._finish(bandwidth, comparison.loss) if by_gradient and enough_rows else None
-        loss = halves.exact(learned, mean) if refined is None else None
-        bandwidth = bandwidth if refined is None else refined
+        if by_gradient and enough_rows:
+            bandwidth, loss = self._finish(bandwidth, loss)
         return self._learned(
             self._in_stage("smoothing out", self.final_loss, self.descents.smooth_out, bandwidth), loss
         )
@@ -141,10 +141,10 @@ class Search:
         return self.descents.mean([h for h, loss in zip(learned, losses, strict=True) if loss <= largest])
 
     def _finish(self, bandwidth, loss):
-        """The minimum on all rows; None if it overfits, judged by the validation loss."""
+        """The minimum on all rows, and None; or the given bandwidth and validation loss, if the minimum overfits."""
         refine = partial(self.descents.refine, tolerance=1e-6 if self.final_loss is self.first_loss else 1e-5)
         refined = self._in_stage("final search", self.final_loss, refine, bandwidth)
-        return refined if self.final_loss(refined) >= OVERFITTING * loss else None
+        return (refined, None) if self.final_loss(refined) >= OVERFITTING * loss else (bandwidth, loss)
 
     def _learned(self, bandwidth, loss=None):
         return Learned(bandwidth, self.path, self.n_evaluations, self.warning, loss)

@@ -26,6 +26,9 @@ at most 2 tau (1 + log(W / (D tau))), W being the mass of all keys at distance 0
 logistic kernel half of that, the cauchy kernel c <= 2. With tol = 1e-10 and D > 1e-10 W that makes some 1e-8 of the
 range, and some 1e-3 with tol = 1e-5, enough for a descent, which compares losses.
 
+Where `tol` allows it, the kept keys are summed in single precision, for most of `tol`; see `single`. Queries that then
+err by too much are done again in double precision.
+
 Queries with a width of their own have their t, and so all these bounds, multiplied by their scale. For a part of a
 block the least t of a leaf is multiplied by the least scale of the part, and D by that of each query.
 """
@@ -74,7 +77,7 @@ PLANNED = 2**15
 FEW_QUERIES, MANY_KEYS = 4000, 50_000
 """Queries up to which the dense engine is done before the leaves are made, unless there are so many keys."""
 
-SAMPLE_BLOCKS = 20
+SAMPLE_BLOCKS = 10
 """Blocks of keys as queries that estimate the share of pairs that matter."""
 
 
@@ -148,8 +151,8 @@ class BlocksSummation(Summation):
 
     def _single_tol(self, tol):
         """The part of `tol` that is for single precision; 0 where that is of no use."""
-        part = SINGLE_SHARE * tol
-        return part if self.scales_of is None and takes_single(self.problem, self.kernel, part) else 0.0
+        is_of_use = self.scales_of is None and takes_single(self.problem, self.kernel, tol)
+        return SINGLE_SHARE * tol if is_of_use else 0.0
 
     def kept_share(self, tol):
         """The share of pairs that matter, estimated from some blocks of the keys as queries."""
@@ -185,6 +188,7 @@ class BlocksSummation(Summation):
         place = np.full(len(pairs), -1) if pairs.self_index is None else self.tree.place[pairs.self_index]
         single_tol, derivatives, found = self._single_tol(tol), collect is derivative_sums, []
         for rows, kept in self._plans(pairs, size, tol - single_tol):
+            kept = kept if self.tree.fits(kept) else kept[:0]  # queries without any weight are not known
             found.append(self.single.sums(kept, pairs.take(rows), place[rows], derivatives))
         found = self.single.known(np.concatenate(found, axis=1), derivatives)
         sums, left = found.as_sums(), np.flatnonzero(~(found.error <= single_tol))

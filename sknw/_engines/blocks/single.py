@@ -8,9 +8,9 @@ here. For a query q, and a key x in a leaf around c, let p = q - c and v = x - c
 of p_f v_f, -|v|² / 2 and -|p|² / 2, of which the absolute values are A <= (|p| + |v|)² / 2 in total. With
 s = sqrt(2 T), |p| is at most s + |v|, and A at most (s + 2 |v|)² / 2. The exponent is known too, so terms of either
 sign are at most (A + T) / 2, and so is any part of them. Each of d + 1 additions, and the products together, are
-rounded by u of that at most, |v|² / 2 by u of itself, and |p|² / 2, made by d products and d - 1 additions, by d u of
-itself: by (d + 1) u A in total. Rounding of p and v moves them by u (2 |p| + |v|), and T by u s (2 s + 3 |v|). With
-D = |v|², and since |s²| = 2 |T| and sqrt(E (f + g)⁴) <= (sqrt |f²| + sqrt |g²|)²,
+rounded by u of that at most, |v|² / 2 by u of itself, and |p|² / 2, made by d + 1 products and d - 1 additions, by
+(d + 1) u of itself: by (d + 1) u A in total. Rounding of p and v moves them by u (2 |p| + |v|), and T by
+u s (2 s + 3 |v|). With D = |v|², and since |s²| = 2 |T| and sqrt(E (f + g)⁴) <= (sqrt |f²| + sqrt |g²|)²,
 
     |e| <= u ((d + 2) (|A| + |T|) / 2 + (d + 1) |A| + 4 |T| + 3 sqrt(2 |T| |D|) + 10),
     |A| <= (sqrt(2 |T|) + 2 sqrt |D|)² / 2.
@@ -19,9 +19,10 @@ T is stochastically less than L plus an exponential variable, so |T|² <= L² + 
 
 Derivatives, see `dense.gradient`, take sums of the columns times x_f and times x_f², from the centre of the queries of
 a block. Such a sum errs by (CHUNK + 4) u of its terms, and D_f, in which three are combined, by at most that times
-E (|q_f| + |x_f|)² <= 2 E (|q|² + |x|²), and a covariance of values in [-1, 1] by 4 (CHUNK + 4) u E (|q|² + |x|²) of the
-range, beside |e| times its terms. Where that is more than LOOSE `tol` a query errs by too much. So derivatives err by
-about as much as without the leaves that are left out.
+E (|q_f| + |x_f|)² <= 2 E (q_f² + x_f²) for each unit of mass, if values are in [-1, 1]. A covariance of these, as a
+fraction of their range, 2, errs by at most 2 (CHUNK + 4) u E (q_f² + x_f²), beside |e| times its terms. Where that is
+more than LOOSE `tol` for one of the features, the query errs by too much. So derivatives err by about as much as they
+do without the leaves that are left out.
 """
 
 import numpy as np
@@ -30,7 +31,7 @@ from ..dense.pairs import slices
 from ..dense.single import LOWEST, UNIT, known_sums
 from ..dense.single_keys import CHUNK, FARTHEST, SingleColumns, exponential, squared_norms
 
-LOOSE = 100
+LOOSE = 300
 """What derivatives may err by, in the error that means may have."""
 
 BLOCK_PAIRS = 2**17
@@ -77,16 +78,16 @@ class SingleLeaves:
         queries = (pairs.raw.T - middle) / self.mantissa
         centre = (self.centre.take(kept, axis=1) - middle) / self.mantissa
         augmented = self._augment(queries, centre)
-        own = self._own(kept, place, pairs.retained)
-        sums = 0.0
+        own, n = self._own(kept, place, pairs.retained), self.columns.shape[1]
+        sums = np.zeros((n + (2 * len(centre) * (n - 2) if derivatives else 0), len(pairs)))
         for part in slices(len(kept), max(1, BLOCK_PAIRS // (self.leaves.size * len(pairs)))):
             keys = self.augmented.take(kept[part], axis=0)
             weights = self._weigh(keys, augmented[part], own, part)
             columns = self.columns.take(kept[part], axis=0)
             if derivatives:
                 columns = _expand(columns, keys[:, :-2] + centre.T[part, :, None].astype(np.float32))
-            sums = sums + (columns @ weights).sum(axis=0, dtype=float)
-        return _differentiate(queries, sums, self.columns.shape[1]) if derivatives else sums
+            sums += (columns @ weights).sum(axis=0, dtype=float)
+        return _differentiate(queries, sums, n) if derivatives else sums
 
     def known(self, sums, derivatives):
         """`SingleSums` of sums (k, b) of some queries."""
@@ -96,7 +97,7 @@ class SingleLeaves:
             if not derivatives:
                 return found
             by_log_h = self.of_all.move_back(sums[n:-1].reshape(len(self.mantissa), n - 2, -1).transpose(2, 0, 1))
-            rounding = 4 * (CHUNK + 4) * UNIT * sums[-1]
+            rounding = 2 * (CHUNK + 4) * UNIT * sums[-1]
             return found._replace(derivatives=by_log_h, error=np.maximum(found.error, rounding / LOOSE))
 
     def _augment(self, queries, centre):
@@ -150,9 +151,9 @@ def _expand(columns, x):
 
 
 def _differentiate(queries, sums, n):
-    """The first n of the sums (k, b), derivatives (d, n - 2, b) as of `Sums`, and |q|² + E |x|², in as many rows."""
+    """The first n of the sums (k, b), derivatives (d, n - 2, b) as of `Sums`, and the largest q_f² + E x_f²."""
     first, second = sums[n:].reshape(2, len(queries), n - 2, -1)
     q = queries[:, None]
     derivatives = q * (q * sums[: n - 2] - 2 * first) + second
-    squares = (np.square(queries) + second[:, -1] / sums[n - 3]).sum(axis=0, keepdims=True)
+    squares = (np.square(queries) + second[:, -1] / sums[n - 3]).max(axis=0, keepdims=True)
     return np.concatenate([sums[:n], derivatives.reshape(-1, sums.shape[1]), squares])

@@ -44,7 +44,7 @@ from ..summation import Sums
 from .pairs import slices
 from .single_keys import CHUNK, FARTHEST, squared_norms
 
-SINGLE_TOL = 5e-6
+SINGLE_TOL = 1e-5
 """The least `tol` for which single precision is of use."""
 
 SHARE = 0.9
