@@ -54,7 +54,9 @@ SMALL_BLOCKS = {
         ("_engines.sorted.exponential_sums", "CHUNK", 40),
         ("_engines.sorted.prefix_sums", "BLOCK_KEYS", 40),
         ("_engines.sorted.prefix_sums", "FEW_QUERIES", 10),
+        ("_engines.sorted.windows", "BLOCK_KEYS", 40),
         ("_engines.sorted.windows", "WINDOW_PAIRS", 300),
+        ("_engines.sorted.positions", "BLOCK_KEYS", 40),
     ],
     "grid": [
         ("_engines.grid.engine", "CELL_QUERIES", 7),
@@ -95,6 +97,11 @@ CHOICES = {
     "sums looked up": [
         ("_engines.sorted.cell_sums", "FEWEST_LOOKED_UP", 0),
         ("_engines.sorted.cell_sums", "PART_QUERIES", 0),
+    ],
+    "positions looked up": [
+        ("_engines.sorted.positions", "FEW_KEYS", 0),
+        ("_engines.sorted.positions", "FEW_NUMBERS", 0),
+        ("_engines.sorted.positions", "KEYS_FOR_EACH", np.inf),
     ],
     "distinct keys of few": [("_problem", "FEW_KEYS", 0)],
     "labels for few classes": [("_problem", "FEW_CLASSES", 0)],
