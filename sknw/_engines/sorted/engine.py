@@ -19,8 +19,9 @@ from .windows import take
 BLOCK_SUMS = 2**15
 """Sums of ordered queries that are done together."""
 
-UNORDERED_QUERIES = 2**17
-"""Queries without an order that are done together: many, as those in tails take sorted keys."""
+UNORDERED_QUERIES = 2**16
+"""Queries without an order that are done together: many, as those in tails take sorted keys, but not more than caches
+hold."""
 
 
 class SortedEngine(Engine):
@@ -60,7 +61,10 @@ class SortedEngine(Engine):
         if keys.smallest < 2 * h * np.finfo(float).tiny:  # division by a power of two loses no digit but by underflow
             return None
         asked = kernel, h, tol
-        if self._latest[0] != asked:  # searches ask for some bandwidths twice
+        latest, summation = self._latest
+        if latest != asked:  # searches ask for some bandwidths twice
+            if summation is not None and not summation.is_used:
+                keys.expect_many()
             self._latest = asked, SortedSummation(self, kernel, h, tol)
         return self._latest[1]
 
@@ -71,15 +75,21 @@ class SortedSummation(Summation):
     def __init__(self, engine, kernel, bandwidth, tol):
         h, self.exponent = np.frexp(bandwidth)
         self.engine, self.keys = engine, ScaledKeys(engine.keys, self.exponent)
-        self.short_cut = self._make_short_cut(kernel, float(h), tol)
+        self.kernel, self.h, self.tol = kernel, float(h), tol
 
-    def _make_short_cut(self, kernel, h, tol):
-        """The sums that the kernel allows."""
-        if kernel.form == "exponential":
-            return ExponentialSums(self.keys.windows, h)
-        if kernel.compact:
-            return PrefixSums(self.keys.windows, kernel, h)
-        return CellSums(self.keys, kernel, h, tol)
+    @cached_property
+    def short_cut(self):
+        """The sums that the kernel allows; made for the first queries, which some bandwidths of a search never get."""
+        if self.kernel.form == "exponential":
+            return ExponentialSums(self.keys.windows, self.h)
+        if self.kernel.compact:
+            return PrefixSums(self.keys.windows, self.kernel, self.h)
+        return CellSums(self.keys, self.kernel, self.h, self.tol)
+
+    @property
+    def is_used(self):
+        """Whether it has been asked for sums."""
+        return "short_cut" in vars(self)
 
     def accepts(self, n_queries, tol, gradient):
         """Whether no gradient is asked for: along one feature a search needs none."""
@@ -110,7 +120,7 @@ class SortedSummation(Summation):
         if len(empty):
             nearest_t = np.zeros(len(q))
             sums[:, empty], least = self.keys.windows.nearest_sums(q[empty], take(removed, empty))
-            nearest_t[empty] = least / np.square(self.short_cut.h)
+            nearest_t[empty] = least / np.square(self.h)
             log_mass[empty] = np.where(np.isnan(sums[-1, empty]), np.nan, -np.inf)
         return Sums(sums.T, log_mass, nearest_t)
 
