@@ -97,12 +97,13 @@ class SortedSummation(Summation):
 
     def locate(self, points, left_out):
         """Queries in the units of the keys, in an order that the sums are fast for."""
-        if self.short_cut.looks_up(len(points)):
-            return Unordered(self._scale, points, left_out)
+        looks_up = self.short_cut.looks_up(len(points))
         step = max(1, BLOCK_SUMS // self.keys.n_columns)
-        if left_out is not None and left_out.is_all:
+        if left_out is not None and left_out.is_all and (self.engine.keys.is_ordered or not looks_up):
             order, x, removed = self.engine.ordered_rows
-            return OrderedRows(self._scale(x), removed, order, step)
+            return OrderedRows(self._scale(x), removed, order, step, looks_up)
+        if looks_up:
+            return Unordered(self._scale, points, left_out)
         q = self._scale(points[:, 0])
         return Located([q], self.short_cut.order(q), step, left_out)
 
@@ -128,11 +129,12 @@ class SortedSummation(Summation):
 class OrderedRows:
     """All rows of a problem in an order that is known already, for leave-one-out; as `Located`."""
 
-    def __init__(self, q, removed, order, step):
+    def __init__(self, q, removed, order, step, look_up):
         self.q, self.removed, self.order, self.step = q, removed, order, step
+        self.look_up = (True,) if look_up else ()
 
     def __getitem__(self, places):
-        return self.q[places], self.removed[:, places]
+        return self.q[places], self.removed[:, places], *self.look_up
 
 
 class Unordered:
