@@ -61,6 +61,12 @@ AVX512 = ("AVX512_SKX", "X86_V4")
 BLOCK_PAIRS = 512 * 256
 """Pairs in a block: half a MiB of weights."""
 
+CHUNK_SUMS = 2**17
+"""Sums over single chunks that are held at once: half a MiB."""
+
+CROWDED, SPARE = 128, 8
+"""Rows of a multiple of CROWDED numbers compete for the same places in a cache, and get SPARE more."""
+
 MOST_ERROR = 1e-4
 """The largest |e|, and so the largest error of log_mass."""
 
@@ -71,13 +77,16 @@ MOST_LIFT = 64.0
 """What |q|² / 2 is reduced by at most, so that fewer weights are next to nothing."""
 
 LOWEST = -80.0
-"""The lowest logarithm of a weight. Below -87 exponentials may take ten times as long, and products too."""
+"""The lowest logarithm of a weight, where there is a floor."""
+
+UNDERFLOW = -87.0
+"""The logarithm of a weight below which exponentials may take ten times as long, and products too."""
 
 WORTH = 0.75
 """The share of queries in a block that may keep `tol`, from which on single precision is tried for all of them."""
 
-OFTEN = 0.002
-"""The share of weights that are next to nothing from which on a floor costs less than they do."""
+OFTEN = 0.005
+"""The share of weights that underflow from which on a floor costs less than they do."""
 
 FARTHEST = 1e6
 """|x|² above this is replaced by it in E |x|⁴, as such keys have no weight for queries in question."""
@@ -158,7 +167,8 @@ class SingleKeys:
 
 def _squares(points):
     """|x|² (n,) of points (n, d), in double precision."""
-    return np.einsum("if,if->i", points, points, dtype=float)
+    points = points.astype(float)
+    return np.einsum("if,if->i", points, points)
 
 
 class SingleSums(NamedTuple):
@@ -211,38 +221,55 @@ def collect_single(pairs):
 def _sum_columns(pairs, single):
     """Sums (b, n_values + 3) of the columns of `SingleKeys`, and the logarithms (b,) of the units of weights."""
     augmented, log_units = _augment(pairs, single)
-    step = min(len(single.columns), max(1, BLOCK_PAIRS // len(pairs) // CHUNK))
-    buffer = np.empty((step * CHUNK, len(pairs)), dtype=np.float32)
-    lowest = None
+    (n_chunks, n_columns, _), width = single.columns.shape, augmented.shape[1]
+    step = min(n_chunks, max(1, BLOCK_PAIRS // width // CHUNK))
+    held = max(1, CHUNK_SUMS // (step * n_columns * width)) * step
+    sums_of_chunks = np.empty((min(n_chunks, held), n_columns, width), dtype=np.float32)
+    sums = np.zeros((n_columns, width))
+    for chunks, weights in _weights_of_chunks(pairs, single, augmented, step):
+        place = chunks.start % held
+        found = np.matmul(single.columns[chunks], weights, out=sums_of_chunks[place : place + len(weights)])
+        if chunks.stop % held == 0 or chunks.stop == n_chunks:
+            sums += sums_of_chunks[: place + len(found)].sum(axis=0, dtype=float)
+    return sums[:, : len(pairs)].T, log_units
+
+
+def _weights_of_chunks(pairs, single, augmented, step):
+    """Stream (some chunks, their weights (step, CHUNK, width)), in a buffer that is used again."""
+    shape, lowest = (CHUNK, augmented.shape[1]), None
+    buffer = np.empty((step, *shape), dtype=np.float32)
     if _often_underflow(augmented, single):
-        lowest = np.full((CHUNK, len(pairs)), LOWEST / single.log_base, dtype=np.float32)
-    sums = np.zeros((single.columns.shape[1], len(pairs)))
+        lowest = np.full(shape, LOWEST / single.log_base, dtype=np.float32)
     for chunks in slices(len(single.columns), step):
-        block = slice(chunks.start * CHUNK, chunks.stop * CHUNK)
-        weights = np.matmul(single.augmented[block], augmented, out=buffer[: block.stop - block.start])
-        weights_of_chunks = weights.reshape(-1, CHUNK, len(pairs))
+        block, weights = slice(chunks.start * CHUNK, chunks.stop * CHUNK), buffer[: chunks.stop - chunks.start]
+        flat = weights.reshape(-1, shape[1])
+        np.matmul(single.augmented[block], augmented, out=flat)
         if lowest is not None:
-            np.maximum(weights_of_chunks, lowest, out=weights_of_chunks)
-        single.exp(weights, out=weights)
-        pairs.retain(weights.T, block)
-        sums += (single.columns[chunks] @ weights_of_chunks).sum(axis=0, dtype=float)
-    return sums.T, log_units
+            np.maximum(weights, lowest, out=weights)
+        single.exp(flat, out=flat)
+        pairs.retain(flat.T, block)
+        yield chunks, weights
 
 
 def _augment(pairs, single):
-    """Queries as `SingleKeys.augmented` takes them (n_used + 2, b), and the logarithms (b,) of the units of weights."""
+    """Queries as `SingleKeys.augmented` takes them (n_used + 2, width), and the logarithms (b,) of units of weights.
+
+    The width is b, or, where rows would be CROWDED, somewhat more.
+    """
     queries = (pairs.centred / single.log_base).astype(np.float32)
     half_norms = _squares(queries) * single.log_base**2 / 2
     lift = (np.minimum(MOST_LIFT - half_norms, 0.0) / single.log_base).astype(np.float32)
-    augmented = np.vstack([queries.T, np.ones_like(lift), lift])
+    width = len(pairs) + (SPARE if len(pairs) % CROWDED == 0 else 0)
+    augmented = np.zeros((single.d + 2, width), dtype=np.float32)
+    augmented[:-2, : len(pairs)], augmented[-2], augmented[-1, : len(pairs)] = queries.T, 1.0, lift
     return augmented, -half_norms - single.log_base * lift.astype(float)
 
 
 def _often_underflow(augmented, single):
-    """Whether, judged by a sample, weights would often be denormal or zero."""
+    """Whether, judged by a sample, weights would often underflow."""
     n_keys, n_queries = len(single.augmented), augmented.shape[1]
     keys, queries = slice(None, None, 1 + n_keys // 256), slice(None, None, 1 + n_queries // 16)
-    return np.mean(single.augmented[keys] @ augmented[:, queries] < LOWEST / single.log_base) > OFTEN
+    return np.mean(single.augmented[keys] @ augmented[:, queries] < UNDERFLOW / single.log_base) > OFTEN
 
 
 def _error(pairs, single, means, log_mass):
