@@ -38,14 +38,14 @@ from .single import (
 MOST_SUMS = 2**22
 """Sums over single chunks that are held at once: 16 MiB."""
 
-FEWEST_CHUNKS, FEWEST_QUERIES = 32, 256
-"""Fewer in a block are not worth it."""
+FEWEST_CHUNKS, FEWEST_QUERIES, FEWEST_FEATURES = 96, 256, 48
+"""With fewer in a block, or of which products take less time, it is not worth it."""
 
 LIGHT = 1 / 8
 """The largest share of a light chunk, in units of the share that all of them may have."""
 
-MOST_HEAVY = 0.15
-"""The share of chunks that may be heavy."""
+MOST_HEAVY = 0.05
+"""The share of chunks that may be heavy: a pair in one takes several times as long as in a product of large blocks."""
 
 SAMPLE_QUERIES = 8
 """Queries that it is judged by."""
@@ -53,7 +53,7 @@ SAMPLE_QUERIES = 8
 
 def may_be_mixed(pairs, tol):
     """Whether most queries may keep `tol` in mixed precision, with few heavy chunks, judged by a sample."""
-    if not is_able(pairs, tol) or len(pairs) < FEWEST_QUERIES:
+    if not is_able(pairs, tol) or len(pairs) < FEWEST_QUERIES or pairs.raw.shape[1] < FEWEST_FEATURES:
         return False
     n_chunks = -(-len(pairs.keys.weights) // CHUNK)
     n_sums = n_chunks * (pairs.keys.columns.shape[1] + 2) * len(pairs)
