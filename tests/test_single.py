@@ -151,7 +151,7 @@ def test_few_queries_are_left_to_double_precision(d, leave_one_out, monkeypatch)
 
 @pytest.mark.parametrize("leave_one_out", [False, True])
 @pytest.mark.parametrize(
-    ("d", "bandwidth", "is_tried"), [(60, 0.7, True), (100, 0.9, True), (60, 1.3, False), (30, 0.7, False)]
+    ("d", "bandwidth", "is_tried"), [(60, 0.7, True), (80, 0.7, True), (60, 1.3, False), (30, 0.7, False)]
 )
 def test_mixed_precision_is_tried_where_few_keys_matter(d, bandwidth, is_tried, leave_one_out, monkeypatch):
     rng, tried, left = np.random.default_rng(d), [], []
