@@ -151,7 +151,7 @@ def test_few_queries_are_left_to_double_precision(d, leave_one_out, monkeypatch)
 
 @pytest.mark.parametrize("leave_one_out", [False, True])
 @pytest.mark.parametrize(
-    ("d", "bandwidth", "is_tried"), [(60, 0.7, True), (80, 0.7, True), (60, 1.3, False), (30, 0.7, False)]
+    ("d", "bandwidth", "is_tried"), [(60, 0.7, True), (70, 0.75, True), (60, 1.3, False), (30, 0.7, False)]
 )
 def test_mixed_precision_is_tried_where_few_keys_matter(d, bandwidth, is_tried, leave_one_out, monkeypatch):
     rng, tried, left = np.random.default_rng(d), [], []
@@ -168,7 +168,7 @@ def test_mixed_precision_is_tried_where_few_keys_matter(d, bandwidth, is_tried, 
         "sknw._engines.dense.collect._collect", lambda pairs, *rest: left.append(len(pairs)) or collect(pairs, *rest)
     )
     found, found_mass = pool(pooler, asked, tol=SINGLE_TOL)
-    assert sum(tried) == (len(expected) if is_tried else 0)
+    assert sum(tried) > 0.9 * len(expected) if is_tried else not tried
     assert sum(left) < 0.1 * len(expected) or not is_tried
     assert_close(found, expected, np.sin(keys[:, :1]), SINGLE_TOL)
     np.testing.assert_allclose(found_mass, mass, rtol=1e-6, atol=MOST_ERROR)
