@@ -103,7 +103,7 @@ CHOICES = {
         ("_engines.sorted.positions", "FEW_NUMBERS", 0),
         ("_engines.sorted.positions", "KEYS_FOR_EACH", np.inf),
     ],
-    "distinct keys of few": [("_problem", "FEW_KEYS", 0)],
+    "distinct rows of few": [("_distinct", "FEW_ROWS", 0)],
     "labels for few classes": [("_problem", "FEW_CLASSES", 0)],
     "values summed first": [("_engines.dense.gradient", "MANY_COLUMNS", 0)],
     "features summed first": [("_engines.dense.gradient", "MANY_COLUMNS", np.inf)],
