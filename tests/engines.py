@@ -57,6 +57,7 @@ SMALL_BLOCKS = {
         ("_engines.sorted.windows", "BLOCK_KEYS", 40),
         ("_engines.sorted.windows", "WINDOW_PAIRS", 300),
         ("_engines.sorted.positions", "BLOCK_KEYS", 40),
+        ("_engines.sorted.order", "BLOCK", 40),
     ],
     "grid": [
         ("_engines.grid.engine", "CELL_QUERIES", 7),
