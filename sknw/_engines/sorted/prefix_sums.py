@@ -238,7 +238,9 @@ class PrefixSums:
         away /= self.h
         inside = self.kernel.inside(np.square(away, out=away))
         misplaced = np.flatnonzero(inside if step == outward else ~inside)
-        return misplaced[(at[misplaced] >= 0) & (at[misplaced] < len(self.keys))]
+        if len(misplaced):  # seldom, and then beyond the first or the last key there is none
+            misplaced = misplaced[(at[misplaced] >= 0) & (at[misplaced] < len(self.keys))]
+        return misplaced
 
     def _moment_sums(self, q, start, stop):
         """Sums (n_columns, b) over the keys start ... stop, and a bound (b,) on the error of the mass."""
