@@ -32,7 +32,7 @@ import numpy as np
 
 from ..summation import DERIVATIVE_ERROR, Engine, Located, Summation, Sums
 from .cells import Cells
-from .gauss_transform import DERIVATIVES, Grid, PlaneCells
+from .gauss_transform import DERIVATIVES, FEW_QUERIES, Grid, PlaneCells
 from .space_sums import MARGIN, WIDTH, Space, cell_widths
 from .translation import REACH
 
@@ -41,6 +41,9 @@ CHECKED_KEYS = 9000
 
 CELL_PAIRS = 50_000
 """Pairs of a query and a key that take other engines as long as the expansion on a cell."""
+
+QUERY_PAIRS = 20_000
+"""The same as long as a query takes that is one of a few."""
 
 MOMENT_VALUES = 3 * 2**23
 """Numbers that moments may take: 192 MiB."""
@@ -128,7 +131,9 @@ class GridSummation(Summation):
         self.grid, self.n_keys = grid, n_keys
 
     def accepts(self, n_queries, tol, gradient):
-        """Whether some error is allowed, and expansions on cells pay for so many queries."""
+        """Whether some error is allowed, and cells pay for so many queries."""
+        if n_queries <= FEW_QUERIES and not gradient:
+            return tol > 0 and self.n_keys >= QUERY_PAIRS
         n_cells = min(n_queries, len(self.grid.cells.occupied))
         return tol > 0 and n_cells * CELL_PAIRS <= n_queries * self.n_keys
 
