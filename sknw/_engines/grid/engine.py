@@ -6,9 +6,9 @@ column. The Gaussian is a product over features, so moments become the expansion
 by p x p matrices, one for each distance between cells: first along the first feature, then along the next.
 
 In two features moments are kept for later queries. In three they are many, and made anew for each batch of queries,
-on one thread: few queries, and derivatives, are left to the next engine.
+on one thread; a few queries are answered from the keys near them, and derivatives are left to the next engine.
 
-Error. `gauss_transform` and `space_sums` bound the errors of sums. Values lie in [0, range], so the error of a
+Error. `gauss_transform`, `space_sums` and `near_keys` bound the errors of sums. Values lie in [0, range], so the error of a
 prediction, as a fraction of the range, is at most twice the error of the mass over the mass. Queries for which that
 exceeds `tol` (in tails and gaps, and in leave-one-out where little else is near) are unresolved.
 
@@ -33,6 +33,7 @@ import numpy as np
 from ..summation import DERIVATIVE_ERROR, Engine, Located, Summation, Sums
 from .cells import Cells
 from .gauss_transform import DERIVATIVES, FEW_QUERIES, Grid, PlaneCells
+from .near_keys import NearKeys
 from .space_sums import MARGIN, WIDTH, Space, cell_widths
 from .translation import REACH
 
@@ -43,7 +44,7 @@ CELL_PAIRS = 50_000
 """Pairs of a query and a key that take other engines as long as the expansion on a cell."""
 
 QUERY_PAIRS = 20_000
-"""The same as long as a query takes that is one of a few."""
+"""The same as long as a query takes that is one of a few; in three features the same as a plan of it."""
 
 MOMENT_VALUES = 3 * 2**23
 """Numbers that moments may take: 192 MiB."""
@@ -174,8 +175,28 @@ class SpaceSummation(GridSummation):
         cells = Cells(self.problem.keys, self.problem.columns, cell_widths(self.bandwidth), MARGIN)
         return Space(cells, self.kernel, self.bandwidth)
 
+    @cached_property
+    def near_keys(self):
+        """The keys for a few queries."""
+        return NearKeys(self.problem, self.kernel, self.bandwidth)
+
+    def locate(self, points, left_out):
+        """A few queries as `NearKeys` take them, others as cells and positions in these; all are done together."""
+        if len(points) <= FEW_QUERIES:
+            located = [self.near_keys.locate(points)]
+            return Located(located, np.arange(len(points)), FEW_QUERIES, left_out)
+        cells, positions = self.grid.cells.locate(points)
+        return Located([cells, positions], np.argsort(cells), len(points), left_out)
+
+    def sums(self, queries, tol, derivatives=False):
+        """`Sums` for a few queries, or for queries in cells."""
+        *located, removed = queries
+        return self.near_keys.sums(*located, removed, tol) if len(located) == 1 else super().sums(queries, tol)
+
     def accepts(self, n_queries, tol, gradient):
-        """Whether some error is allowed, and there are queries enough."""
+        """Whether some error is allowed, and there are queries enough for cells, or few."""
+        if n_queries <= FEW_QUERIES and not gradient:
+            return tol > 0 and len(self.problem.keys) >= QUERY_PAIRS
         return tol > 0 and not gradient and self.is_worth_it(n_queries, tol) and self.grid.room[1] > 0
 
     def is_worth_it(self, n_queries, tol):
@@ -198,8 +219,3 @@ class SpaceSummation(GridSummation):
         cells = np.where(np.isfinite(cells), cells, keys[::step]) @ np.sqrt([1, 2, 3])
         _, counts = np.unique(cells, return_counts=True)
         return len(counts), 1 + step * (np.square(counts).sum() / len(cells) - 1)
-
-    def locate(self, points, left_out):
-        """Cells and positions in them, in the order of the cells; all are done together."""
-        cells, positions = self.grid.cells.locate(points)
-        return Located([cells, positions], np.argsort(cells), len(points), left_out)
