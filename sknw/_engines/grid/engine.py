@@ -8,9 +8,9 @@ by p x p matrices, one for each distance between cells: first along the first fe
 In two features moments are kept for later queries. In three they are many, and made anew for each batch of queries,
 on one thread; a few queries are answered from the keys near them, and derivatives are left to the next engine.
 
-Error. `gauss_transform`, `space_sums` and `near_keys` bound the errors of sums. Values lie in [0, range], so the error of a
-prediction, as a fraction of the range, is at most twice the error of the mass over the mass. Queries for which that
-exceeds `tol` (in tails and gaps, and in leave-one-out where little else is near) are unresolved.
+Error. `gauss_transform`, `space_sums` and `near_keys` bound the errors of sums. Values lie in [0, range], so the error
+of a prediction, as a fraction of the range, is at most twice the error of the mass over the mass. Queries for which
+that exceeds `tol` (in tails and gaps, and in leave-one-out where little else is near) are unresolved.
 
 Derivatives. With u_f the distance along feature f in bandwidths, S_k = sum_i K c_ik and D_fk = sum_i u_if² K c_ik over
 the columns c, the last of which is the weight, the derivatives by log h_f are

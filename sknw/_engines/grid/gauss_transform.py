@@ -152,7 +152,7 @@ class Grid:
                 begin, end = end, end + len(near)
                 np.matmul(coefficients, self.moments[near[0] : near[-1] + 1], out=partial[begin:end])
         along_y = along_y[np.nonzero(is_occupied)[1]]
-        sums = np.einsum("bct,bt->c", partial.reshape(len(partial), self.n_columns, -1), along_y)
+        sums = np.einsum("bct,bt->c", partial.reshape(-1, self.n_columns, y.n_terms), along_y)
         return sums, self._bound(x.decay @ self.cells.mass[at] @ y.decay)
 
     def _bound(self, near):

@@ -6,10 +6,9 @@ are few, which takes less time than another run.
 
 Error. Leaves are left out while their weights sum to no more than LEFT_OUT tol D, where D is a lower bound on the mass
 of the query; `blocks` has the proof that this changes a prediction by at most LEFT_OUT tol of the range, and the bounds
-on weights and the mass. Their rounding is far below the rest of `tol`: of leaves within reach it is that of t, and all
-others weigh nothing, however far they are from the centre. Where a row is left out of its sums, half of the mass must
-remain; LEFT_OUT is below one half. Distances come from products, which are precise up to SAFE_NORM, see `dense.products`.
-Other queries, and those of hardly any mass, are unresolved.
+on weights and the mass. These are rounded by less than a millionth of themselves. Where a row is left out of its sums,
+half of the mass must remain, and LEFT_OUT is below one half. Distances come from products, which are precise up to
+SAFE_NORM, see `dense.products`. Other queries, and those of hardly any mass, are unresolved.
 """
 
 import numpy as np
@@ -39,7 +38,11 @@ class NearKeys:
         order, self._size = kd_order(augmented[:-2].T, max(LEAF_KEYS, -(-augmented.shape[1] // MOST_LEAVES)))
         self._augmented, self._columns = augmented.take(order, axis=1), problem.columns.take(order, axis=0)
         leaves = Leaves(self._augmented[:-2].T, problem.weights[order], self._size, np.ones(len(augmented) - 2))
-        self._masses, self._middle, self._half = leaves.mass, (leaves.low + leaves.high) / 2, (leaves.high - leaves.low) / 2
+        self._masses, self._middle, self._half = (
+            leaves.mass,
+            (leaves.low + leaves.high) / 2,
+            (leaves.high - leaves.low) / 2,
+        )
         means = leaves.low + leaves.offset
         exponents = np.square(means).sum(axis=0) + leaves.spread - 2 * leaves.log_mass
         self._means = np.vstack([means, exponents, np.ones_like(exponents)])
