@@ -101,7 +101,7 @@ CHOICES = {
         ("_engines.sorted.cell_sums", "FEWEST_LOOKED_UP", 0),
         ("_engines.sorted.cell_sums", "PART_QUERIES", 0),
     ],
-    "distinct keys of few": [("_problem", "FEW_KEYS", 0)],
+    "distinct rows of few": [("_distinct", "FEW_ROWS", 0)],
     "labels for few classes": [("_problem", "FEW_CLASSES", 0)],
     "values summed first": [("_engines.dense.gradient", "MANY_COLUMNS", 0)],
     "features summed first": [("_engines.dense.gradient", "MANY_COLUMNS", np.inf)],
