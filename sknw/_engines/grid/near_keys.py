@@ -22,7 +22,7 @@ from ..summation import Sums
 LEAF_KEYS, MOST_LEAVES = 256, 1024
 """The most keys in a leaf, unless there are more leaves than these."""
 
-GAP_KEYS = 600
+GAP_KEYS = 1000
 """Keys between two leaves that are summed as well."""
 
 LEFT_OUT = 0.49
@@ -49,7 +49,7 @@ class NearKeys:
 
     def locate(self, points):
         """Queries (n_features, b) in bandwidths from the centre of the keys."""
-        return self._keys.pairs(points).centred.T
+        return self._keys.to_centred(points).T
 
     @np.errstate(all="ignore")
     def sums(self, queries, removed, tol):
@@ -80,5 +80,5 @@ class NearKeys:
         n_out = np.searchsorted(ascending.cumsum(), LEFT_OUT * tol * mass, side="right")
         kept = np.flatnonzero(weights >= ascending[min(n_out, len(ascending) - 1)])
         cuts = np.flatnonzero((kept[1:] - kept[:-1] - 1) * self._size > GAP_KEYS)
-        first, last = kept[np.append(0, cuts + 1)], kept[np.append(cuts, -1)] + 1
-        return zip((first * self._size).tolist(), (last * self._size).tolist(), strict=True)
+        first, last = [kept[0], *kept[cuts + 1].tolist()], [*kept[cuts].tolist(), kept[-1]]
+        return [(a * self._size, (b + 1) * self._size) for a, b in zip(first, last, strict=True)]
