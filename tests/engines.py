@@ -61,6 +61,10 @@ SMALL_BLOCKS = {
     ],
     "grid": [
         ("_engines.grid.engine", "CELL_QUERIES", 7),
+        ("_engines.grid.engine", "FEW_QUERIES", 2),
+        ("_engines.grid.gauss_transform", "FEW_QUERIES", 2),
+        ("_engines.grid.near_keys", "LEAF_KEYS", 4),
+        ("_engines.grid.near_keys", "GAP_KEYS", 5),
         ("_engines.grid.gauss_transform", "PIECE_ROWS", 40),
         ("_engines.grid.gauss_transform", "GATHER_VALUES", 30_000),
         ("_engines.grid.space_sums", "TENSOR_VALUES", 400 * 31**3),
@@ -75,6 +79,7 @@ SMALL_BLOCKS = {
 CHOICES = {
     "cells for few keys": [
         ("_engines.grid.engine", "CELL_PAIRS", 0),
+        ("_engines.grid.engine", "QUERY_PAIRS", 0),
         ("_engines.grid.engine", "SPACE_CELL_PAIRS", 0),
         ("_engines.grid.engine", "SPACE_POINT_PAIRS", 0),
     ],
@@ -165,6 +170,13 @@ def pool(pooler, queries=None, rows=slice(None), n_jobs=None, tol=0.0):
     """Pooled values (m, n_values) and log_mass (m,) for some rows of the queries; None leaves one out."""
     pooled = pooler.pool(queries, rows, n_jobs, tol)
     return pooled.values, pooled.log_mass
+
+
+def pool_apart(pooler, queries=None, n_together=1, tol=0.0):
+    """The same for all queries, in calls for some of them."""
+    n_rows = len(pooler.problem.rows if queries is None else queries)
+    parts = [np.arange(n_rows)[first : first + n_together] for first in range(0, n_rows, n_together)]
+    return tuple(map(np.concatenate, zip(*(pool(pooler, queries, rows, tol=tol) for rows in parts), strict=True)))
 
 
 def nearest_t(pooler, queries=None):

@@ -176,9 +176,16 @@ class Keys(KeyBlocks):
 
     def raw_pairs(self, raw, self_index=None, retained=None, scale=None):
         """The same for queries (b, n_used) in units of the powers of two."""
-        centred = (raw - self._centre) / self.mantissa
+        centred = self._centred(raw)
         norms = np.einsum("ij,ij->i", centred, centred)
         return Pairs(self, raw, centred, norms if scale is None else norms * scale, self_index, retained, scale)
+
+    def to_centred(self, queries):
+        """Queries (b, n_features) in bandwidths from the centre of the keys."""
+        return self._centred(self._to_raw(queries))
+
+    def _centred(self, raw):
+        return (raw - self._centre) / self.mantissa
 
     def _to_raw(self, queries):
         """Queries (b, n_features) in units of the powers of two; beyond FAR they are moved towards the centre."""
