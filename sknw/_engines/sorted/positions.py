@@ -16,6 +16,9 @@ MOST_IN_STEP = 8
 FEW_KEYS, FEW_NUMBERS = 2**12, 2**8
 """Keys, and numbers in one call, up to which bisection is as fast."""
 
+FEWEST = 8
+"""Numbers up to which bisection takes all keys."""
+
 KEYS_FOR_EACH = 8
 """The table is made when one number for so many keys has been searched for."""
 
@@ -38,7 +41,9 @@ class Positions:
         return self._bisect(x, side)
 
     def _bisect(self, x, side):
-        """Among the keys between the least and the largest x only."""
+        """Of many, among the keys between the least and the largest x only."""
+        if len(x) <= FEWEST:
+            return np.searchsorted(self.keys, x, side=side)
         first, last = np.searchsorted(self.keys, [x.min(), x.max()], side=side)
         return first + np.searchsorted(self.keys[first:last], x, side=side)
 

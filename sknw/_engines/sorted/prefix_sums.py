@@ -19,7 +19,6 @@ from math import comb, pi
 
 import numpy as np
 
-from ..left_out import subset
 from .windows import leave_out, take
 
 BLOCK_KEYS = 2**14
@@ -216,28 +215,35 @@ class PrefixSums:
 
     def _window(self, q):
         """Where the keys inside the support of each query start and stop, by the kernel's own rule at the edge."""
-        start = self._settle(self.windows.search(q - self.radius), q, -1)
-        return start, self._settle(self.windows.search(q + self.radius, side="right"), q, 1)
+        start, stop = self.windows.search(q - self.radius), self.windows.search(q + self.radius, side="right")
+        if len(q) >= FEW_QUERIES:
+            return self._settle(start, q, -1), self._settle(stop, q, 1)
+        outward = np.repeat([-1, 1], len(q))
+        return np.split(self._settle(np.append(start, stop), np.append(q, q), outward), 2)
 
     def _settle(self, end, q, outward):
-        """Move ends of windows outward over keys that are inside, and inward over keys that are not."""
-        for step in (outward, -outward):
-            rows = self._misplaced(end, q, step, outward)
+        """Move ends of windows outward over keys that are inside, and inward over keys that are not.
+
+        `outward` is -1 for windows that end below q, and 1 above: one number, or (b,).
+        """
+        for are_inside in (True, False):
+            rows = self._misplaced(end, q, outward, are_inside)
             while len(rows):
-                end[rows] += step
-                rows = rows[self._misplaced(end[rows], q[rows], step, outward)]
+                some = outward if np.isscalar(outward) else outward[rows]
+                end[rows] += some if are_inside else -some
+                rows = rows[self._misplaced(end[rows], q[rows], some, are_inside)]
         return end
 
-    def _misplaced(self, end, q, step, outward):
-        """The queries whose window end has to move one step."""
-        at = end + ((step + 1) // 2 - 1)
+    def _misplaced(self, end, q, outward, are_inside):
+        """The queries with a window end that has to move over a key that is inside, or over one that is not."""
+        at = end + ((outward - 1) // 2 if are_inside else -(outward + 1) // 2)
         away = np.take(self.keys, at, mode="clip")
         away -= q
-        if step != outward:
+        if not are_inside:
             away = np.where(away * outward > 0, away, 0.0)
         away /= self.h
         inside = self.kernel.inside(np.square(away, out=away))
-        misplaced = np.flatnonzero(inside if step == outward else ~inside)
+        misplaced = np.flatnonzero(inside if are_inside else ~inside)
         if len(misplaced):  # seldom, and then beyond the first or the last key there is none
             misplaced = misplaced[(at[misplaced] >= 0) & (at[misplaced] < len(self.keys))]
         return misplaced
@@ -261,22 +267,21 @@ class PrefixSums:
 
     def _sums_beside(self, q, sign, start, stop):
         """The same over keys below q, where sign (b,) is 1, and above it, where it is -1."""
-        sums, error = np.zeros((len(self.units), len(q))), np.zeros(len(q))
-        rows = np.flatnonzero(stop > start)
-        if len(rows) == len(q):
-            rows = slice(0, len(q))  # numpy is faster without positions
-        begin, end = start[rows], stop[rows]
-        while len(begin):
-            cell = np.take(self.cell, begin)
-            cut = np.minimum(end, np.take(self.bounds, cell + 1))
-            a = self._place(q[rows], cell)
-            found = self._sums_between(begin, cut, self.basis.of_queries(a, sign[rows]))
-            for total, part in zip(sums, found, strict=True):  # numpy is faster along one axis
-                total[rows] += part
-            error[rows] += (cut - begin) * self.basis.bound(a)
-            more = np.flatnonzero(cut < end)
-            rows, begin, end = subset(rows, more), cut[more], end[more]
+        rows, cell, begin, end = self._pieces(start, stop)
+        a = self._place(q[rows], cell)
+        found = self._sums_between(begin, end, self.basis.of_queries(a, sign[rows]))
+        sums = np.stack([np.bincount(rows, part, minlength=len(q)) for part in found])
+        error = np.bincount(rows, (end - begin) * self.basis.bound(a), minlength=len(q))
         return sums, self.term_error * error
+
+    def _pieces(self, start, stop):
+        """Windows cut at cells: the query, the cell, the first key and the end of each piece."""
+        rows = np.flatnonzero(stop > start)
+        first, last = self.cell[start[rows]], self.cell[stop[rows] - 1]
+        counts = last - first + 1
+        rows = np.repeat(rows, counts)
+        cell = np.arange(len(rows)) + np.repeat(first - np.cumsum(counts) + counts, counts)
+        return rows, cell, np.maximum(start[rows], self.bounds[cell]), np.minimum(stop[rows], self.bounds[cell + 1])
 
     def _sums_between(self, begin, end, factors):
         """Sums (n_columns, b) over the keys begin ... end, of one cell each, by factors (n_moments, b)."""
