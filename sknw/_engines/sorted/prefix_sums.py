@@ -270,8 +270,9 @@ class PrefixSums:
         rows, cell, begin, end = self._pieces(start, stop)
         a = self._place(q[rows], cell)
         found = self._sums_between(begin, end, self.basis.of_queries(a, sign[rows]))
-        sums = np.stack([np.bincount(rows, part, minlength=len(q)) for part in found])
-        error = np.bincount(rows, (end - begin) * self.basis.bound(a), minlength=len(q))
+        sums, error = np.zeros((len(found), len(q))), np.zeros(len(q))
+        for total, part in zip([*sums, error], [*found, (end - begin) * self.basis.bound(a)], strict=True):
+            total += np.bincount(rows, part, minlength=len(q))  # of integers, if there are no rows
         return sums, self.term_error * error
 
     def _pieces(self, start, stop):
