@@ -6,11 +6,19 @@ have the same hash, all rows are sorted.
 
 import numpy as np
 
+FEW_ROWS = 800
+"""Number of rows up to which equal ones are not looked for."""
+
 SAMPLE = np.sort(np.random.default_rng(0).random(512))
 """Where the rows of a sample that is searched for equal ones are, as fractions of all rows."""
 
 FACTOR = 0x9E3779B97F4A7C15
 """The odd number closest to 2^64 divided by the golden ratio, of which the factors of a hash are powers."""
+
+
+def find_copies(rows):
+    """What `distinct_rows` finds among rows (n, d); None if these are few, or if most of them seem to be distinct."""
+    return distinct_rows(rows) if len(rows) > FEW_ROWS and has_many_copies(rows) else None
 
 
 def has_many_copies(rows):

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from ._distinct import distinct_rows, has_many_copies
+from ._distinct import find_copies
 from ._one_hot import OneHot, OneHotColumns
 from ._weights import are_alike, retained_share, scale_values, unit_weights
 
@@ -15,9 +15,6 @@ FEW_CLASSES = 16
 
 CENTRE_KEYS = 1000
 """The centre is the median of so many keys, or up to twice as many: it need not be exact."""
-
-FEW_KEYS = 800
-"""Number of keys up to which equal ones are not looked for."""
 
 MOST_DISTINCT = 0.5
 """The largest fraction of the numbers of all keys that those of distinct keys may be."""
@@ -141,8 +138,7 @@ class Problem:
         It has the same sums for every query, but not what leave-one-out takes away.
         """
         if "distinct" not in self.memo:
-            is_worth_it = len(self.keys) > FEW_KEYS and has_many_copies(self.keys)
-            self.memo["distinct"] = distinct_rows(self.keys) if is_worth_it else None
+            self.memo["distinct"] = find_copies(self.keys)
         if self.memo["distinct"] is None:
             return None
         first, place = self.memo["distinct"]

@@ -167,7 +167,11 @@ def is_text(value):
 
 def is_missing(values):
     """Which of an array of objects (n,) are None, nan or pd.NA, (n,)."""
-    return np.array([v is None or type(v).__name__ in ("NAType", "NaTType") or v != v for v in values], dtype=bool)
+    return np.array([_is_missing(value) for value in values], dtype=bool)
+
+
+def _is_missing(value):
+    return value is None or type(value).__name__ in ("NAType", "NaTType") or value != value
 
 
 def select(chosen, names, has_names):
@@ -222,8 +226,7 @@ def _find_categories(column):
     if _is_ordered(column):
         found = list(column.dtype.categories)
     else:
-        values = _objects(column)
-        found = _sorted(set(values[~is_missing(values)].tolist()))
+        found = _sorted({value for value in set(_objects(column).tolist()) if not _is_missing(value)})
     are_numbers = all(isinstance(value, (bool, int, float)) for value in found) and found
     categories = np.empty(len(found), dtype=object)
     categories[:] = found
@@ -240,13 +243,10 @@ def _sorted(values):
 
 def _positions(column, categories):
     """The position of each value (n,) among the categories; nan for others. Infinities stay, to be refused."""
-    position = {value: k for k, value in enumerate(categories.tolist())}
-    values = _objects(column)
-    found = np.full(len(values), np.nan)
-    known = np.flatnonzero(~is_missing(values))
-    is_infinite = (np.inf, -np.inf).__contains__
-    found[known] = [v if is_infinite(v) else position.get(v, np.nan) for v in values[known].tolist()]
-    return found
+    positions = {value: k for k, value in enumerate(categories.tolist())} | {np.inf: np.inf, -np.inf: -np.inf}
+    values = _objects(column).tolist()
+    of_value = {v: np.nan if _is_missing(v) else positions.get(v, np.nan) for v in set(values)}
+    return np.array([of_value[value] for value in values], dtype=np.float64)
 
 
 def _objects(column):

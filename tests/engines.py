@@ -54,10 +54,17 @@ SMALL_BLOCKS = {
         ("_engines.sorted.exponential_sums", "CHUNK", 40),
         ("_engines.sorted.prefix_sums", "BLOCK_KEYS", 40),
         ("_engines.sorted.prefix_sums", "FEW_QUERIES", 10),
+        ("_engines.sorted.windows", "BLOCK_KEYS", 40),
         ("_engines.sorted.windows", "WINDOW_PAIRS", 300),
+        ("_engines.sorted.positions", "BLOCK_KEYS", 40),
+        ("_engines.sorted.order", "BLOCK", 40),
     ],
     "grid": [
         ("_engines.grid.engine", "CELL_QUERIES", 7),
+        ("_engines.grid.engine", "FEW_QUERIES", 2),
+        ("_engines.grid.gauss_transform", "FEW_QUERIES", 2),
+        ("_engines.grid.near_keys", "LEAF_KEYS", 4),
+        ("_engines.grid.near_keys", "GAP_KEYS", 5),
         ("_engines.grid.gauss_transform", "PIECE_ROWS", 40),
         ("_engines.grid.gauss_transform", "GATHER_VALUES", 30_000),
         ("_engines.grid.space_sums", "TENSOR_VALUES", 400 * 31**3),
@@ -72,6 +79,7 @@ SMALL_BLOCKS = {
 CHOICES = {
     "cells for few keys": [
         ("_engines.grid.engine", "CELL_PAIRS", 0),
+        ("_engines.grid.engine", "QUERY_PAIRS", 0),
         ("_engines.grid.engine", "SPACE_CELL_PAIRS", 0),
         ("_engines.grid.engine", "SPACE_POINT_PAIRS", 0),
     ],
@@ -96,7 +104,12 @@ CHOICES = {
         ("_engines.sorted.cell_sums", "FEWEST_LOOKED_UP", 0),
         ("_engines.sorted.cell_sums", "PART_QUERIES", 0),
     ],
-    "distinct keys of few": [("_problem", "FEW_KEYS", 0)],
+    "positions looked up": [
+        ("_engines.sorted.positions", "FEW_KEYS", 0),
+        ("_engines.sorted.positions", "FEW_NUMBERS", 0),
+        ("_engines.sorted.positions", "KEYS_FOR_EACH", np.inf),
+    ],
+    "distinct rows of few": [("_distinct", "FEW_ROWS", 0)],
     "labels for few classes": [("_problem", "FEW_CLASSES", 0)],
     "values summed first": [("_engines.dense.gradient", "MANY_COLUMNS", 0)],
     "features summed first": [("_engines.dense.gradient", "MANY_COLUMNS", np.inf)],
@@ -157,6 +170,13 @@ def pool(pooler, queries=None, rows=slice(None), n_jobs=None, tol=0.0):
     """Pooled values (m, n_values) and log_mass (m,) for some rows of the queries; None leaves one out."""
     pooled = pooler.pool(queries, rows, n_jobs, tol)
     return pooled.values, pooled.log_mass
+
+
+def pool_apart(pooler, queries=None, n_together=1, tol=0.0):
+    """The same for all queries, in calls for some of them."""
+    n_rows = len(pooler.problem.rows if queries is None else queries)
+    parts = [np.arange(n_rows)[first : first + n_together] for first in range(0, n_rows, n_together)]
+    return tuple(map(np.concatenate, zip(*(pool(pooler, queries, rows, tol=tol) for rows in parts), strict=True)))
 
 
 def nearest_t(pooler, queries=None):

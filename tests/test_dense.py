@@ -2,9 +2,11 @@
 
 import tracemalloc
 
+import mpmath
 import numpy as np
 import pytest
 from engines import attention, constants, gradient, make_pooler, n_unresolved, pool
+from exact import exact_pool
 from hypothesis import given
 from hypothesis import strategies as st
 from samples import WEIGHTS, assert_close
@@ -134,6 +136,25 @@ def test_far_queries_keep_their_direction(kernel, distance, bandwidth):
     attention = np.exp(nearer) / np.exp(nearer).sum(axis=1, keepdims=True)
     pooled, _ = pool(make_pooler("dense", keys, values[:, None], None, kernel, bandwidth), queries)
     np.testing.assert_allclose(pooled[:, 0], attention @ values, rtol=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("kernel", ["gaussian", "exponential", "cauchy"])
+def test_far_queries_tell_keys_apart_that_are_nearly_equal(kernel, seed):
+    rng = np.random.default_rng(seed)
+    keys = 50 * rng.normal(size=5) * (1 + 1e-14 * rng.normal(size=(12, 5)))
+    query, values, bandwidth = keys[0] + 2e3 * rng.normal(size=5), rng.normal(size=12), 1.0
+    found, _ = pool(make_pooler("dense", keys, values[:, None], None, kernel, bandwidth), query[None])
+    assert found[0, 0] == pytest.approx(exact_pool(kernel, query, keys, values, bandwidth), abs=1e-12)
+
+
+@pytest.mark.parametrize("distance", [1e5, 1e20, 1e40, 1e80])
+def test_far_queries_on_a_line_of_symmetry_tell_keys_apart_across_it(distance):
+    keys, values = np.array([[0.7, 1 - 0.7], [1 - 0.7, 0.7], [0.5, 0.5]]), np.arange(3.0)  # all as far along it
+    query = np.full(2, distance / 3)
+    found, _ = pool(make_pooler("dense", keys, values[:, None], None, "gaussian", 1.0), query[None])
+    with mpmath.workdps(200):
+        assert found[0, 0] == pytest.approx(exact_pool("gaussian", query, keys, values, 1.0), abs=1e-12)
 
 
 def test_a_single_query_makes_no_copy_of_the_keys():

@@ -8,7 +8,7 @@ from samples import SCATTER, WEIGHTS, assert_close, spread
 from samples import Problem as Drawn
 
 from sknw import LocalLinearRegressor, NadarayaWatsonClassifier, NadarayaWatsonRegressor, _distinct
-from sknw._distinct import distinct_rows, has_many_copies
+from sknw._distinct import distinct_rows, find_copies, has_many_copies
 from sknw._kernels import KERNELS
 from sknw._one_hot import OneHot
 from sknw._problem import Problem
@@ -30,7 +30,7 @@ def without_condensing(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def few_keys():
-    with constants("distinct keys of few", "cells for few keys", "blocks for few keys"):
+    with constants("distinct rows of few", "cells for few keys", "blocks for few keys"):
         yield
 
 
@@ -89,7 +89,8 @@ def test_all_keys_and_distinct_keys_agree(algorithm, kernel, n_classes, weightin
     """For several outputs at an offset, classes, weights of any size, and queries far away."""
     rng, n = np.random.default_rng(0), 1000
     keys = levels(n, 3, 3)
-    queries = np.r_[levels(30, 3, 3, 1), rng.normal(size=(30, 3)), 1e3 * rng.normal(size=(30, 3))]
+    queries = np.r_[levels(200, 3, 3, 1), rng.normal(size=(30, 3)), 1e3 * rng.normal(size=(30, 3))]
+    assert find_copies(queries) is not None
     values = rng.normal(size=(n, 2)) + 1e3 if n_classes is None else OneHot(rng.integers(n_classes, size=n), n_classes)
     weights = 10.0 ** rng.uniform(-240, 0, size=n) if weighting == "decades" else WEIGHTS[weighting](rng, n)
     for n_neighbors in (None, 300):
@@ -108,6 +109,16 @@ def test_all_keys_and_distinct_keys_agree(algorithm, kernel, n_classes, weightin
             np.testing.assert_allclose(one.nearest_t, other.nearest_t, rtol=TOL)
             if n_neighbors is not None:
                 np.testing.assert_array_equal(one.scales, other.scales)
+
+
+@pytest.mark.parametrize("n_neighbors", [None, 300])
+def test_some_rows_of_equal_queries(n_neighbors):
+    keys, queries, rows = levels(900, 3, 2), levels(2000, 3, 2, 1), np.arange(1500, 40, -1)
+    pooler = make_poolers("dense", keys, keys @ [[1.0], [3.0]])(bandwidth=0.5, n_neighbors=n_neighbors)
+    found, expected = pooler.pool(queries, rows), pooler.pool(queries).take(rows)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+    np.testing.assert_allclose(found.values, [pooler.pool(q[None]).values[0] for q in queries[rows]], rtol=1e-13)
 
 
 def test_other_values_have_their_own_means():

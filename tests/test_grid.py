@@ -94,6 +94,10 @@ def test_expansions_keep_their_bound(bandwidth):
         moments = (squares[:, :, f] * weights) @ columns
         assert (np.abs(sums[:, 1 + f] - moments) <= 81 * error[:, None]).all()
     assert (error <= 1e-12 * 800).all()
+    singles = [grid.sums(cells[[i]], positions[:, [i]]) for i in order]
+    single_sums, single_error = (np.concatenate(found) for found in zip(*singles, strict=True))
+    np.testing.assert_allclose(single_error, error, rtol=1e-12)
+    assert (np.abs(single_sums[:, 0] - weights @ columns) <= error[:, None]).all()
 
 
 @pytest.mark.parametrize("bandwidth", [[0.3, 0.3, 0.3], [1.0, 0.49, 2.0], [20.0, 20.0, 0.7]])

@@ -13,7 +13,8 @@ from sknw._engines.blocks.leaves import KeyTree
 from sknw._engines.blocks.single import LOOSE, SingleLeaves, _differentiate
 from sknw._engines.dense.gradient import derivative_sums
 from sknw._engines.dense.keys import Keys
-from sknw._engines.dense.single import MOST_ERROR, SINGLE_TOL, UNIT, collect_single
+from sknw._engines.dense.mixed import collect_mixed
+from sknw._engines.dense.single import MOST_ERROR, SINGLE_TOL, UNIT, collect_single, is_able
 from sknw._engines.dense.single_keys import exponential
 from sknw._kernels import KERNELS
 from sknw._problem import Problem
@@ -46,6 +47,27 @@ def test_the_exponential_is_one_of_two():
 )
 @example(1135, 2, "cauchy", "light", "heavy", 10**-0.625, SINGLE_TOL)
 def test_results_keep_tol(seed, d, scatter, weighting, value, bandwidth, tol):
+    check_tol(seed, d, scatter, weighting, value, bandwidth, tol)
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    d=st.sampled_from([2, 10, 40, 100]),
+    scatter=st.sampled_from(sorted(SCATTER)),
+    weighting=st.sampled_from(sorted(WEIGHTS)),
+    value=st.sampled_from(sorted(VALUES)),
+    bandwidth=st.floats(-1, 1).map(lambda power: 10.0**power),
+    tol=st.sampled_from([SINGLE_TOL, 1e-4, 1e-2]),
+)
+def test_results_in_mixed_precision_keep_tol(seed, d, scatter, weighting, value, bandwidth, tol):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sknw._engines.dense.collect.may_be_single", lambda pairs, tol: False)
+        patch.setattr("sknw._engines.dense.collect.may_be_mixed", lambda pairs, tol: is_able(pairs, tol))
+        check_tol(seed, d, scatter, weighting, value, bandwidth, tol)
+
+
+def check_tol(seed, d, scatter, weighting, value, bandwidth, tol):
+    """Check predictions for some rows, and with each row left out."""
     rng = np.random.default_rng(seed)
     keys, queries = np.split(SCATTER[scatter](rng, 330, d), [300])
     values, weights, queries = VALUES[value](rng, 300), WEIGHTS[weighting](rng, 300), np.r_[queries, 3 * queries]
@@ -87,6 +109,28 @@ def test_errors_are_within_their_bound(d, value, scatter, exp, monkeypatch):
         actual = np.abs((problem.means(columns) - expected) / np.ptp(values, axis=0)).max(axis=1)
         known = np.isfinite(error)
         assert known.mean() > 0.4
+        assert (actual[known] <= error[known]).all()
+        assert (np.abs(log_mass - mass)[known] <= MOST_ERROR).all()
+
+
+@pytest.mark.parametrize("scatter", [clouds, couples])
+@pytest.mark.parametrize("value", ["normal", "classes"])
+@pytest.mark.parametrize("d", [3, 30, 100])
+def test_errors_in_mixed_precision_are_within_their_bound(d, value, scatter):
+    rng = np.random.default_rng(d)
+    largest = np.sqrt(MOST_ERROR / UNIT / (d + 3))
+    for share in (0.3, 1.0, 1.5):
+        keys, queries = scatter(rng, d, share * largest)
+        weights = np.r_[1.0, 10.0 ** rng.uniform(-6, 0, size=699)]
+        values = VALUES[value](rng, 700)
+        pooler = make_pooler("dense", keys, values, weights)
+        problem = Problem(keys, values, weights)
+        pairs = Keys(problem, KERNELS["gaussian"], np.ones(d)).pairs(queries)
+        columns, log_mass, error, _ = collect_mixed(pairs, SINGLE_TOL)
+        expected, mass = pool(pooler, queries)
+        actual = np.abs((problem.means(columns) - expected) / np.ptp(values, axis=0)).max(axis=1)
+        known = np.isfinite(error)
+        assert known.mean() > 0.1
         assert (actual[known] <= error[known]).all()
         assert (np.abs(log_mass - mass)[known] <= MOST_ERROR).all()
 
@@ -173,6 +217,31 @@ def test_few_queries_are_left_to_double_precision(d, leave_one_out, monkeypatch)
     assert sum(left) == 500
 
 
+@pytest.mark.parametrize("leave_one_out", [False, True])
+@pytest.mark.parametrize(
+    ("d", "bandwidth", "is_tried"), [(60, 0.7, True), (70, 0.75, True), (60, 1.3, False), (30, 0.7, False)]
+)
+def test_mixed_precision_is_tried_where_few_keys_matter(d, bandwidth, is_tried, leave_one_out, monkeypatch):
+    rng, tried, left = np.random.default_rng(d), [], []
+    keys, queries = rng.normal(size=(6400, d)), rng.normal(size=(300, d))
+    pooler = make_pooler("dense", keys, np.sin(keys[:, :1]), None, "gaussian", bandwidth)
+    asked = None if leave_one_out else queries
+    expected, mass = pool(pooler, asked)
+    collect = sknw._engines.dense.collect._collect
+    monkeypatch.setattr(
+        "sknw._engines.dense.collect.collect_mixed",
+        lambda pairs, tol: tried.append(len(pairs)) or collect_mixed(pairs, tol),
+    )
+    monkeypatch.setattr(
+        "sknw._engines.dense.collect._collect", lambda pairs, *rest: left.append(len(pairs)) or collect(pairs, *rest)
+    )
+    found, found_mass = pool(pooler, asked, tol=SINGLE_TOL)
+    assert sum(tried) > 0.9 * len(expected) if is_tried else not tried
+    assert sum(left) < 0.1 * len(expected) or not is_tried
+    assert_close(found, expected, np.sin(keys[:, :1]), SINGLE_TOL)
+    np.testing.assert_allclose(found_mass, mass, rtol=1e-6, atol=MOST_ERROR)
+
+
 @pytest.mark.parametrize(("share", "is_tried"), [(0.0, True), (0.1, True), (0.5, False), (1.0, False)])
 def test_single_precision_is_tried_where_most_queries_are_near(share, is_tried, monkeypatch):
     rng, tried = np.random.default_rng(0), []
@@ -180,24 +249,21 @@ def test_single_precision_is_tried_where_most_queries_are_near(share, is_tried, 
     queries[: int(share * 200)] *= 100
     pooler = make_pooler("dense", keys, rng.normal(size=(1000, 1)), None, "gaussian", 0.3, SINGLE_TOL)
     expected, mass = pool(pooler, queries)
-
-    def count(pairs, *rest):
-        tried.append(len(pairs))
-        return collect_single(pairs, *rest)
-
-    monkeypatch.setattr("sknw._engines.dense.collect.collect_single", count)
+    monkeypatch.setattr(
+        "sknw._engines.dense.collect.collect_single", lambda pairs: tried.append(len(pairs)) or collect_single(pairs)
+    )
     found, found_mass = pool(pooler, queries, tol=SINGLE_TOL)
     assert sum(tried) == (200 if is_tried else 0)
     assert_close(found, expected, expected, SINGLE_TOL)
     np.testing.assert_allclose(found_mass, mass, rtol=1e-6, atol=MOST_ERROR)
 
 
-@pytest.mark.parametrize("n", [64, 65, 1000])
-def test_threads_do_not_show(n):
+@pytest.mark.parametrize(("n", "d"), [(64, 3), (65, 3), (1000, 3), (6400, 60)])
+def test_threads_do_not_show(n, d):
     rng = np.random.default_rng(n)
-    keys, weights = rng.normal(size=(n, 3)), rng.integers(0, 3, size=n) + 0.5
-    pooler = make_pooler("dense", keys, rng.normal(size=(n, 2)), weights, "gaussian", 0.5, SINGLE_TOL)
-    for asked in (rng.normal(size=(1100, 3)), None):
+    keys, weights = rng.normal(size=(n, d)), rng.integers(0, 3, size=n) + 0.5
+    pooler = make_pooler("dense", keys, rng.normal(size=(n, 2)), weights, "gaussian", 0.5 + d / 150, SINGLE_TOL)
+    for asked in (rng.normal(size=(1100, d)), None):
         assert_same_results(*(pool(pooler, asked, n_jobs=n_jobs, tol=SINGLE_TOL) for n_jobs in (1, 3)))
 
 

@@ -37,7 +37,12 @@ def fast_and_exact(kernel, keys, values, weights=None, bandwidth=1.0):
 
 
 @pytest.mark.parametrize(
-    ("kernel", "choices"), [*((name, []) for name in SUPPORTED), *((name, ["sums looked up"]) for name in BY_CELLS)]
+    ("kernel", "choices"),
+    [
+        *((name, []) for name in SUPPORTED),
+        *((name, ["sums looked up"]) for name in BY_CELLS),
+        *((name, ["sums looked up", "positions looked up", "keys put in order"]) for name in SUPPORTED),
+    ],
 )
 @given(
     seed=st.integers(0, 2**32 - 1),

@@ -8,6 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
+from .._distinct import find_copies
 from .._threads import run_blocks
 from .left_out import LeftOut, n_rows, subset
 from .pooled import Pooled
@@ -88,7 +89,7 @@ class Pooler:
         if scales is None:
             scales = self.scales(queries, rows, n_jobs)
         if queries is not None and self._condensed is not None:
-            return self._condensed.pool(queries, rows, n_jobs, tol, scales)
+            return self._condensed._pool_copies(queries[rows], n_jobs, tol, scales)
         pooled = Pooled.empty(n_rows(rows), self.problem.n_values, scales)
 
         def pool_block(summation, located, places):
@@ -232,6 +233,16 @@ class Pooler:
         scales = self.scales(queries, rows)
         found = dense.slopes(self._locate(dense, queries, rows, scales)[:])
         return *found, np.ones(n_rows(rows)) if scales is None else scales
+
+    def _pool_copies(self, queries, n_jobs, tol, scales):
+        """`pool` for queries of which many may be equal, as keys are: distinct ones are pooled."""
+        copies = find_copies(queries)
+        if copies is None:
+            return self.pool(queries, n_jobs=n_jobs, tol=tol, scales=scales)
+        first, place = copies
+        return self.pool(
+            queries[first], n_jobs=n_jobs, tol=tol, scales=scales if scales is None else scales[first]
+        ).take(place)
 
     @cached_property
     def _condensed(self):

@@ -151,7 +151,7 @@ class BlocksSummation(Summation):
 
     def _single_tol(self, tol):
         """The part of `tol` that is for single precision; 0 where that is of no use."""
-        is_of_use = self.scales_of is None and takes_single(self.problem, self.kernel, tol)
+        is_of_use = self.scales_of is None and takes_single(self.problem.columns, self.kernel, tol)
         return SINGLE_SHARE * tol if is_of_use else 0.0
 
     def kept_share(self, tol):

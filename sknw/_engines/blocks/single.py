@@ -28,7 +28,7 @@ do without the leaves that are left out.
 import numpy as np
 
 from ..dense.pairs import slices
-from ..dense.single import LOWEST, UNIT, known_sums
+from ..dense.single import LOWEST, UNIT, bound_sums
 from ..dense.single_keys import CHUNK, FARTHEST, SingleColumns, exponential, squared_norms
 
 LOOSE = 300
@@ -63,7 +63,7 @@ class SingleLeaves:
         v = (raw - self.centre[:, :, None]) / self.mantissa[:, :, None]
         self.augmented = np.ones((n_leaves, d + 2, size), dtype=np.float32)
         self.augmented[:, :d] = np.clip(v, -FARTHEST, FARTHEST).transpose(1, 0, 2)
-        squares = squared_norms(self.augmented[:, :d].transpose(1, 0, 2).reshape(d, -1)).reshape(n_leaves, size)
+        squares = squared_norms(self.augmented[:, :d].transpose(0, 2, 1).reshape(-1, d)).reshape(n_leaves, size)
         self.augmented[:, d] = squares / (-2 * self.log_base)
         farness = self.of_all.chunks[:, -2] * np.square(np.minimum(squares / FARTHEST, 1.0))
         self.columns = np.concatenate([self.of_all.chunks, farness[:, None].astype(np.float32)], axis=1)
@@ -93,7 +93,7 @@ class SingleLeaves:
         """`SingleSums` of sums (k, b) of some queries."""
         n = self.columns.shape[1]
         with np.errstate(all="ignore"):
-            found = known_sums(self.of_all, sums[:n].T, 0.0, self._log_error)
+            found = bound_sums(self.of_all, sums[:n].T, 0.0, self._log_error)
             if not derivatives:
                 return found
             by_log_h = self.of_all.move_back(sums[n:-1].reshape(len(self.mantissa), n - 2, -1).transpose(2, 0, 1))

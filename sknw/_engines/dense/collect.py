@@ -16,6 +16,7 @@ from functools import partial
 import numpy as np
 
 from ..summation import Sums, put
+from .mixed import collect_mixed, may_be_mixed
 from .pairs import SAFE_NORM
 from .products import SAMPLE_QUERIES, collect_by_products, takes_products
 from .single import collect_single, may_be_single
@@ -25,9 +26,12 @@ from .stable import LOWEST_EXPONENT, TINY_MASS, Nearest, collect_stable, raise_e
 def collect_sums(pairs, tol=0.0):
     """`Sums` for some pairs, to `tol`; where no key has weight, of zero if the keys may lack the nearest ones."""
     reduce = partial(_sum_columns, pairs.keys)
-    if not may_be_single(pairs, tol):
+    if may_be_single(pairs, tol):
+        found = collect_single(pairs)
+    elif may_be_mixed(pairs, tol):
+        found = collect_mixed(pairs, tol)
+    else:
         return Sums(*_collect(pairs, reduce, tol))
-    found = collect_single(pairs)
     sums, left = found.as_sums(), ~(found.error <= tol)
     if left.any():
         put(Sums(*_collect(pairs.split(left), reduce, tol)), sums, left)

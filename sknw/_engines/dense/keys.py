@@ -7,7 +7,7 @@ import numpy as np
 
 from ..error_free import inverse_square
 from .pairs import Pairs, slices
-from .single_keys import SingleColumns, SingleKeys
+from .single_keys import SingleKeys
 
 BLOCK_PAIRS = 512 * 256
 """Pairs in a block: a MiB of weights, which stays in the cache of a core."""
@@ -88,7 +88,7 @@ class Keys(KeyBlocks):
     def subset(self, raw, columns, centre, has_nearest):
         """Some of the keys, given by `raw` (n_used, n) and as in `columns`, around another centre (n_used,)."""
         keys = copy(self)
-        for name in ("augmented", "single", "single_columns"):
+        for name in ("augmented", "single"):
             vars(keys).pop(name, None)
         keys.columns, keys.weights, keys.has_nearest = columns, columns.T[-1], has_nearest
         keys.raw, keys._centre = raw.T, centre
@@ -142,12 +142,7 @@ class Keys(KeyBlocks):
     @cached_property
     def single(self):
         """The keys in single precision."""
-        return SingleKeys(self.single_columns, self.centred)
-
-    @cached_property
-    def single_columns(self):
-        """Their columns in single precision."""
-        return SingleColumns(self.columns, self.weights)
+        return SingleKeys(self)
 
     @cached_property
     def is_uniform(self):
@@ -181,9 +176,16 @@ class Keys(KeyBlocks):
 
     def raw_pairs(self, raw, self_index=None, retained=None, scale=None):
         """The same for queries (b, n_used) in units of the powers of two."""
-        centred = (raw - self._centre) / self.mantissa
+        centred = self._centred(raw)
         norms = np.einsum("ij,ij->i", centred, centred)
         return Pairs(self, raw, centred, norms if scale is None else norms * scale, self_index, retained, scale)
+
+    def to_centred(self, queries):
+        """Queries (b, n_features) in bandwidths from the centre of the keys."""
+        return self._centred(self._to_raw(queries))
+
+    def _centred(self, raw):
+        return (raw - self._centre) / self.mantissa
 
     def _to_raw(self, queries):
         """Queries (b, n_features) in units of the powers of two; beyond FAR they are moved towards the centre."""

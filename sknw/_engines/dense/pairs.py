@@ -113,20 +113,22 @@ class Pairs:
     def relative(self, anchor, key, rows):
         """t - t_0 (p,) for pairs of a query and a key (p,), with an anchor key each (p,)."""
         queries, keys = self.raw[rows], self.keys.raw
-        total, error = np.zeros((2, len(rows)))
+        total, error, rest = np.zeros((3, len(rows)))
         for f, (square, square_error) in enumerate(zip(*self.keys.exact_squares, strict=True)):
             q, x, x0 = queries[:, f], keys[key, f], keys[anchor, f]
             step, step_error = two_sum(x, -x0)
             near, near_error = two_sum(x, -q)
             far, far_error = two_sum(x0, -q)
             both, both_error = two_sum(near, far)
-            both_error = both_error + near_error + far_error
+            # of queries so far that x is lost in both, it is all that tells apart keys at equal distances
+            rest += square * (step * (both_error + near_error + far_error))
             term, term_error = two_product(step, both)
-            term_error = term_error + step * both_error + step_error * both
+            term_error = term_error + step_error * both
             scaled, scaled_error = two_product(square, term)
             total, sum_error = two_sum(total, scaled)
             error += sum_error + scaled_error + square * term_error + square_error * term
-        return total + error if self.scale is None else (total + error) * self.scale[rows]
+        total = total + error + rest
+        return total if self.scale is None else total * self.scale[rows]
 
     # Leave-one-out.
 

@@ -22,8 +22,8 @@ have a common factor.
 logarithm of the ratio of the sum of the weights of all keys to the mass: the attention to keys with T > L + s is at
 most exp(-s), so T is stochastically less than L plus an exponential variable. So |(T - c)_+| <= (L - c)_+ + sqrt(2).
 sd(v)² is at most the sum over values of their variances, which takes the sum of their squares, another column. It is
-also at most 1 - m², as values are moved to [-1, 1]. With k values, either errs by no more than 2 k |e|, and by
-6 k CHUNK u for rounding.
+also at most 1 - m², as values are moved to [-1, 1]. With k values, either errs by no more than 14 k |e|, and by
+14 k CHUNK u for rounding.
 
 Sums are taken in double precision over CHUNK keys each, which are summed in single precision, in whatever order: a sum
 of positive terms errs by CHUNK u of itself. A mean errs by CHUNK u / 2 times |v| + |m|, as a fraction of the range of
@@ -35,7 +35,6 @@ tenth of the bound, or a hundredth of the least `tol`. So are weights below exp(
 mass of at least LEAST_MASS, and keys that are dropped for their weights, which are at most MOST_DROPPED of the mass.
 """
 
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -56,8 +55,20 @@ UNIT = 2.0**-24
 BLOCK_PAIRS = 512 * 256
 """Pairs in a block: half a MiB of weights."""
 
+CHUNK_SUMS = 2**17
+"""Sums over single chunks that are held at once: half a MiB."""
+
+CROWDED, SPARE = 128, 8
+"""Rows of a multiple of CROWDED numbers compete for the same places in a cache, and get SPARE more."""
+
 MOST_ERROR = 1e-4
 """The largest |e|, and so the largest error of log_mass."""
+
+MOST_LIGHT_ERROR = 20 * MOST_ERROR
+"""The largest |e| of light keys, see `mixed`."""
+
+DOUBLE_ERROR = 1e-9
+"""More than sums in double precision err by, see `mixed`."""
 
 LEAST_MASS = 1e-15
 """The least mass, in units of the largest weight."""
@@ -66,13 +77,16 @@ MOST_LIFT = 64.0
 """What |q|² / 2 is reduced by at most, so that fewer weights are next to nothing."""
 
 LOWEST = -80.0
-"""The lowest logarithm of a weight. Below -87 exponentials may take ten times as long, and products too."""
+"""The lowest logarithm of a weight, where there is a floor."""
+
+UNDERFLOW = -87.0
+"""The logarithm of a weight below which exponentials may take ten times as long, and products too."""
 
 WORTH = 0.75
 """The share of queries in a block that may keep `tol`, from which on single precision is tried for all of them."""
 
-OFTEN = 0.002
-"""The share of weights that are next to nothing from which on a floor costs less than they do."""
+OFTEN = 0.005
+"""The share of weights that underflow from which on a floor costs less than they do."""
 
 MOST_DROPPED = 1e-2 * SINGLE_TOL
 """The largest sum of these, as a share of the mass."""
@@ -103,99 +117,150 @@ class SingleSums(NamedTuple):
         return Sums(self.columns, self.log_mass, np.zeros(len(self.columns)), self.derivatives)
 
 
-def takes_single(problem, kernel, tol):
-    """Whether sums can be in single precision, for queries that all have the same width.
+def is_able(pairs, tol):
+    """Whether single precision is possible; not with a width for each query."""
+    keys = pairs.keys
+    return keys.has_coordinates and pairs.scale is None and takes_single(keys.columns, keys.kernel, tol)
 
-    Not if the problem, or keys in its place, have no values, and masses are what is asked for; nor for many classes.
+
+def takes_single(columns, kernel, tol):
+    """Whether sums of columns can be in single precision.
+
+    Not if there are no values, and masses are what is asked for; nor for many classes.
     """
-    is_able = tol >= SINGLE_TOL and kernel.form == "gaussian"
-    return is_able and isinstance(problem.columns, np.ndarray) and problem.columns.shape[1] > 1
+    is_one = tol >= SINGLE_TOL and kernel.form == "gaussian"
+    return is_one and isinstance(columns, np.ndarray) and columns.shape[1] > 1
 
 
 def may_be_single(pairs, tol):
-    """Whether most queries may keep `tol` in single precision, by |q|² and the standard deviation of the values."""
-    keys = pairs.keys
-    if pairs.scale is not None or not keys.has_coordinates or not takes_single(keys, keys.kernel, tol):
+    """Whether most queries may keep `tol`, judged by |q|² and the standard deviation of the values."""
+    if not is_able(pairs, tol):
         return False
-    error = _log_error(pairs, 2 * pairs.norms, 0.0)
+    error = expected_error(pairs)
     may, most = error <= MOST_ERROR, WORTH * len(pairs)
     if np.count_nonzero(may) > most:  # else keys need not be made
-        may &= (error + CHUNK * UNIT) * keys.single_columns.spread / 2 < SHARE * tol
+        may &= (error + CHUNK * UNIT) * pairs.keys.single.spread / 2 < SHARE * tol
     return np.count_nonzero(may) > most
+
+
+def expected_error(pairs):
+    """The bound (b,) on |e| of queries whose attention goes to keys as far from the centre as they are."""
+    return _log_error(pairs, 2 * pairs.norms, 0.0)
 
 
 def collect_single(pairs):
     """`SingleSums` of some pairs."""
     with np.errstate(all="ignore"):
         sums, log_units = _sum_columns(pairs, pairs.keys.single)
-        log_error = partial(_key_log_error, pairs)
-        return known_sums(pairs.keys.single_columns, sums, log_units, log_error)
+        return bound_sums(pairs.keys.single, sums, log_units, key_log_error(pairs))
 
 
-def known_sums(columns, sums, log_units, log_error):
-    """`SingleSums` of sums (b, n_values + 3) of `SingleColumns`, and of fourth powers of distances.
+def bound_sums(single, light, log_units, log_error, heavy=0.0):
+    """`SingleSums` of some queries.
 
-    `log_units` are the logarithms of the units of weights, and `log_error` is a function from the mean of the fourth
-    powers, and from L, to a bound on |e|, all (b,).
+    Parameters
+    ----------
+    single : SingleColumns
+    light : (b, n_values + 3) float ndarray
+        Sums of its columns, and of |x|⁴ in units of FARTHEST², over light keys.
+    log_units : (b,) float ndarray
+        The logarithms of the units of weights.
+    log_error : callable
+        Function from E |x|⁴ and L to the bound on |e|, all (b,).
+    heavy : (b, n_columns) float ndarray, default=0
+        Sums of the columns of the problem over heavy keys, in the same units; 0: all keys are light.
     """
-    mass = sums[:, -3]
-    means, log_mass = sums / mass[:, None], np.log(mass) + log_units
-    log_ratio = np.maximum(columns.log_weight - log_mass, 0.0)
-    error = _error(columns, means, log_mass, log_error(FARTHEST**2 * means[:, -1], log_ratio))
-    error = np.where(mass >= LEAST_MASS, error, np.inf)
-    return SingleSums(columns.move_back(sums[:, :-2]), log_mass, error / SHARE)
+    mass = light[:, -3:-2]
+    columns = single.move_back(light[:, :-2]) + heavy
+    log_mass = np.log(columns[:, -1]) + log_units
+    means = (columns[:, :-1] / columns[:, -1:] - single.middle) / np.where(
+        single.half_range > 0, single.half_range, 1.0
+    )
+    error = _error(single, light / mass, mass[:, 0] / columns[:, -1], means, log_mass, log_error)
+    return SingleSums(columns, log_mass, np.where(columns[:, -1] >= LEAST_MASS, error / SHARE, np.inf))
+
+
+def key_log_error(pairs):
+    """The bound on |e| of some pairs, as `bound_sums` takes it."""
+    return lambda fourth, log_ratio: _log_error(pairs, pairs.norms + np.sqrt(fourth), log_ratio)
 
 
 def _sum_columns(pairs, single):
     """Sums (b, n_values + 3) of the columns of `SingleKeys`, and the logarithms (b,) of the units of weights."""
-    augmented, log_units = _augment(pairs, single)
-    step = min(len(single.columns), max(1, BLOCK_PAIRS // len(pairs) // CHUNK))
-    buffer = np.empty((step * CHUNK, len(pairs)), dtype=np.float32)
-    lowest = None
+    augmented, log_units = augment(pairs, single)
+    (n_chunks, n_columns, _), width = single.columns.shape, augmented.shape[1]
+    step = step_of_chunks(single, augmented)
+    held = max(1, CHUNK_SUMS // (step * n_columns * width)) * step
+    sums_of_chunks = np.empty((min(n_chunks, held), n_columns, width), dtype=np.float32)
+    sums = np.zeros((n_columns, width))
+    for chunks, weights in weights_of_chunks(pairs, single, augmented, step):
+        place = chunks.start % held
+        found = np.matmul(single.columns[chunks], weights, out=sums_of_chunks[place : place + len(weights)])
+        if chunks.stop % held == 0 or chunks.stop == n_chunks:
+            sums += sums_of_chunks[: place + len(found)].sum(axis=0, dtype=float)
+    return sums[:, : len(pairs)].T, log_units
+
+
+def step_of_chunks(single, augmented):
+    """The number of chunks in a block."""
+    return min(len(single.columns), max(1, BLOCK_PAIRS // augmented.shape[1] // CHUNK))
+
+
+def weights_of_chunks(pairs, single, augmented, step):
+    """Stream (some chunks, their weights (step, CHUNK, width)), in a buffer that is used again."""
+    shape, lowest = (CHUNK, augmented.shape[1]), None
+    buffer = np.empty((step, *shape), dtype=np.float32)
     if _often_underflow(augmented, single):
-        lowest = np.full((CHUNK, len(pairs)), LOWEST / single.log_base, dtype=np.float32)
-    sums = np.zeros((single.columns.shape[1], len(pairs)))
+        lowest = np.full(shape, LOWEST / single.log_base, dtype=np.float32)
     for chunks in slices(len(single.columns), step):
-        block = slice(chunks.start * CHUNK, chunks.stop * CHUNK)
-        weights = np.matmul(single.augmented[:, block].T, augmented, out=buffer[: block.stop - block.start])
-        weights_of_chunks = weights.reshape(-1, CHUNK, len(pairs))
+        block, weights = slice(chunks.start * CHUNK, chunks.stop * CHUNK), buffer[: chunks.stop - chunks.start]
+        flat = weights.reshape(-1, shape[1])
+        np.matmul(single.augmented[block], augmented, out=flat)
         if lowest is not None:
-            np.maximum(weights_of_chunks, lowest, out=weights_of_chunks)
-        single.exp(weights, out=weights)
-        pairs.retain(weights.T, block)
-        sums += (single.columns[chunks] @ weights_of_chunks).sum(axis=0, dtype=float)
-    return sums.T, log_units
+            np.maximum(weights, lowest, out=weights)
+        single.exp(flat, out=flat)
+        pairs.retain(flat.T, block)
+        yield chunks, weights
 
 
-def _augment(pairs, single):
-    """Queries as `SingleKeys.augmented` takes them (n_used + 2, b), and the logarithms (b,) of the units of weights."""
-    queries = (pairs.centred.T / single.log_base).astype(np.float32)
+def augment(pairs, single):
+    """Queries as `SingleKeys.augmented` takes them (n_used + 2, width), and the logarithms (b,) of units of weights.
+
+    The width is b, or, where rows would be CROWDED, somewhat more.
+    """
+    queries = (pairs.centred / single.log_base).astype(np.float32)
     half_norms = squared_norms(queries) * single.log_base**2 / 2
     lift = (np.minimum(MOST_LIFT - half_norms, 0.0) / single.log_base).astype(np.float32)
-    augmented = np.vstack([queries, np.ones_like(lift), lift])
+    width = len(pairs) + (SPARE if len(pairs) % CROWDED == 0 else 0)
+    augmented = np.zeros((single.d + 2, width), dtype=np.float32)
+    augmented[:-2, : len(pairs)], augmented[-2], augmented[-1, : len(pairs)] = queries.T, 1.0, lift
     return augmented, -half_norms - single.log_base * lift.astype(float)
 
 
 def _often_underflow(augmented, single):
-    """Whether, judged by a sample, weights would often be denormal or zero."""
-    n_keys, n_queries = single.augmented.shape[1], augmented.shape[1]
+    """Whether, judged by a sample, weights would often underflow."""
+    n_keys, n_queries = len(single.augmented), augmented.shape[1]
     keys, queries = slice(None, None, 1 + n_keys // 256), slice(None, None, 1 + n_queries // 16)
-    return np.mean(single.augmented[:, keys].T @ augmented[:, queries] < LOWEST / single.log_base) > OFTEN
+    return np.mean(single.augmented[keys] @ augmented[:, queries] < UNDERFLOW / single.log_base) > OFTEN
 
 
-def _error(columns, means, log_mass, log_error):
-    """What means err by (b,), as a fraction of the range of the values; inf where terms of second order may matter."""
-    squares, means = means[:, -2], np.square(means[:, :-3])
-    variance = np.maximum(np.minimum(squares - means.sum(axis=1), 1 - means.min(axis=1)), 0.0)
-    variance += 6 * means.shape[1] * (log_error + CHUNK * UNIT)
-    rounding = CHUNK * UNIT / 2 * (np.sqrt(np.minimum(squares, 1.0)) + np.sqrt(means.max(axis=1)))
-    is_known = (log_error <= MOST_ERROR) & (np.log(columns.dropped) <= log_mass + np.log(MOST_DROPPED))
-    return np.where(is_known, log_error * np.sqrt(variance) / 2 + rounding, np.inf)
+def _error(single, light, share, means, log_mass, log_error):
+    """What means (b, n_values) err by (b,), as a fraction of the range of the values; inf if that is not known.
 
-
-def _key_log_error(pairs, fourth, log_ratio):
-    """The bound (b,) on |e|, from E |x|⁴ and from L."""
-    return _log_error(pairs, pairs.norms + np.sqrt(fourth), log_ratio)
+    `light` are the means of the columns that are summed (b, n_values + 3) over light keys, which have a share (b,) of
+    the attention. See `mixed`; where all keys are light, the share is 1.
+    """
+    n_values = means.shape[1]
+    log_ratio = np.maximum(single.log_weight - log_mass - np.log(share), 0.0)
+    error = log_error(FARTHEST**2 * light[:, -1], log_ratio)
+    squares, largest = light[:, -2], np.abs(means).max(axis=1)
+    deviations = squares + np.einsum("bk,bk->b", means, means - 2 * light[:, :-3])
+    variance = np.maximum(np.minimum(share * deviations, 1 - np.square(means).min(axis=1)), 0.0)
+    variance += share * 14 * n_values * (error + CHUNK * UNIT)
+    rounding = share * CHUNK * UNIT / 2 * (np.sqrt(np.minimum(squares, 1.0)) + largest)
+    is_known = (share * error <= MOST_ERROR) & (error <= MOST_LIGHT_ERROR)
+    is_known &= np.log(single.dropped) <= log_mass + np.log(MOST_DROPPED)
+    return np.where(is_known, error * np.sqrt(share * variance) / 2 + rounding + DOUBLE_ERROR, np.inf)
 
 
 def _log_error(pairs, norms, log_ratio):

@@ -52,7 +52,7 @@ class SingleColumns:
         The sum of the weights that have become zero.
     """
 
-    def __init__(self, columns, weights, size=CHUNK):
+    def __init__(self, columns, weights, size):
         counted = weights > LEAST_WEIGHT
         self.dropped = weights[~counted].sum()
         values = self._move(np.ascontiguousarray(columns.T[:-1]) / weights, counted)
@@ -78,42 +78,37 @@ class SingleColumns:
         return np.concatenate([values, sums[..., -1:]], axis=-1)
 
 
-class SingleKeys:
+class SingleKeys(SingleColumns):
     """Keys with one bandwidth.
-
-    Parameters
-    ----------
-    columns : SingleColumns
-    centred : (n_used, n_keys) float ndarray
-        The keys in bandwidths from their centre.
 
     Attributes
     ----------
-    augmented : (n_used + 2, n) float32 ndarray
+    augmented : (n, n_used + 2) float32 ndarray
         The keys x in bandwidths from their centre, -|x|² / 2 over the logarithm of the base of exponents, and ones.
-    columns : (n_chunks, n_values + 3, size) float32 ndarray
+    columns : (n / CHUNK, n_values + 3, CHUNK) float32 ndarray
         The columns, times what makes up for the rounding of |x|²; the last one is |x|⁴ in units of FARTHEST².
     """
 
-    def __init__(self, columns, centred):
+    def __init__(self, keys):
+        super().__init__(keys.columns, keys.weights, CHUNK)
         self.exp, self.log_base = exponential()
-        n_chunks, n_columns, size = columns.chunks.shape
-        d, n_keys = centred.shape
-        self.augmented = np.zeros((d + 2, n_chunks * size), dtype=np.float32)
-        points = self.augmented[:-2]
-        np.clip(centred, -FARTHEST, FARTHEST, out=points[:, :n_keys], casting="same_kind")
+        self.d, n_keys = keys.centred.shape
+        n_chunks, n_columns, _ = self.chunks.shape
+        self.augmented = np.zeros((n_chunks * CHUNK, self.d + 2), dtype=np.float32)
+        points = self.augmented[:, :-2]
+        np.clip(keys.centred.T, -FARTHEST, FARTHEST, out=points[:n_keys], casting="same_kind")
         norms = squared_norms(points)
-        self.augmented[-2] = norms / (-2 * self.log_base)
-        self.augmented[-1] = 1.0
-        rounding = norms / -2 - self.log_base * self.augmented[-2].astype(float)
-        factor = np.exp(np.clip(rounding, -1.0, 1.0)).astype(np.float32)
-        farness = np.square(np.minimum(norms / FARTHEST, 1.0)).astype(np.float32)
-        self.columns = np.empty((n_chunks, n_columns + 1, size), dtype=np.float32)
-        np.multiply(columns.chunks, factor.reshape(-1, 1, size), out=self.columns[:, :-1])
-        np.multiply(self.columns[:, -3], farness.reshape(-1, size), out=self.columns[:, -1])
+        self.augmented[:, -2] = norms / (-2 * self.log_base)
+        self.augmented[:, -1] = 1.0
+        rounding = norms / -2 - self.log_base * self.augmented[:, -2].astype(float)
+        factor = np.exp(np.clip(rounding, -1.0, 1.0)).reshape(n_chunks, 1, CHUNK)
+        farness = np.square(np.minimum(norms / FARTHEST, 1.0)).reshape(n_chunks, CHUNK)
+        self.columns = np.empty((n_chunks, n_columns + 1, CHUNK), dtype=np.float32)
+        np.multiply(self.chunks, factor, out=self.columns[:, :-1], casting="same_kind")
+        np.multiply(self.columns[:, -3], farness, out=self.columns[:, -1], casting="same_kind")
 
 
 def squared_norms(points):
-    """|x|² (n,) of points (d, n), in double precision."""
+    """|x|² (n,) of points (n, d), in double precision."""
     points = points.astype(float)
-    return np.einsum("fi,fi->i", points, points)
+    return np.einsum("if,if->i", points, points)

@@ -174,7 +174,8 @@ def _softmax_weights(pairs, nearest, anchor):
         row = rows[i]
         relative = pairs.relative(anchor[row], block.start + j, row)
         weights = np.zeros((len(rows), block.stop - block.start))
-        weights[i, j] = np.exp(_log_change(pairs.kernel, t0[row], np.maximum(relative, 0.0)))
+        # where distances agree to rounding, another key may be nearer than the one taken for the nearest
+        weights[i, j] = np.exp(_log_change(pairs.kernel, t0[row], np.maximum(relative, -t0[row])))
         yield rows, block, pairs.retain(weights, block, rows)
 
 

@@ -31,7 +31,8 @@ class Axis:
 
     def __init__(self, x, exponent, units, margin):
         self.exponent, self.units, self.farthest = exponent, units, FARTHEST_CELL / units
-        cell, _ = self._cells(x)
+        with np.errstate(over="ignore", invalid="ignore"):
+            cell, _ = self._cells(x)
         cell = np.unique(np.where(np.abs(cell) < self.farthest, cell, 0.0))
         last = np.flatnonzero(np.diff(cell) > 2 * margin)
         self.low = cell[np.append(0, last + 1)] - margin
@@ -40,7 +41,6 @@ class Axis:
         self.base = np.append(0.0, ends[:-1]) - self.low
         self.n_places = int(ends[-1])
 
-    @np.errstate(over="ignore", invalid="ignore")
     def _cells(self, x):
         """The cell of each x, and the part of the cell that lies before x."""
         x = np.ldexp(x, -self.exponent)
@@ -51,6 +51,7 @@ class Axis:
         cell += np.floor((x - cell * self.units) / self.units)  # -1 where the quotient was rounded up to a whole number
         return cell, (x - cell * self.units) / self.units
 
+    @np.errstate(over="ignore", invalid="ignore")
     def position(self, x):
         """The position of each x (b,) in its cell, in [-1, 1]."""
         return 2 * self._cells(x)[1] - 1
@@ -60,8 +61,7 @@ class Axis:
         cell, part = self._cells(x)
         segment = np.maximum(np.searchsorted(self.low, cell, side="right") - 1, 0)
         within = (cell >= self.low[segment]) & (cell <= self.high[segment]) & (np.abs(cell) < self.farthest)
-        with np.errstate(invalid="ignore"):
-            return np.where(within, cell + self.base[segment], -1).astype(np.int64), 2 * part - 1
+        return np.where(within, cell + self.base[segment], -1).astype(np.int64), 2 * part - 1
 
 
 class Cells:
@@ -81,6 +81,7 @@ class Cells:
         self._bounds = bounds_of(cells)
         self.occupied = cells[self._bounds[:-1]]
 
+    @np.errstate(over="ignore", invalid="ignore")
     def locate(self, points):
         """The cell of each point (b, n_features), -1 where no key is within reach, and its position there."""
         places, positions = zip(*(axis.locate(points[:, f]) for f, axis in enumerate(self.axes)), strict=True)

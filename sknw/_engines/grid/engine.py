@@ -6,11 +6,11 @@ column. The Gaussian is a product over features, so moments become the expansion
 by p x p matrices, one for each distance between cells: first along the first feature, then along the next.
 
 In two features moments are kept for later queries. In three they are many, and made anew for each batch of queries,
-on one thread: few queries, and derivatives, are left to the next engine.
+on one thread; a few queries are answered from the keys near them, and derivatives are left to the next engine.
 
-Error. `gauss_transform` and `space_sums` bound the errors of sums. Values lie in [0, range], so the error of a
-prediction, as a fraction of the range, is at most twice the error of the mass over the mass. Queries for which that
-exceeds `tol` (in tails and gaps, and in leave-one-out where little else is near) are unresolved.
+Error. `gauss_transform`, `space_sums` and `near_keys` bound the errors of sums. Values lie in [0, range], so the error
+of a prediction, as a fraction of the range, is at most twice the error of the mass over the mass. Queries for which
+that exceeds `tol` (in tails and gaps, and in leave-one-out where little else is near) are unresolved.
 
 Derivatives. With u_f the distance along feature f in bandwidths, S_k = sum_i K c_ik and D_fk = sum_i u_if² K c_ik over
 the columns c, the last of which is the weight, the derivatives by log h_f are
@@ -32,7 +32,8 @@ import numpy as np
 
 from ..summation import DERIVATIVE_ERROR, Engine, Located, Summation, Sums
 from .cells import Cells
-from .gauss_transform import DERIVATIVES, Grid, PlaneCells
+from .gauss_transform import DERIVATIVES, FEW_QUERIES, Grid, PlaneCells
+from .near_keys import NearKeys
 from .space_sums import MARGIN, WIDTH, Space, cell_widths
 from .translation import REACH
 
@@ -41,6 +42,9 @@ CHECKED_KEYS = 9000
 
 CELL_PAIRS = 50_000
 """Pairs of a query and a key that take other engines as long as the expansion on a cell."""
+
+QUERY_PAIRS = 20_000
+"""The same as long as a query takes that is one of a few; in three features the same as a plan of it."""
 
 MOMENT_VALUES = 3 * 2**23
 """Numbers that moments may take: 192 MiB."""
@@ -128,7 +132,9 @@ class GridSummation(Summation):
         self.grid, self.n_keys = grid, n_keys
 
     def accepts(self, n_queries, tol, gradient):
-        """Whether some error is allowed, and expansions on cells pay for so many queries."""
+        """Whether some error is allowed, and cells pay for so many queries."""
+        if n_queries <= FEW_QUERIES and not gradient:
+            return tol > 0 and self.n_keys >= QUERY_PAIRS
         n_cells = min(n_queries, len(self.grid.cells.occupied))
         return tol > 0 and n_cells * CELL_PAIRS <= n_queries * self.n_keys
 
@@ -169,8 +175,28 @@ class SpaceSummation(GridSummation):
         cells = Cells(self.problem.keys, self.problem.columns, cell_widths(self.bandwidth), MARGIN)
         return Space(cells, self.kernel, self.bandwidth)
 
+    @cached_property
+    def near_keys(self):
+        """The keys for a few queries."""
+        return NearKeys(self.problem, self.kernel, self.bandwidth)
+
+    def locate(self, points, left_out):
+        """A few queries as `NearKeys` take them, others as cells and positions in these; all are done together."""
+        if len(points) <= FEW_QUERIES:
+            located = [self.near_keys.locate(points)]
+            return Located(located, np.arange(len(points)), FEW_QUERIES, left_out)
+        cells, positions = self.grid.cells.locate(points)
+        return Located([cells, positions], np.argsort(cells), len(points), left_out)
+
+    def sums(self, queries, tol, derivatives=False):
+        """`Sums` for a few queries, or for queries in cells."""
+        *located, removed = queries
+        return self.near_keys.sums(*located, removed, tol) if len(located) == 1 else super().sums(queries, tol)
+
     def accepts(self, n_queries, tol, gradient):
-        """Whether some error is allowed, and there are queries enough."""
+        """Whether some error is allowed, and there are queries enough for cells, or few."""
+        if n_queries <= FEW_QUERIES and not gradient:
+            return tol > 0 and len(self.problem.keys) >= QUERY_PAIRS
         return tol > 0 and not gradient and self.is_worth_it(n_queries, tol) and self.grid.room[1] > 0
 
     def is_worth_it(self, n_queries, tol):
@@ -193,8 +219,3 @@ class SpaceSummation(GridSummation):
         cells = np.where(np.isfinite(cells), cells, keys[::step]) @ np.sqrt([1, 2, 3])
         _, counts = np.unique(cells, return_counts=True)
         return len(counts), 1 + step * (np.square(counts).sum() / len(cells) - 1)
-
-    def locate(self, points, left_out):
-        """Cells and positions in them, in the order of the cells; all are done together."""
-        cells, positions = self.grid.cells.locate(points)
-        return Located([cells, positions], np.argsort(cells), len(points), left_out)

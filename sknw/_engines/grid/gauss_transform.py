@@ -17,8 +17,11 @@ k2(u) = u² k(u) along f. By `chebyshev` k2 and its interpolant from p terms dif
 
 but for INTERPOLATION²: less than REACH² / 2 times as much as above. Keys left out add at most REACH² exp(-REACH² / 2)
 each. All in all such a sum errs by no more than REACH² times what one of K may err by.
+
+A few queries are answered from the moments of the cells within reach, without expansions on their own cells.
 """
 
+from functools import cached_property
 from math import ceil
 
 import numpy as np
@@ -39,6 +42,9 @@ PIECE_ROWS = 2**11
 
 SUMS, DERIVATIVES = ((0, 0),), ((0, 0), (1, 0), (0, 1))
 """What is expanded: powers of u² that the kernel is multiplied by, along each feature."""
+
+FEW_QUERIES = 8
+"""Queries up to which expansions on their cells take longer than sums of moments."""
 
 GATHER_VALUES = 2**19
 """Numbers in the moments that are translated together."""
@@ -113,6 +119,10 @@ class Grid:
         And a bound (b,) on the errors of those of the kernel; inf in cell -1.
         """
         sums, error = np.zeros((len(cells), len(powers), self.n_columns)), np.full(len(cells), np.inf)
+        if len(cells) <= FEW_QUERIES and powers is SUMS:
+            for i in np.flatnonzero(cells >= 0):
+                sums[i, 0], error[i] = self._single_sums(cells[i], positions[:, i])
+            return sums, error
         bounds = bounds_of(cells)
         targets = cells[bounds[:-1]]
         for first, last in self._runs(targets):
@@ -122,6 +132,32 @@ class Grid:
             error[rows] = np.repeat(bound, counts)
             sums[rows] = self._evaluate(local, bounds[first : last + 1] - bounds[first], positions[:, rows])
         return sums, error
+
+    @cached_property
+    def _window(self):
+        """What to add to a cell for all cells within reach, (n_x, n_y)."""
+        x, y = (np.arange(-one.reach, one.reach + 1) for one in self.along)
+        return x[:, None] * self.cells.axes[1].n_places + y
+
+    def _single_sums(self, cell, position):
+        """Sums (n_columns,) for a query at a position (2,) in a cell, and a bound on their errors."""
+        x, y = self.along
+        at = self.cells.find(cell + self._window)
+        is_occupied, along_x, along_y = at < len(self.moments) - 1, *map(Translation.coefficients, self.along, position)
+        partial = np.empty((np.count_nonzero(is_occupied), self.n_columns * y.n_terms))
+        end = 0
+        for places, mask, coefficients in zip(at, is_occupied, along_x, strict=True):
+            near = places[mask]  # these follow each other
+            if len(near):
+                begin, end = end, end + len(near)
+                np.matmul(coefficients, self.moments[near[0] : near[-1] + 1], out=partial[begin:end])
+        along_y = along_y[np.nonzero(is_occupied)[1]]
+        sums = np.einsum("bct,bt->c", partial.reshape(-1, self.n_columns, y.n_terms), along_y)
+        return sums, self._bound(x.decay @ self.cells.mass[at] @ y.decay)
+
+    def _bound(self, near):
+        """The bound on errors of sums, for masses of cells within reach times their decay."""
+        return 2 * (INTERPOLATION + CELL_ROUNDING) * near + self.far_mass
 
     def _runs(self, targets):
         """Cut cells into first ... last that share their place along the first feature; not too many."""
@@ -143,7 +179,7 @@ class Grid:
         sources = near[:, None] + np.arange(-x.reach, x.reach + 1) * self.cells.axes[1].n_places
         at = self.cells.find(sources)
         mass = self.cells.mass[at]
-        error = 2 * (mass @ x.decay)[window] @ y.decay
+        error = self._bound((mass @ x.decay)[window] @ y.decay)
 
         along_x = self._translate_along_x(at, mass.any(axis=1), 1 + max(i for i, _ in powers))
         local = np.empty((len(targets), len(powers), *along_x.shape[2:]))
@@ -151,7 +187,7 @@ class Grid:
             for e, (i, j) in enumerate(powers):
                 sources = along_x[i, first : first + window.shape[1]].reshape(-1, local.shape[3])
                 np.matmul(y.matrices[j], sources, out=local[c, e])
-        return local, (INTERPOLATION + CELL_ROUNDING) * error + self.far_mass
+        return local, error
 
     def _translate_along_x(self, at, occupied, n_powers):
         """The moments at[b] of rows of cells along the first feature, as expansions there; moments along the second.

@@ -5,6 +5,8 @@ Error. Let k be the Gaussian of one feature and k' its interpolant on two cells 
 CELL_ROUNDING: sums of terms up to k round by as much as k, and a distance u that is off by eps u changes k by
 eps u² k(u) <= 1.5 eps g(u). Keys more than REACH bandwidths away along a feature may be left out, and weigh less than
 exp(-REACH² / 2) each.
+
+For a single query the kernel is interpolated in its other argument alone, which errs by less than k' does.
 """
 
 from functools import cached_property
@@ -12,7 +14,7 @@ from math import ceil, exp
 
 import numpy as np
 
-from ..chebyshev import translations
+from ..chebyshev import interpolation, translations
 
 REACH = 9
 """Bandwidths along each feature within which all keys count: exp(-81 / 2) = 3e-18."""
@@ -41,6 +43,19 @@ class Translation:
         """
         kernels = self.kernel, lambda t: t * self.kernel(t)
         return np.stack([translations(kernel, self.n_terms, self.width, self._offsets()) for kernel in kernels])
+
+    @cached_property
+    def _interpolation(self):
+        return interpolation(self.n_terms)
+
+    def coefficients(self, position):
+        """Those of the kernel around a point at a position in its cell, in the polynomials of all cells within reach.
+
+        They are (n_offsets, n_terms), and make a sum over the keys of a cell of its moments.
+        """
+        nodes, to_coefficients = self._interpolation
+        u = self.width * (self._offsets()[:, None] + (position - nodes) / 2)
+        return self.kernel(np.square(u)) @ to_coefficients.T
 
     @cached_property
     def decay(self):

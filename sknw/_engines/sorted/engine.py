@@ -19,8 +19,9 @@ from .windows import take
 BLOCK_SUMS = 2**15
 """Sums of ordered queries that are done together."""
 
-UNORDERED_QUERIES = 2**17
-"""Queries without an order that are done together: many, as those in tails take sorted keys."""
+UNORDERED_QUERIES = 2**16
+"""Queries without an order that are done together: many, as those in tails take sorted keys, but not more than caches
+hold."""
 
 
 class SortedEngine(Engine):
@@ -60,7 +61,10 @@ class SortedEngine(Engine):
         if keys.smallest < 2 * h * np.finfo(float).tiny:  # division by a power of two loses no digit but by underflow
             return None
         asked = kernel, h, tol
-        if self._latest[0] != asked:  # searches ask for some bandwidths twice
+        latest, summation = self._latest
+        if latest != asked:  # searches ask for some bandwidths twice
+            if summation is not None and not summation.is_used:
+                keys.expect_many()
             self._latest = asked, SortedSummation(self, kernel, h, tol)
         return self._latest[1]
 
@@ -71,15 +75,21 @@ class SortedSummation(Summation):
     def __init__(self, engine, kernel, bandwidth, tol):
         h, self.exponent = np.frexp(bandwidth)
         self.engine, self.keys = engine, ScaledKeys(engine.keys, self.exponent)
-        self.short_cut = self._make_short_cut(kernel, float(h), tol)
+        self.kernel, self.h, self.tol = kernel, float(h), tol
 
-    def _make_short_cut(self, kernel, h, tol):
-        """The sums that the kernel allows."""
-        if kernel.form == "exponential":
-            return ExponentialSums(self.keys.windows, h)
-        if kernel.compact:
-            return PrefixSums(self.keys.windows, kernel, h)
-        return CellSums(self.keys, kernel, h, tol)
+    @cached_property
+    def short_cut(self):
+        """The sums that the kernel allows; made for the first queries, which some bandwidths of a search never get."""
+        if self.kernel.form == "exponential":
+            return ExponentialSums(self.keys.windows, self.h)
+        if self.kernel.compact:
+            return PrefixSums(self.keys.windows, self.kernel, self.h)
+        return CellSums(self.keys, self.kernel, self.h, self.tol)
+
+    @property
+    def is_used(self):
+        """Whether it has been asked for sums."""
+        return "short_cut" in vars(self)
 
     def accepts(self, n_queries, tol, gradient):
         """Whether no gradient is asked for: along one feature a search needs none."""
@@ -87,12 +97,13 @@ class SortedSummation(Summation):
 
     def locate(self, points, left_out):
         """Queries in the units of the keys, in an order that the sums are fast for."""
-        if self.short_cut.looks_up(len(points)):
-            return Unordered(self._scale, points, left_out)
+        looks_up = self.short_cut.looks_up(len(points))
         step = max(1, BLOCK_SUMS // self.keys.n_columns)
-        if left_out is not None and left_out.is_all:
+        if left_out is not None and left_out.is_all and (self.engine.keys.is_ordered or not looks_up):
             order, x, removed = self.engine.ordered_rows
-            return OrderedRows(self._scale(x), removed, order, step)
+            return OrderedRows(self._scale(x), removed, order, step, looks_up)
+        if looks_up:
+            return Unordered(self._scale, points, left_out)
         q = self._scale(points[:, 0])
         return Located([q], self.short_cut.order(q), step, left_out)
 
@@ -110,7 +121,7 @@ class SortedSummation(Summation):
         if len(empty):
             nearest_t = np.zeros(len(q))
             sums[:, empty], least = self.keys.windows.nearest_sums(q[empty], take(removed, empty))
-            nearest_t[empty] = least / np.square(self.short_cut.h)
+            nearest_t[empty] = least / np.square(self.h)
             log_mass[empty] = np.where(np.isnan(sums[-1, empty]), np.nan, -np.inf)
         return Sums(sums.T, log_mass, nearest_t)
 
@@ -118,11 +129,12 @@ class SortedSummation(Summation):
 class OrderedRows:
     """All rows of a problem in an order that is known already, for leave-one-out; as `Located`."""
 
-    def __init__(self, q, removed, order, step):
+    def __init__(self, q, removed, order, step, look_up):
         self.q, self.removed, self.order, self.step = q, removed, order, step
+        self.look_up = (True,) if look_up else ()
 
     def __getitem__(self, places):
-        return self.q[places], self.removed[:, places]
+        return self.q[places], self.removed[:, places], *self.look_up
 
 
 class Unordered:

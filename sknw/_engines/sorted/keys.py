@@ -2,6 +2,7 @@
 
 One bandwidth takes keys by cell. An exact order is made for the first query that needs more keys around it than are
 worth to be sorted for it alone, and for the second bandwidth; many bandwidths take fewer points in the place of keys.
+That there will be many is clear from the start where a bandwidth is asked for before another one has been used.
 """
 
 from functools import cached_property
@@ -17,7 +18,8 @@ class Keys:
     """The keys of a problem of one feature."""
 
     def __init__(self, problem):
-        self.problem, self.buckets, self._first, self._condensed = problem, None, None, None
+        self.problem, self.buckets, self._condensed = problem, None, None
+        self._first, self._expects_one = None, True
         self.low, self.high = problem.extent[:2, 0]
 
     @cached_property
@@ -45,6 +47,10 @@ class Keys:
         weights = self.problem.weights
         return weights.sum(), weights.min()
 
+    def expect_many(self):
+        """Be asked for many bandwidths, of which no first one takes keys by cell."""
+        self._expects_one = self._first is not None
+
     def condensed(self, n_terms):
         """Points in the place of the keys, with `n_terms` moments, for all bandwidths that are wide enough."""
         if self._condensed is None or self._condensed[0] < n_terms:
@@ -56,7 +62,7 @@ class Keys:
 
         Points in the place of keys have at least `n_terms` moments of these.
         """
-        if self._first in (None, bandwidth) and not self.is_ordered:
+        if self._expects_one and self._first in (None, bandwidth) and not self.is_ordered:
             self._first, problem = bandwidth, self.problem
             self.buckets = Buckets.make(problem.keys[:, 0], problem.columns.T, exponent, self.low, self.high)
             if self.buckets is not None:

@@ -12,6 +12,9 @@ DIGIT = 2**16
 FEW = 2**12
 """Numbers up to which the choice does not matter."""
 
+BLOCK = 2**14
+"""Numbers whose digits are found together, which caches hold."""
+
 TINY = 1e-290
 """Distances below which their inverse may overflow."""
 
@@ -71,8 +74,11 @@ def _argsort_by_digits(digits):
 
 def argsort_coarsely(x, low, step):
     """The order (n,) by the number of steps from `low`, cut to 0 ... 65535."""
-    with np.errstate(over="ignore"):
-        steps = np.subtract(x, low)
-        steps /= step
-    np.clip(steps, 0, DIGIT - 1, out=steps)
-    return np.argsort(steps.astype(np.uint16), kind="stable")
+    digits = np.empty(len(x), dtype=np.uint16)
+    for begin in range(0, len(x), BLOCK):
+        block = slice(begin, begin + BLOCK)
+        with np.errstate(over="ignore"):
+            steps = np.subtract(x[block], low)
+            steps /= step
+        digits[block] = np.clip(steps, 0, DIGIT - 1, out=steps)
+    return np.argsort(digits, kind="stable")

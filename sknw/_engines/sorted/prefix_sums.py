@@ -131,10 +131,7 @@ class PrefixSums:
         self.windows, self.kernel, self.h = windows, kernel, h
         self.radius, self.basis = kernel.support * h, _basis(kernel)
         self.keys, columns = windows.keys, windows.columns
-        self.fenced = np.concatenate([[-np.inf], self.keys, [np.inf]])
-        new = self._are_new()
-        self.cell = np.cumsum(new, dtype=np.int32) - 1
-        self.bounds = np.append(np.flatnonzero(new), len(self.keys))
+        self.cell, self.bounds = self._cells()
         self.first = self.keys[self.bounds[:-1]]
         largest = columns.max(axis=1)
         largest[largest == 0] = 1.0
@@ -143,14 +140,26 @@ class PrefixSums:
         self.term_error = (unit / 2 + 8 * (self.basis.size + 1) * np.finfo(float).eps) * largest[-1]
         self.prefix = self._prefix_sums(columns)
 
-    def _are_new(self):
-        """Which keys (n,) begin a cell; far from the others, where floats are too coarse for cells, all do."""
-        if self.basis.size == 1:  # a constant needs no centre
-            return np.arange(len(self.keys)) == 0
-        first, middle = self.keys[0], self.keys[len(self.keys) // 2]
+    def _cells(self):
+        """The cell of each key (n,), and where each begins and the last one ends (n_cells + 1,).
+
+        Far from the others, where floats are too coarse for cells, all keys begin one. A constant needs no centre.
+        """
+        n = len(self.keys)
+        if self.basis.size == 1:
+            return None, np.array([0, n])
+        first, middle = self.keys[0], self.keys[n // 2]
         width = self.radius / self.basis.n_cells
-        cell = np.floor((self.keys - (first if middle - first <= MOST_CELLS * width else middle)) / width)
-        return np.append(True, (cell[1:] != cell[:-1]) | (np.abs(cell[1:]) > MOST_CELLS))
+        origin = first if middle - first <= MOST_CELLS * width else middle
+        cell, last = np.zeros(n, dtype=np.int32), np.nan
+        for begin in range(0, n, BLOCK_KEYS):
+            block = slice(begin, begin + BLOCK_KEYS)
+            number = np.floor((self.keys[block] - origin) / width)
+            new = (np.append(last, number[:-1]) != number) | (np.abs(number) > MOST_CELLS)
+            np.cumsum(new, dtype=np.int32, out=cell[block])
+            cell[block] += cell[begin - 1] if begin else -1
+            last = number[-1]
+        return cell, np.concatenate([[0], np.flatnonzero(cell[1:] != cell[:-1]) + 1, [n]])
 
     def _place(self, x, cell):
         """Where x are, in supports from the centre of cells, which begin at their first key."""
@@ -165,7 +174,7 @@ class PrefixSums:
         prefix = np.zeros((n_columns, self.basis.size, n + 1), dtype=np.int64)
         for begin in range(0, n, BLOCK_KEYS):
             block = slice(begin, min(begin + BLOCK_KEYS, n))
-            b = self._place(self.keys[block], self.cell[block])
+            b = self.keys[block] if self.cell is None else self._place(self.keys[block], self.cell[block])
             scaled = columns[:, block] / self.units[:, None]
             for r, term in enumerate(self.basis.of_keys(b)):
                 for sums, column in zip(prefix[:, r], scaled, strict=True):
@@ -206,30 +215,45 @@ class PrefixSums:
 
     def _window(self, q):
         """Where the keys inside the support of each query start and stop, by the kernel's own rule at the edge."""
-        start = self._settle(self.windows.search(q - self.radius), q, -1)
-        return start, self._settle(self.windows.search(q + self.radius, side="right"), q, 1)
+        start, stop = self.windows.search(q - self.radius), self.windows.search(q + self.radius, side="right")
+        if len(q) >= FEW_QUERIES:
+            return self._settle(start, q, -1), self._settle(stop, q, 1)
+        outward = np.repeat([-1, 1], len(q))
+        return np.split(self._settle(np.append(start, stop), np.append(q, q), outward), 2)
 
     def _settle(self, end, q, outward):
-        """Move ends of windows outward over keys that are inside, and inward over keys that are not."""
-        for step in (outward, -outward):
-            rows = self._misplaced(end, q, step, outward)
+        """Move ends of windows outward over keys that are inside, and inward over keys that are not.
+
+        `outward` is -1 for windows that end below q, and 1 above: one number, or (b,).
+        """
+        for are_inside in (True, False):
+            rows = self._misplaced(end, q, outward, are_inside)
             while len(rows):
-                end[rows] += step
-                rows = rows[self._misplaced(end[rows], q[rows], step, outward)]
+                some = outward if np.isscalar(outward) else outward[rows]
+                end[rows] += some if are_inside else -some
+                rows = rows[self._misplaced(end[rows], q[rows], some, are_inside)]
         return end
 
-    def _misplaced(self, end, q, step, outward):
-        """The queries whose window end has to move one step."""
-        away = np.take(self.fenced, end + (step + 1) // 2)
+    def _misplaced(self, end, q, outward, are_inside):
+        """The queries with a window end that has to move over a key that is inside, or over one that is not."""
+        at = end + ((outward - 1) // 2 if are_inside else -(outward + 1) // 2)
+        away = np.take(self.keys, at, mode="clip")
         away -= q
-        if step != outward:
+        if not are_inside:
             away = np.where(away * outward > 0, away, 0.0)
         away /= self.h
         inside = self.kernel.inside(np.square(away, out=away))
-        return np.flatnonzero(inside if step == outward else ~inside)
+        misplaced = np.flatnonzero(inside if are_inside else ~inside)
+        if len(misplaced):  # seldom, and then beyond the first or the last key there is none
+            misplaced = misplaced[(at[misplaced] >= 0) & (at[misplaced] < len(self.keys))]
+        return misplaced
 
     def _moment_sums(self, q, start, stop):
         """Sums (n_columns, b) over the keys start ... stop, and a bound (b,) on the error of the mass."""
+        if self.cell is None:
+            a = np.zeros(1)
+            sums = self._sums_between(start, stop, self.basis.of_queries(a, np.ones(1)))
+            return sums, self.term_error * self.basis.bound(a) * (stop - start)
         below = np.ones(len(q))
         if not self.basis.odd:
             return self._sums_beside(q, below, start, stop)
@@ -243,20 +267,22 @@ class PrefixSums:
 
     def _sums_beside(self, q, sign, start, stop):
         """The same over keys below q, where sign (b,) is 1, and above it, where it is -1."""
-        sums, error = np.zeros((len(self.units), len(q))), np.zeros(len(q))
-        rows = np.flatnonzero(stop > start)
-        begin, end = start[rows], stop[rows]
-        while len(rows):
-            cell = np.take(self.cell, begin)
-            cut = np.minimum(end, np.take(self.bounds, cell + 1))
-            a = self._place(q[rows], cell)
-            found = self._sums_between(begin, cut, self.basis.of_queries(a, sign[rows]))
-            for total, part in zip(sums, found, strict=True):  # numpy is faster along one axis
-                total[rows] += part
-            error[rows] += (cut - begin) * self.basis.bound(a)
-            more = np.flatnonzero(cut < end)
-            rows, begin, end = rows[more], cut[more], end[more]
+        rows, cell, begin, end = self._pieces(start, stop)
+        a = self._place(q[rows], cell)
+        found = self._sums_between(begin, end, self.basis.of_queries(a, sign[rows]))
+        sums, error = np.zeros((len(found), len(q))), np.zeros(len(q))
+        for total, part in zip([*sums, error], [*found, (end - begin) * self.basis.bound(a)], strict=True):
+            total += np.bincount(rows, part, minlength=len(q))  # of integers, if there are no rows
         return sums, self.term_error * error
+
+    def _pieces(self, start, stop):
+        """Windows cut at cells: the query, the cell, the first key and the end of each piece."""
+        rows = np.flatnonzero(stop > start)
+        first, last = self.cell[start[rows]], self.cell[stop[rows] - 1]
+        counts = last - first + 1
+        rows = np.repeat(rows, counts)
+        cell = np.arange(len(rows)) + np.repeat(first - np.cumsum(counts) + counts, counts)
+        return rows, cell, np.maximum(start[rows], self.bounds[cell]), np.minimum(stop[rows], self.bounds[cell + 1])
 
     def _sums_between(self, begin, end, factors):
         """Sums (n_columns, b) over the keys begin ... end, of one cell each, by factors (n_moments, b)."""

@@ -12,12 +12,16 @@ from ..._kernels import EDGE
 from ..error_free import excess
 from .order import argsort_coarsely, sort
 from .points import gather, times_power
+from .positions import Positions
 
 LONGEST = 1024
 """Keys in a window from which on another engine is cheaper."""
 
 FEW = 2**10
 """Queries up to which an exact order is cheaper than a coarse one."""
+
+BLOCK_KEYS = 2**14
+"""Keys whose columns are put in order together."""
 
 WINDOW_PAIRS = 2**16
 """Pairs of a query and a key done together."""
@@ -41,6 +45,15 @@ def leave_out(sums, error, removed, tol):
     return np.flatnonzero(~(sums[-1] * tol > 2 * error))
 
 
+def _in_order(columns, order):
+    """Columns (n_columns, n) in an order (n,), as rows of a new array."""
+    ordered = np.empty((columns.shape[0], len(order)))
+    for begin in range(0, len(order), BLOCK_KEYS):
+        block = slice(begin, begin + BLOCK_KEYS)
+        ordered[:, block] = gather(columns, order[block])
+    return ordered
+
+
 class Windows:
     """Ascending keys (n,), equal ones collapsed, and their columns (n_columns, n), of which the last is the weight.
 
@@ -49,18 +62,20 @@ class Windows:
 
     def __init__(self, keys, columns, order=None):
         self.sorted_rows, self.keys = sort(keys) if order is None else (order, np.take(keys, order))
-        self.columns = np.ascontiguousarray(gather(columns, self.sorted_rows))
+        self.columns = _in_order(columns, self.sorted_rows)
         new = np.append(True, self.keys[1:] > self.keys[:-1])
         self.collapsed = None
         if not new.all():
             start = np.flatnonzero(new)
             self.keys, self.columns = self.keys[new], np.add.reduceat(self.columns, start, axis=1)
             self.collapsed = np.diff(np.append(start, len(new))) > 1
+        self.positions = Positions(self.keys)
 
     def scaled(self, exponent):
         """The same with keys times 2^exponent."""
         windows = copy(self)
         windows.keys = times_power(self.keys, exponent)
+        windows.positions = Positions(windows.keys)
         return windows
 
     def order(self, q):
@@ -71,9 +86,8 @@ class Windows:
         return argsort_coarsely(q, low, (high - low) / 65535 or 1.0)
 
     def search(self, x, side="left"):
-        """np.searchsorted for x that are near each other, among the keys between the least and the largest of them."""
-        first, last = np.searchsorted(self.keys, [x.min(), x.max()], side=side)
-        return first + np.searchsorted(self.keys[first:last], x, side=side)
+        """np.searchsorted for x that are near each other."""
+        return self.positions.search(x, side)
 
     def remaining(self, position, removed):
         """What remains of the columns (n_columns, b) of keys without their rows; nan where digits would be lost."""
