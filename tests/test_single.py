@@ -145,8 +145,7 @@ LEAVES = {
     "clouds": lambda rng, d: clouds(rng, d, 20.0),
     "couples": lambda rng, d: couples(rng, d, 4.0),
     "offset": lambda rng, d: [1e8 + points for points in clouds(rng, d, 20.0)],
-    "cauchy": lambda rng, d: np.split(rng.standard_cauchy(size=(900, d)) / d, [700]),
-    "one far": lambda rng, d: np.split(np.r_[np.full((1, d), 1e9), rng.normal(size=(899, d))], [700]),
+    "heavy tails": lambda rng, d: np.split(rng.standard_t(3, size=(900, d)), [700]),
     "lattice": lambda rng, d: np.split(rng.integers(-3, 4, size=(900, d)) / 2, [700]),
 }
 
@@ -163,6 +162,7 @@ def test_leaves_are_within_their_bound(d, value, scatter, exp, monkeypatch):
     of_keys = Keys(problem, KERNELS["gaussian"], np.ones(d))
     tree, pairs = KeyTree(of_keys), of_keys.pairs(queries)
     single, all_leaves, nowhere = SingleLeaves(tree), np.arange(len(tree.leaves.counts)), np.full(40, -1)
+    assert single.are_narrow(all_leaves)
     for rows in np.array_split(np.lexsort(queries.T), 5):
         block = pairs.take(rows)
         found = single.known(single.sums(all_leaves, block, nowhere, True), True)
@@ -175,6 +175,17 @@ def test_leaves_are_within_their_bound(d, value, scatter, exp, monkeypatch):
         assert (off.max(axis=(1, 2)) <= LOOSE * found.error)[known].all()
         n_known += known.sum()
     assert n_known > 80
+
+
+@pytest.mark.parametrize("distance", [3e3, 1e9, 1e200])
+def test_leaves_with_a_far_key_are_too_wide(distance):
+    keys = np.r_[[[distance, 0.0]], np.random.default_rng(0).normal(size=(300, 2))]
+    of_keys = Keys(Problem(keys, keys[:, 1:], np.ones(301)), KERNELS["gaussian"], np.ones(2))
+    tree = KeyTree(of_keys)
+    single, leaf = SingleLeaves(tree), np.flatnonzero(tree.order == 0) // tree.leaves.size
+    others = np.delete(np.arange(len(tree.leaves.counts)), leaf)
+    assert not single.are_narrow(leaf)
+    assert single.are_narrow(others)
 
 
 @pytest.mark.parametrize("weighting", sorted(WEIGHTS))

@@ -188,7 +188,8 @@ class BlocksSummation(Summation):
         place = np.full(len(pairs), -1) if pairs.self_index is None else self.tree.place[pairs.self_index]
         single_tol, derivatives, found = self._single_tol(tol), collect is derivative_sums, []
         for rows, kept in self._plans(pairs, size, tol - single_tol):
-            kept = kept if self.tree.fits(kept) else kept[:0]  # queries without any weight are not known
+            is_able = self.tree.fits(kept) and self.single.are_narrow(kept)
+            kept = kept if is_able else kept[:0]  # queries without any weight are not known
             found.append(self.single.sums(kept, pairs.take(rows), place[rows], derivatives))
         found = self.single.known(np.concatenate(found, axis=1), derivatives)
         sums, left = found.as_sums(), np.flatnonzero(~(found.error <= single_tol))

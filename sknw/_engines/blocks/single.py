@@ -15,7 +15,10 @@ u s (2 s + 3 |v|). With D = |v|², and since |s²| = 2 |T| and sqrt(E (f + g)⁴
     |e| <= u ((d + 2) (|A| + |T|) / 2 + (d + 1) |A| + 4 |T| + 3 sqrt(2 |T| |D|) + 10),
     |A| <= (sqrt(2 |T|) + 2 sqrt |D|)² / 2.
 
-T is stochastically less than L plus an exponential variable, so |T|² <= L² + 2 L + 2. E |v|⁴ is one more column.
+T is stochastically less than L plus an exponential variable, so |T|² <= L² + 2 L + 2. E |v|⁴ is one more column. With
+r the largest |v| of a leaf, A <= 2 T + 4 r², so no logarithm errs by more than u ((6 d + 10) r² + (4 d + 12) (T + 1)).
+That is LARGEST_ERROR and a small fraction of T, as leaves for which the first term is more are too wide. So terms of
+second order, and what weights err by in the bound itself, are less than a hundredth of the bound.
 
 Derivatives, see `dense.gradient`, take sums of the columns times x_f and times x_f², from the centre of the queries of
 a block. Such a sum errs by (CHUNK + 4) u of its terms, and D_f, in which three are combined, by at most that times
@@ -30,6 +33,9 @@ import numpy as np
 from ..dense.pairs import slices
 from ..dense.single import LOWEST, UNIT, bound_sums
 from ..dense.single_keys import CHUNK, FARTHEST, SingleColumns, exponential, squared_norms
+
+LARGEST_ERROR = 1e-2
+"""What the logarithm of a weight may err by, but for a fraction of itself."""
 
 LOOSE = 300
 """What derivatives may err by, in the error that means may have."""
@@ -61,6 +67,7 @@ class SingleLeaves:
         raw[:, -1, self.leaves.counts[-1] :] = raw[:, -1, :1]  # instead of zeros, which may be far
         self.centre = np.median(raw, axis=2)
         v = (raw - self.centre[:, :, None]) / self.mantissa[:, :, None]
+        self._is_narrow = np.square(v).sum(axis=0).max(axis=1) <= LARGEST_ERROR / UNIT / (6 * d + 10)
         self.augmented = np.ones((n_leaves, d + 2, size), dtype=np.float32)
         self.augmented[:, :d] = np.clip(v, -FARTHEST, FARTHEST).transpose(1, 0, 2)
         squares = squared_norms(self.augmented[:, :d].transpose(0, 2, 1).reshape(-1, d)).reshape(n_leaves, size)
@@ -68,9 +75,13 @@ class SingleLeaves:
         farness = self.of_all.chunks[:, -2] * np.square(np.minimum(squares / FARTHEST, 1.0))
         self.columns = np.concatenate([self.of_all.chunks, farness[:, None].astype(np.float32)], axis=1)
 
+    def are_narrow(self, kept):
+        """Whether the keys of all of some leaves are near its centre."""
+        return self._is_narrow[kept].all()
+
     @np.errstate(all="ignore")
     def sums(self, kept, pairs, place, derivatives):
-        """Sums (k, b) for a block of queries, from the keys of the leaves `kept`, as `known` takes them.
+        """Sums (k, b) for a block of queries, from the keys of the leaves `kept`, all narrow, as `known` takes them.
 
         `place` (b,) are the places of the own keys of the queries in the order of the tree, -1 without one.
         """
