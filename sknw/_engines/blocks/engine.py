@@ -71,7 +71,7 @@ by how much the share of pairs may then be larger. Queries are near the centre o
 keys, which keeps the dense engine from single precision.
 """
 
-PLANNED = 2**15
+PLANNED = 2**13
 """Pairs of a part of a block and a leaf that are planned together."""
 
 FEW_QUERIES, MANY_KEYS = 4000, 50_000

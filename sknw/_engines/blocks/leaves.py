@@ -175,8 +175,8 @@ class KeyTree:
         The position among the keys of each key in this order.
     place : (n_keys + 1,) int ndarray
         The place of each key in this order, and -1 at the end; made for the first queries that are keys.
-    raw, columns : (d, n_leaves, size) and (n_leaves, size, n_columns) float ndarrays
-        The features of the keys as in `Keys.raw`, and their columns; the last leaf is filled up with zeros.
+    raw, columns : (n_leaves, size, d) and (n_leaves, size, n_columns) float ndarrays
+        The keys as in `Keys.raw`, and their columns; the last leaf is filled up with zeros.
     """
 
     def __init__(self, keys):
@@ -184,8 +184,7 @@ class KeyTree:
         order, size = kd_order(with_level_numbers(raw / mantissa, raw, keys), LEAF_KEYS)
         self.order, raw = order, raw[order]
         self.leaves = Leaves(raw, keys.weights[order], size, mantissa)
-        self.raw = np.ascontiguousarray(_cut(raw, size).transpose(2, 0, 1))
-        self.columns = _cut(keys.columns.take(order, axis=0), size)
+        self.raw, self.columns = _cut(raw, size), _cut(keys.columns.take(order, axis=0), size)
 
     @cached_property
     def place(self):
@@ -198,15 +197,14 @@ class KeyTree:
         return self.order[kept.start * self.leaves.size : kept.stop * self.leaves.size]
 
     def gather(self, kept):
-        """The features (d, n_keys) and the columns of the keys of the leaves `kept`."""
+        """The keys and the columns of the leaves `kept`."""
         n_keys = self.leaves.counts[kept].sum()
-        raw, columns = self.raw.take(kept, axis=1), self.columns[kept]
-        return raw.reshape(len(raw), -1)[:, :n_keys], columns.reshape((-1, columns.shape[2]))[:n_keys]
+        return [array[kept].reshape((-1, array.shape[2]))[:n_keys] for array in (self.raw, self.columns)]
 
     def fits(self, kept):
         """Whether a copy of these is not too large."""
         n_columns = 2 if isinstance(self.columns, OneHotColumns) else self.columns.shape[2]
-        numbers = 2 * len(self.raw) + 2 + n_columns
+        numbers = 2 * self.raw.shape[2] + 2 + n_columns
         return self.leaves.counts[kept].sum() * numbers <= GATHERED_NUMBERS
 
     def index_among(self, kept, place):

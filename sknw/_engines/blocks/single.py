@@ -60,10 +60,10 @@ class SingleLeaves:
     def __init__(self, tree):
         self.leaves, self.mantissa = tree.leaves, tree.leaves.mantissa
         self.exp, self.log_base = exponential()
-        d, n_leaves, size = tree.raw.shape
+        n_leaves, size, d = tree.raw.shape
         columns = tree.columns.reshape(-1, tree.columns.shape[2])[: self.leaves.n_keys]
         self.of_all = SingleColumns(columns, columns[:, -1], size)
-        raw = tree.raw.copy()
+        raw = tree.raw.transpose(2, 0, 1).copy()
         raw[:, -1, self.leaves.counts[-1] :] = raw[:, -1, :1]  # instead of zeros, which may be far
         self.centre = np.median(raw, axis=2)
         v = (raw - self.centre[:, :, None]) / self.mantissa[:, :, None]

@@ -86,12 +86,12 @@ class Keys(KeyBlocks):
         self._keys, self._centre = problem.keys, np.ldexp(half_median, 1 - self._exponents)
 
     def subset(self, raw, columns, centre, has_nearest):
-        """Some of the keys, given by `raw` (n_used, n) and as in `columns`, around another centre (n_used,)."""
+        """Some of the keys, given as in `raw` and `columns`, around another centre (n_used,)."""
         keys = copy(self)
-        for name in ("augmented", "single"):
-            vars(keys).pop(name, None)
+        vars(keys).pop("single", None)
         keys.columns, keys.weights, keys.has_nearest = columns, columns.T[-1], has_nearest
-        keys.raw, keys._centre = raw.T, centre
+        keys.raw, keys._centre = raw, centre
+        keys.augmented = keys._augment(raw.T)
         return keys
 
     @property
@@ -109,10 +109,10 @@ class Keys(KeyBlocks):
 
     @cached_property
     def augmented(self):
-        return self._augment(self.raw.T) if "raw" in vars(self) else self.make_augmented()
+        return self.make_augmented()
 
     def make_augmented(self):
-        """`augmented` of all keys as a new array."""
+        """`augmented` as a new array."""
         return self._augment(self._raw_features())
 
     def _raw_features(self):
