@@ -173,9 +173,8 @@ def bound_sums(single, light, log_units, log_error, heavy=0.0):
     mass = light[:, -3:-2]
     columns = single.move_back(light[:, :-2]) + heavy
     log_mass = np.log(columns[:, -1]) + log_units
-    means = (columns[:, :-1] / columns[:, -1:] - single.middle) / np.where(
-        single.half_range > 0, single.half_range, 1.0
-    )
+    half_range = np.where(single.half_range > 0, single.half_range, 1.0)
+    means = (columns[:, :-1] / columns[:, -1:] - single.middle) / half_range
     error = _error(single, light / mass, mass[:, 0] / columns[:, -1], means, log_mass, log_error)
     return SingleSums(columns, log_mass, np.where(columns[:, -1] >= LEAST_MASS, error / SHARE, np.inf))
 

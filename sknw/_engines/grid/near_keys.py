@@ -38,11 +38,8 @@ class NearKeys:
         order, self._size = kd_order(augmented[:-2].T, max(LEAF_KEYS, -(-augmented.shape[1] // MOST_LEAVES)))
         self._augmented, self._columns = augmented.take(order, axis=1), problem.columns.take(order, axis=0)
         leaves = Leaves(self._augmented[:-2].T, problem.weights[order], self._size, np.ones(len(augmented) - 2))
-        self._masses, self._middle, self._half = (
-            leaves.mass,
-            (leaves.low + leaves.high) / 2,
-            (leaves.high - leaves.low) / 2,
-        )
+        self._masses = leaves.mass
+        self._middle, self._half = (leaves.low + leaves.high) / 2, (leaves.high - leaves.low) / 2
         means = leaves.low + leaves.offset
         exponents = np.square(means).sum(axis=0) + leaves.spread - 2 * leaves.log_mass
         self._means = np.vstack([means, exponents, np.ones_like(exponents)])
